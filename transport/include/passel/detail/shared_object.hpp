@@ -1,0 +1,41 @@
+// Layer transport: what every object in shared memory promises to the processes that hold it.
+#pragma once
+
+#include <passel/export.hpp>
+
+#include <cstdint>
+
+namespace passel::inline v0::detail {
+
+/// A process, named so that a reused pid is not taken for it: the pid and the time it started.
+struct ProcessId {
+  std::int32_t pid = 0;
+  std::uint64_t start = 0;  ///< clock ticks after boot, field 22 of /proc/PID/stat
+
+  friend bool operator==(const ProcessId&, const ProcessId&) = default;
+};
+
+/// The calling process. Cached; right again in a forked child.
+[[nodiscard]] PASSEL_API ProcessId this_process() noexcept;
+/// False when the process is gone, is a zombie, or the pid now belongs to another one.
+[[nodiscard]] PASSEL_API bool is_running(const ProcessId& process) noexcept;
+/// Goes up by one in every forked child: objects that cached "me" compare it to notice that they are somebody else now.
+[[nodiscard]] PASSEL_API std::uint32_t fork_generation() noexcept;
+
+/// An object that several processes of this host hold at once. Whoever hands it to a child keeps it in that child's
+/// ledger, and when the child is gone calls `process_lost`, which takes back whatever the dead one held.
+class PASSEL_API SharedObject {
+ public:
+  SharedObject() = default;
+  SharedObject(const SharedObject&) = delete;
+  SharedObject& operator=(const SharedObject&) = delete;
+  virtual ~SharedObject();
+
+  /// Repairs what `process` left half done and wakes whoever may have waited for it. Idempotent, never waits for a living
+  /// process that does not itself make progress, safe from any thread.
+  virtual void process_lost(const ProcessId& process) noexcept = 0;
+  /// True while a process other than the caller's is attached: a ledger may forget the object otherwise.
+  [[nodiscard]] virtual bool used_by_others() const noexcept = 0;
+};
+
+}  // namespace passel::inline v0::detail
