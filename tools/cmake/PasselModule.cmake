@@ -3,6 +3,8 @@
 # One layer of the library as an OBJECT library. It sees its own include/ and src/ and the include/ of the layers it
 # names in DEPENDS, so an include upwards does not compile. PasselLibrary.cmake puts all layers into one library.
 
+include(PasselVersion)
+
 add_library(passel_options INTERFACE)
 target_compile_features(passel_options INTERFACE cxx_std_20)
 target_compile_options(passel_options INTERFACE
@@ -40,9 +42,13 @@ function(passel_module name)
   add_library(${target} OBJECT ${arg_SOURCES})
   target_include_directories(${target}
     PUBLIC "$<BUILD_INTERFACE:${CMAKE_CURRENT_SOURCE_DIR}/include>"
+           "$<BUILD_INTERFACE:${PASSEL_GENERATED_DIR}>"
     PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}/src" "${CMAKE_CURRENT_BINARY_DIR}")
   target_compile_definitions(${target} PRIVATE PASSEL_BUILDING)
   target_link_libraries(${target} PRIVATE passel_options Threads::Threads ${arg_LINK})
+  if(PASSEL_SANITIZE MATCHES "undefined" AND "CAF::core" IN_LIST arg_LINK)
+    target_compile_options(${target} PRIVATE -fno-sanitize=null)  # CAF's own headers bind null references
+  endif()
   foreach(layer IN LISTS arg_DEPENDS)
     target_include_directories(${target} PUBLIC
       "$<TARGET_PROPERTY:passel_${layer},INTERFACE_INCLUDE_DIRECTORIES>")
