@@ -1,0 +1,155 @@
+// Layer actors: the part of a future's shared state that does not depend on its type.
+#pragma once
+
+#include <passel/detail/deadline.hpp>
+#include <passel/result.hpp>
+
+#include <atomic>
+#include <cstdint>
+
+namespace passel::inline v0::detail {
+
+class FutureCore;
+
+/// Somebody to tell when a future is done. Told once; owns its own storage from then on (a heap
+/// node deletes itself, a node in a coroutine frame just goes out of scope).
+struct FutureWatcher {
+  FutureWatcher* next = nullptr;
+  virtual void done(FutureCore& core) noexcept = 0;
+
+ protected:
+  FutureWatcher() = default;
+  FutureWatcher(const FutureWatcher&) = delete;
+  FutureWatcher& operator=(const FutureWatcher&) = delete;
+  ~FutureWatcher() = default;
+};
+
+/// What the asking side can do to whoever works on the answer.
+enum class FutureWish : std::uint32_t {
+  cancel = 1,  ///< cancel() succeeded: it must not run any more
+  abandon =
+      2,     ///< the last handle was dropped and nobody else watches: the answer would reach nobody
+  stop = 4,  ///< request_stop(): whoever runs it may end early
+};
+
+/// A hook of the answering side for one kind of wish. Runs at most once, on the thread that made
+/// the wish.
+struct FutureHook {
+  explicit FutureHook(FutureWish wish) : wish_{wish} {}
+  FutureHook(const FutureHook&) = delete;
+  FutureHook& operator=(const FutureHook&) = delete;
+  virtual ~FutureHook() = default;
+  virtual void run() noexcept = 0;
+
+  FutureHook* next_ = nullptr;
+  FutureWish wish_;
+  std::atomic<bool> fired_{false};
+};
+
+/// Told when a thread is about to sleep for a result and when it goes on: a pool lends the slot of
+/// a task that waits.
+class PASSEL_API WaitObserver {
+ public:
+  WaitObserver() = default;
+  WaitObserver(const WaitObserver&) = delete;
+  WaitObserver& operator=(const WaitObserver&) = delete;
+  virtual ~WaitObserver();
+  virtual void before_wait() noexcept = 0;
+  virtual void after_wait() noexcept = 0;
+
+  /// The calling thread's observer, and how to change it (returns the one before).
+  [[nodiscard]] static WaitObserver* current() noexcept;
+  static WaitObserver* exchange(WaitObserver* observer) noexcept;
+};
+
+/// Python's states, the sleepers, the watchers and the hooks of one future. One word holds the
+/// state so that a sleeper is one futex; the value lives in the derived class and is written in the
+/// phase `setting`, which nobody else can leave.
+class PASSEL_API FutureCore {
+ public:
+  enum Phase : std::uint32_t { pending = 0, running = 1, setting = 2, cancelled = 3, finished = 4 };
+
+  FutureCore() = default;
+  FutureCore(const FutureCore&) = delete;
+  FutureCore& operator=(const FutureCore&) = delete;
+
+  void add_ref() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
+  void release() noexcept {
+    // The last owner needs no atomic read-modify-write.
+    if (references_.load(std::memory_order_acquire) == 1 ||
+        references_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+      delete this;
+    }
+  }
+
+  [[nodiscard]] Phase phase() const noexcept {
+    return static_cast<Phase>(word_.load(std::memory_order_acquire) & phase_mask);
+  }
+  [[nodiscard]] bool is_done() const noexcept { return phase() >= cancelled; }
+
+  /// pending or running -> setting. False when it is cancelled or somebody else has set it.
+  [[nodiscard]] bool begin_set() noexcept;
+  /// setting -> finished: wakes the sleepers, tells the watchers.
+  void finish_set() noexcept;
+  /// pending -> running. False when cancelled, or not pending.
+  bool set_running() noexcept;
+  /// pending -> cancelled, tells everybody. True when cancelled now or before.
+  bool cancel() noexcept;
+  void request_stop() noexcept;
+  [[nodiscard]] bool stop_requested() const noexcept {
+    return (word_.load(std::memory_order_relaxed) & stop_bit) != 0;
+  }
+  /// The asking handle is gone.
+  void drop_handle() noexcept;
+
+  /// Sleeps until done; `for_value` also until no watcher reads the value any more. False when the
+  /// time was up.
+  bool wait(Deadline deadline, bool for_value) noexcept;
+  /// True for the first caller only: the one who may move the value out.
+  [[nodiscard]] bool take() noexcept {
+    return (word_.fetch_or(taken_bit, std::memory_order_acq_rel) & taken_bit) == 0;
+  }
+  [[nodiscard]] bool is_taken() const noexcept {
+    return (word_.load(std::memory_order_acquire) & taken_bit) != 0;
+  }
+
+  /// Told when done, at once when it already is. A watcher that `counts` keeps a dropped future
+  /// from being abandoned.
+  void watch(FutureWatcher* watcher, bool counts) noexcept;
+  /// Takes ownership. Runs at once when the wish has been made already.
+  void add_hook(FutureHook* hook) noexcept;
+
+ protected:
+  virtual ~FutureCore();
+
+ private:
+  static constexpr std::uint32_t phase_mask = 7;
+  static constexpr std::uint32_t waiters_bit = 8;    // somebody sleeps on the word
+  static constexpr std::uint32_t settled_bit = 16;   // no watcher reads the value any more
+  static constexpr std::uint32_t taken_bit = 32;     // the value has been moved out
+  static constexpr std::uint32_t watched_bit = 64;   // a watcher that counts was added
+  static constexpr std::uint32_t abandon_bit = 128;  // the handle was dropped before it was done
+  static constexpr std::uint32_t stop_bit = 256;     // request_stop() was called
+
+  void tell(FutureWatcher* list, Phase from, Phase to) noexcept;
+  void wish(FutureWish wish) noexcept;
+  [[nodiscard]] bool wished(FutureWish wish) const noexcept;
+
+  std::atomic<std::uint32_t> word_{pending};
+  std::atomic<std::uint32_t> references_{1};
+  std::atomic<FutureWatcher*> watchers_{nullptr};
+  std::atomic<FutureHook*> hooks_{nullptr};
+};
+
+/// The exception in flight as Errc::task_failed with a RemoteError. Call it in a catch block only.
+[[nodiscard]] PASSEL_API Error current_exception_error() noexcept;
+/// Hands a failure that nobody waits for to the handler of set_background_error_handler.
+PASSEL_API void report_background_error(const Error& error) noexcept;
+
+[[nodiscard]] PASSEL_API Error no_future_error();
+[[nodiscard]] PASSEL_API Error taken_future_error();
+[[nodiscard]] PASSEL_API Error cancelled_future_error();
+[[nodiscard]] PASSEL_API Error late_future_error(Deadline::Clock::duration waited);
+[[nodiscard]] PASSEL_API Error broken_promise_error();
+
+}  // namespace passel::inline v0::detail

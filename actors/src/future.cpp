@@ -1,0 +1,254 @@
+// Layer actors: states, sleepers and watchers of a future.
+#include <passel/detail/futex.hpp>
+#include <passel/detail/future_core.hpp>
+#include <passel/future.hpp>
+
+#include <cxxabi.h>
+
+#include <climits>
+#include <cstdlib>
+#include <exception>
+#include <memory>
+#include <typeinfo>
+
+namespace passel::inline v0 {
+namespace detail {
+
+namespace {
+
+thread_local WaitObserver* wait_observer = nullptr;
+std::atomic<BackgroundErrorHandler> background_error_handler{nullptr};
+
+/// Stands in the list of watchers once the future is done.
+struct ClosedMark final : FutureWatcher {
+  void done(FutureCore&) noexcept override {}
+};
+constinit ClosedMark closed_mark_object;
+constexpr FutureWatcher* closed_mark = &closed_mark_object;
+
+FutureWatcher* in_adding_order(FutureWatcher* list) noexcept {
+  FutureWatcher* first = nullptr;
+  while (list != nullptr) {
+    FutureWatcher* const next = list->next;
+    list->next = first;
+    first = list;
+    list = next;
+  }
+  return first;
+}
+
+std::string demangled(const char* name) {
+  int status = 0;
+  const std::unique_ptr<char, void (*)(void*)> text{
+      abi::__cxa_demangle(name, nullptr, nullptr, &status), std::free};
+  return status == 0 ? std::string{text.get()} : std::string{name};
+}
+
+void append_nested(const std::exception& error, std::string& text, int depth) {
+  if (depth == 0) return;
+  try {
+    std::rethrow_if_nested(error);
+  } catch (const std::exception& inner) {
+    text += ": ";
+    text += inner.what();
+    append_nested(inner, text, depth - 1);
+  } catch (...) {
+    text += ": unknown";
+  }
+}
+
+}  // namespace
+
+WaitObserver::~WaitObserver() = default;
+WaitObserver* WaitObserver::current() noexcept { return wait_observer; }
+WaitObserver* WaitObserver::exchange(WaitObserver* observer) noexcept {
+  return std::exchange(wait_observer, observer);
+}
+
+FutureCore::~FutureCore() {
+  FutureHook* hook = hooks_.load(std::memory_order_acquire);
+  while (hook != nullptr) {
+    const std::unique_ptr<FutureHook> owned{hook};
+    hook = hook->next_;
+  }
+}
+
+bool FutureCore::begin_set() noexcept {
+  std::uint32_t word = word_.load(std::memory_order_relaxed);
+  while ((word & phase_mask) <= running) {
+    if (word_.compare_exchange_weak(word, (word & ~phase_mask) | setting,
+                                    std::memory_order_acq_rel)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+void FutureCore::finish_set() noexcept {
+  tell(watchers_.exchange(closed_mark, std::memory_order_acq_rel), setting, finished);
+}
+
+bool FutureCore::set_running() noexcept {
+  std::uint32_t word = word_.load(std::memory_order_relaxed);
+  while ((word & phase_mask) == pending) {
+    if (word_.compare_exchange_weak(word, word | running, std::memory_order_acq_rel)) return true;
+  }
+  return false;
+}
+
+bool FutureCore::cancel() noexcept {
+  std::uint32_t word = word_.load(std::memory_order_relaxed);
+  do {
+    if ((word & phase_mask) == cancelled) return true;
+    if ((word & phase_mask) != pending) return false;
+  } while (!word_.compare_exchange_weak(word, word | cancelled, std::memory_order_seq_cst));
+  // The hook comes first: an executor has taken the work out of its line before anybody hears of
+  // it.
+  wish(FutureWish::cancel);
+  tell(watchers_.exchange(closed_mark, std::memory_order_acq_rel), cancelled, cancelled);
+  return true;
+}
+
+void FutureCore::tell(FutureWatcher* list, Phase from, Phase to) noexcept {
+  const std::uint32_t change = (static_cast<std::uint32_t>(from) ^ static_cast<std::uint32_t>(to)) |
+                               (list == nullptr ? settled_bit : 0);
+  if ((word_.fetch_xor(change, std::memory_order_acq_rel) & waiters_bit) != 0) {
+    futex_wake(word_, INT_MAX, FutexScope::process);
+  }
+  if (list == nullptr) return;
+  for (FutureWatcher* watcher = in_adding_order(list); watcher != nullptr;) {
+    FutureWatcher* const next = watcher->next;
+    watcher->done(*this);
+    watcher = next;
+  }
+  if ((word_.fetch_or(settled_bit, std::memory_order_acq_rel) & waiters_bit) != 0) {
+    futex_wake(word_, INT_MAX, FutexScope::process);
+  }
+}
+
+void FutureCore::request_stop() noexcept {
+  if (cancel()) return;
+  if ((word_.fetch_or(stop_bit, std::memory_order_seq_cst) & stop_bit) == 0 && !is_done()) {
+    wish(FutureWish::stop);
+  }
+}
+
+void FutureCore::drop_handle() noexcept {
+  std::uint32_t word = word_.load(std::memory_order_acquire);
+  while ((word & phase_mask) <= running && (word & watched_bit) == 0) {
+    if (word_.compare_exchange_weak(word, word | abandon_bit, std::memory_order_seq_cst)) {
+      wish(FutureWish::abandon);
+      break;
+    }
+  }
+  release();
+}
+
+bool FutureCore::wait(Deadline deadline, bool for_value) noexcept {
+  const auto ready = [for_value](std::uint32_t word) {
+    return (word & phase_mask) >= cancelled && (!for_value || (word & settled_bit) != 0);
+  };
+  std::uint32_t word = word_.load(std::memory_order_acquire);
+  if (ready(word)) return true;
+  if (deadline.is_try()) return false;
+  WaitObserver* const observer = wait_observer;
+  if (observer != nullptr) observer->before_wait();
+  bool in_time = true;
+  while (!ready(word) && in_time) {
+    if ((word & waiters_bit) == 0) {
+      word = word_.fetch_or(waiters_bit, std::memory_order_acq_rel) | waiters_bit;
+      continue;
+    }
+    in_time = futex_wait(word_, word, deadline, FutexScope::process);
+    word = word_.load(std::memory_order_acquire);
+  }
+  if (observer != nullptr) observer->after_wait();
+  return ready(word);
+}
+
+void FutureCore::watch(FutureWatcher* watcher, bool counts) noexcept {
+  if (counts) word_.fetch_or(watched_bit, std::memory_order_acq_rel);
+  FutureWatcher* head = watchers_.load(std::memory_order_acquire);
+  while (head != closed_mark) {
+    watcher->next = head;
+    if (watchers_.compare_exchange_weak(head, watcher, std::memory_order_acq_rel)) return;
+  }
+  // The list is closed an instant before the phase says so.
+  wait(Deadline::never(), false);
+  watcher->done(*this);
+}
+
+bool FutureCore::wished(FutureWish kind) const noexcept {
+  const std::uint32_t word = word_.load(std::memory_order_seq_cst);
+  switch (kind) {
+    case FutureWish::cancel: return (word & phase_mask) == cancelled;
+    case FutureWish::abandon: return (word & abandon_bit) != 0;
+    case FutureWish::stop: return (word & stop_bit) != 0;
+  }
+  return false;
+}
+
+void FutureCore::wish(FutureWish kind) noexcept {
+  // Against add_hook, which stores the hook and then looks at the word: one of the two sees the
+  // other.
+  for (FutureHook* hook = hooks_.load(std::memory_order_seq_cst); hook != nullptr;
+       hook = hook->next_) {
+    if (hook->wish_ == kind && !hook->fired_.exchange(true, std::memory_order_acq_rel)) hook->run();
+  }
+}
+
+void FutureCore::add_hook(FutureHook* hook) noexcept {
+  hook->next_ = hooks_.load(std::memory_order_acquire);
+  while (!hooks_.compare_exchange_weak(hook->next_, hook, std::memory_order_seq_cst)) {
+  }
+  if (wished(hook->wish_)) wish(hook->wish_);
+}
+
+Error current_exception_error() noexcept {
+  auto detail = std::make_shared<RemoteError>();
+  try {
+    throw;
+  } catch (const Exception& error) {
+    detail->type_name = "passel::Exception";
+    detail->what = error.what();
+  } catch (const std::exception& error) {
+    detail->type_name = demangled(typeid(error).name());
+    detail->what = error.what();
+    append_nested(error, detail->what, 8);
+  } catch (...) {
+    const std::type_info* const type = abi::__cxa_current_exception_type();
+    detail->type_name = type != nullptr ? demangled(type->name()) : "unknown";
+    detail->what = "no text: not a std::exception";
+  }
+  std::string text = detail->type_name + ": " + detail->what;
+  return Error{Errc::task_failed, std::move(text), std::move(detail)};
+}
+
+void report_background_error(const Error& error) noexcept {
+  if (const auto handler = background_error_handler.load(std::memory_order_acquire)) handler(error);
+}
+
+Error no_future_error() {
+  return Error{Errc::invalid_state,
+               "this Future is empty: it was moved from, or never got from a Promise"};
+}
+Error taken_future_error() {
+  return Error{Errc::invalid_state, "the result was already taken out of this Future"};
+}
+Error cancelled_future_error() { return Error{Errc::cancelled, "the Future was cancelled"}; }
+Error late_future_error(Deadline::Clock::duration waited) {
+  const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(waited).count();
+  return Error{Errc::timeout, "no result within " + std::to_string(ms) + " ms"};
+}
+Error broken_promise_error() {
+  return Error{Errc::broken,
+               "whoever was to answer is gone: the promise was dropped without an answer"};
+}
+
+}  // namespace detail
+
+BackgroundErrorHandler set_background_error_handler(BackgroundErrorHandler handler) noexcept {
+  return detail::background_error_handler.exchange(handler, std::memory_order_acq_rel);
+}
+
+}  // namespace passel::inline v0
