@@ -1,0 +1,16 @@
+# Compiles SOURCE with and without -DCONTROL, see CMakeLists.txt.
+string(REPLACE "|" ";" includes "${INCLUDES}")
+list(TRANSFORM includes PREPEND "-I")
+set(compile "${CXX}" -std=c++20 -Wall -Wextra -Werror -fsyntax-only ${includes} "${SOURCE}")
+
+execute_process(COMMAND ${compile} -DCONTROL RESULT_VARIABLE code ERROR_VARIABLE said)
+if(NOT code EQUAL 0)
+  message(FATAL_ERROR "the control does not compile:\n${said}")
+endif()
+execute_process(COMMAND ${compile} RESULT_VARIABLE code ERROR_VARIABLE said)
+if(code EQUAL 0)
+  message(FATAL_ERROR "${SOURCE} compiles, and must not")
+endif()
+if(NOT said MATCHES "${REGEX}")
+  message(FATAL_ERROR "${SOURCE} fails, but not with \"${REGEX}\":\n${said}")
+endif()
