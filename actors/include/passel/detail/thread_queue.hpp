@@ -3,7 +3,7 @@
 
 #include <passel/detail/deadline.hpp>
 #include <passel/detail/queue_order.hpp>
-#include <passel/detail/thread_spin.hpp>
+#include <passel/detail/spin.hpp>
 #include <passel/export.hpp>
 #include <passel/result.hpp>
 
@@ -60,7 +60,8 @@ class ThreadQueue {
   Result<void> put(T& item, Deadline deadline) {
     std::unique_lock lock{mutex_};
     while (!shut_down_ && size() >= limit_) {
-      if (!wait(lock, not_full_, getter_cpu_, deadline, [this] { return size() < limit(); })) {
+      if (!wait(lock, not_full_, putters_spin_, getter_cpu_, deadline,
+                [this] { return size() < limit(); })) {
         if (shut_down_ || size() < limit_) break;
         return queue_full(size(), limit_);
       }
@@ -74,7 +75,7 @@ class ThreadQueue {
     }
     ++unfinished_;
     publish_size();
-    putter_cpu_ = current_cpu();
+    putter_cpu_.publish();
     lock.unlock();
     not_empty_.notify_one();
     return {};
@@ -86,7 +87,8 @@ class ThreadQueue {
     std::unique_lock lock{mutex_};
     while (size() == 0) {
       if (shut_down_) return queue_shut_down();
-      if (!wait(lock, not_empty_, putter_cpu_, deadline, [this] { return size() != 0; })) {
+      if (!wait(lock, not_empty_, getters_spin_, putter_cpu_, deadline,
+                [this] { return size() != 0; })) {
         if (size() != 0) break;
         return shut_down_ ? queue_shut_down() : queue_empty();
       }
@@ -171,7 +173,7 @@ class ThreadQueue {
       Result<T> item{std::move_if_noexcept(order_.next())};
       order_.pop();
       publish_size();
-      getter_cpu_ = current_cpu();
+      getter_cpu_.publish();
       return item;
     } catch (...) {
       not_empty_.notify_one();  // the item stays: another getter that waits may have it
@@ -182,21 +184,17 @@ class ThreadQueue {
   /// Looks for a while without the lock when the peer runs on another CPU, then sleeps. False when
   /// the deadline has passed; the caller looks at the state again in any case.
   template <class Ready>
-  bool wait(std::unique_lock<std::mutex>& lock, std::condition_variable& changed, int peer_cpu,
-            Deadline deadline, Ready ready) {
+  bool wait(std::unique_lock<std::mutex>& lock, std::condition_variable& changed, Spinner& spinner,
+            const CpuMark& peer, Deadline deadline, Ready ready) {
     if (deadline.is_try()) return false;
-    if (SpinTurn turn{peer_cpu, deadline}; turn.granted()) {
-      lock.unlock();
-      while (turn.more()) {
-        if (ready() || is_shutdown()) {
-          turn.hit();
-          break;
-        }
-      }
-      lock.lock();
-      if (ready() || shut_down_) return true;
-    }
-    return sleep(lock, changed, deadline);
+    lock.unlock();
+    const bool seen = spinner.spin(peer, deadline, [&] { return ready() || is_shutdown(); });
+    lock.lock();
+    if (seen || ready() || shut_down_) return true;
+    const auto begin = Deadline::Clock::now();
+    const bool in_time = sleep(lock, changed, deadline);
+    spinner.waited(Deadline::Clock::now() - begin);
+    return in_time;
   }
 
   static bool sleep(std::unique_lock<std::mutex>& lock, std::condition_variable& changed,
@@ -216,8 +214,10 @@ class ThreadQueue {
   std::condition_variable all_done_;
   Order order_;
   std::size_t unfinished_ = 0;
-  int putter_cpu_ = unknown_cpu;
-  int getter_cpu_ = unknown_cpu;
+  CpuMark putter_cpu_;
+  CpuMark getter_cpu_;
+  Spinner putters_spin_;
+  Spinner getters_spin_;
   bool shut_down_ = false;
   // Copies for those who look without the lock.
   std::atomic<std::size_t> size_{0};
