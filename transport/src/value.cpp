@@ -1,0 +1,464 @@
+// Layer transport: comparing, hashing and printing self-describing values.
+#include <passel/value.hpp>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+namespace passel::inline v0 {
+namespace {
+
+template <class T>
+T load(const std::byte* from) noexcept {
+  T value;
+  std::memcpy(&value, from, sizeof value);
+  return value;
+}
+
+std::weak_ordering compare_doubles(double a, double b) noexcept {
+  const bool a_nan = std::isnan(a);
+  const bool b_nan = std::isnan(b);
+  if (a_nan || b_nan) return a_nan <=> b_nan;
+  return a < b   ? std::weak_ordering::less
+         : a > b ? std::weak_ordering::greater
+                 : std::weak_ordering::equivalent;
+}
+
+std::weak_ordering compare_items(const Value::Items& a, const Value::Items& b) {
+  for (std::size_t i = 0; i < a.size() && i < b.size(); ++i) {
+    if (const auto order = a[i].compare(b[i]); order != 0) return order;
+  }
+  return a.size() <=> b.size();
+}
+
+// Sorted copies of pointers: comparing sets pair by pair would take quadratic time.
+std::weak_ordering compare_sets(const Value::Items& a, const Value::Items& b) {
+  if (a.size() != b.size()) return a.size() <=> b.size();
+  const auto sorted = [](const Value::Items& items) {
+    std::vector<const Value*> found;
+    found.reserve(items.size());
+    for (const Value& item : items) found.push_back(&item);
+    std::sort(found.begin(), found.end(), [](auto* x, auto* y) { return x->compare(*y) < 0; });
+    return found;
+  };
+  const auto left = sorted(a);
+  const auto right = sorted(b);
+  for (std::size_t i = 0; i < left.size(); ++i) {
+    if (const auto order = left[i]->compare(*right[i]); order != 0) return order;
+  }
+  return std::weak_ordering::equivalent;
+}
+
+std::weak_ordering compare_entry(const std::pair<Value, Value>& a,
+                                 const std::pair<Value, Value>& b) {
+  const auto order = a.first.compare(b.first);
+  return order != 0 ? order : a.second.compare(b.second);
+}
+
+std::weak_ordering compare_maps(const Value::Entries& a, const Value::Entries& b) {
+  if (a.size() != b.size()) return a.size() <=> b.size();
+  const auto sorted = [](const Value::Entries& entries) {
+    std::vector<const std::pair<Value, Value>*> found;
+    found.reserve(entries.size());
+    for (const auto& entry : entries) found.push_back(&entry);
+    std::sort(found.begin(), found.end(),
+              [](auto* x, auto* y) { return compare_entry(*x, *y) < 0; });
+    return found;
+  };
+  const auto left = sorted(a);
+  const auto right = sorted(b);
+  for (std::size_t i = 0; i < left.size(); ++i) {
+    if (const auto order = compare_entry(*left[i], *right[i]); order != 0) return order;
+  }
+  return std::weak_ordering::equivalent;
+}
+
+std::weak_ordering compare_big(const BigInt& a, const BigInt& b) noexcept {
+  if (a.negative != b.negative) return b.negative <=> a.negative;
+  std::weak_ordering order = a.magnitude.size() <=> b.magnitude.size();
+  for (std::size_t i = a.magnitude.size(); order == 0 && i-- > 0;)
+    order = a.magnitude[i] <=> b.magnitude[i];
+  return a.negative ? 0 <=> order : order;
+}
+
+// -1, 0 or 1: where an integer of this representation stands between the others.
+int integer_rank(const Value& value) noexcept {
+  if (const BigInt* big = value.as_big()) return big->negative ? -1 : 2;
+  return value.as_int64() ? 0 : 1;
+}
+
+std::weak_ordering compare_integers(const Value& a, const Value& b) noexcept {
+  const int rank = integer_rank(a);
+  if (const int other = integer_rank(b); rank != other) return rank <=> other;
+  if (rank == 0) return *a.as_int64() <=> *b.as_int64();
+  if (rank == 1) return *a.as_uint64() <=> *b.as_uint64();
+  return compare_big(*a.as_big(), *b.as_big());
+}
+
+std::size_t mix(std::size_t seed, std::size_t value) noexcept {
+  std::uint64_t x = seed ^ (value + 0x9e3779b97f4a7c15U + (seed << 6) + (seed >> 2));
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9U;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebU;
+  return x ^ (x >> 31);
+}
+
+std::size_t hash_bytes(const void* data, std::size_t size) noexcept {
+  return std::hash<std::string_view>{}({static_cast<const char*>(data), size});
+}
+
+void append_quoted(std::string& out, std::string_view text, bool bytes) {
+  static constexpr char digits[] = "0123456789abcdef";
+  const bool double_quotes = text.find('\'') != text.npos && text.find('"') == text.npos;
+  const char quote = double_quotes ? '"' : '\'';
+  out += quote;
+  for (const char c : text) {
+    const auto u = static_cast<unsigned char>(c);
+    if (c == quote || c == '\\') {
+      (out += '\\') += c;
+    } else if (c == '\n') {
+      out += "\\n";
+    } else if (c == '\r') {
+      out += "\\r";
+    } else if (c == '\t') {
+      out += "\\t";
+    } else if (u < 0x20 || u == 0x7f || (bytes && u >= 0x80)) {
+      ((out += "\\x") += digits[u >> 4]) += digits[u & 15];
+    } else {
+      out += c;
+    }
+  }
+  out += quote;
+}
+
+void append_double(std::string& out, double number) {
+  if (std::isnan(number)) {
+    out += "nan";
+    return;
+  }
+  std::array<char, 32> text{};
+  const auto end = std::to_chars(text.data(), text.data() + text.size(), number).ptr;
+  const std::string_view written{text.data(), static_cast<std::size_t>(end - text.data())};
+  out += written;
+  if (written.find_first_of(".en") == written.npos) out += ".0";
+}
+
+void append_big(std::string& out, const BigInt& number) {
+  std::vector<std::uint8_t> rest = number.magnitude;
+  std::string reversed;
+  while (!rest.empty()) {
+    unsigned carry = 0;
+    for (std::size_t i = rest.size(); i-- > 0;) {
+      carry = (carry << 8) | rest[i];
+      rest[i] = static_cast<std::uint8_t>(carry / 10);
+      carry %= 10;
+    }
+    reversed += static_cast<char>('0' + carry);
+    while (!rest.empty() && rest.back() == 0) rest.pop_back();
+  }
+  if (number.negative) out += '-';
+  out.append(reversed.rbegin(), reversed.rend());
+}
+
+void append(std::string& out, const Value& value);
+
+void append_items(std::string& out, const Value::Items& items) {
+  const char* separator = "";
+  for (const Value& item : items) {
+    out += std::exchange(separator, ", ");
+    append(out, item);
+  }
+}
+
+void append_map(std::string& out, const Value::Entries& entries) {
+  const char* separator = "";
+  out += '{';
+  for (const auto& [key, item] : entries) {
+    out += std::exchange(separator, ", ");
+    append(out, key);
+    out += ": ";
+    append(out, item);
+  }
+  out += '}';
+}
+
+void append_numbers(std::string& out, const NumberArray& numbers) {
+  ((out += "array('") += to_string(numbers.type)) += "', [";
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
+    if (i != 0) out += ", ";
+    append(out, numbers.at(i));
+  }
+  out += "])";
+}
+
+void append_integer(std::string& out, const Value& value) {
+  if (const auto number = value.as_int64()) {
+    out += std::to_string(*number);
+  } else if (const BigInt* big = value.as_big()) {
+    append_big(out, *big);
+  } else {
+    out += std::to_string(*value.as_uint64());
+  }
+}
+
+void append(std::string& out, const Value& value) {
+  switch (value.kind()) {
+    case ValueKind::none: out += "None"; return;
+    case ValueKind::boolean: out += *value.as_bool() ? "True" : "False"; return;
+    case ValueKind::integer: append_integer(out, value); return;
+    case ValueKind::floating: append_double(out, *value.as_double()); return;
+    case ValueKind::text: append_quoted(out, *value.as_text(), false); return;
+    case ValueKind::bytes:
+      out += 'b';
+      append_quoted(
+          out, {reinterpret_cast<const char*>(value.as_bytes()->data()), value.as_bytes()->size()},
+          true);
+      return;
+    case ValueKind::list:
+      out += '[';
+      append_items(out, *value.items());
+      out += ']';
+      return;
+    case ValueKind::tuple:
+      out += '(';
+      append_items(out, *value.items());
+      out += value.items()->size() == 1 ? ",)" : ")";
+      return;
+    case ValueKind::set:
+      if (value.items()->empty()) {
+        out += "set()";
+        return;
+      }
+      out += '{';
+      append_items(out, *value.items());
+      out += '}';
+      return;
+    case ValueKind::map: append_map(out, *value.entries()); return;
+    case ValueKind::numbers: append_numbers(out, *value.numbers()); return;
+    case ValueKind::handle: {
+      const Handle& handle = *value.handle();
+      (out += '<') += handle.kind;
+      if (!handle.type.empty()) ((out += '<') += handle.type) += '>';
+      ((out += " handle ") += std::to_string(handle.id)) += '>';
+      return;
+    }
+    case ValueKind::foreign: {
+      const Foreign& foreign = *value.foreign();
+      (((out += "<foreign ") += foreign.type) += ", ") += std::to_string(foreign.data.size());
+      ((out += " bytes of ") += foreign.format) += '>';
+      return;
+    }
+  }
+}
+
+}  // namespace
+
+std::string_view to_string(NumberType type) noexcept {
+  static constexpr std::array<std::string_view, 11> names{"?",   "i8",  "u8",  "i16", "u16", "i32",
+                                                          "u32", "i64", "u64", "f32", "f64"};
+  const auto index = static_cast<std::size_t>(type);
+  return index < names.size() ? names[index] : names[0];
+}
+
+std::size_t size_of(NumberType type) noexcept {
+  static constexpr std::array<std::uint8_t, 11> sizes{0, 1, 1, 2, 2, 4, 4, 8, 8, 4, 8};
+  const auto index = static_cast<std::size_t>(type);
+  return index < sizes.size() ? sizes[index] : 0;
+}
+
+std::string_view to_string(ValueKind kind) noexcept {
+  static constexpr std::array<std::string_view, 13> names{
+      "None",  "bool", "int",  "float", "str",    "bytes",         "list",
+      "tuple", "set",  "dict", "array", "handle", "foreign object"};
+  return names[static_cast<std::size_t>(kind)];
+}
+
+Value NumberArray::at(std::size_t index) const {
+  const std::byte* from = data.data() + index * size_of(type);
+  switch (type) {
+    case NumberType::i8: return load<std::int8_t>(from);
+    case NumberType::u8: return load<std::uint8_t>(from);
+    case NumberType::i16: return load<std::int16_t>(from);
+    case NumberType::u16: return load<std::uint16_t>(from);
+    case NumberType::i32: return load<std::int32_t>(from);
+    case NumberType::u32: return load<std::uint32_t>(from);
+    case NumberType::i64: return load<std::int64_t>(from);
+    case NumberType::u64: return load<std::uint64_t>(from);
+    case NumberType::f32: return load<float>(from);
+    case NumberType::f64: return load<double>(from);
+  }
+  return {};
+}
+
+Value::Value(BigInt number) {
+  while (!number.magnitude.empty() && number.magnitude.back() == 0) number.magnitude.pop_back();
+  if (number.magnitude.size() > sizeof(std::uint64_t)) {
+    state_.emplace<BigInt>(std::move(number));
+    return;
+  }
+  std::uint64_t plain = 0;
+  for (std::size_t i = number.magnitude.size(); i-- > 0;)
+    plain = (plain << 8) | number.magnitude[i];
+  constexpr std::uint64_t lowest = std::uint64_t{1} << 63;
+  if (!number.negative) {
+    *this = Value{plain};
+  } else if (plain <= lowest) {
+    state_.emplace<std::int64_t>(static_cast<std::int64_t>(0 - plain));
+  } else {
+    state_.emplace<BigInt>(std::move(number));
+  }
+}
+
+ValueKind Value::kind() const noexcept {
+  using enum ValueKind;
+  static constexpr std::array<ValueKind, 15> kinds{none,     boolean, integer, integer, integer,
+                                                   floating, text,    bytes,   list,    tuple,
+                                                   set,      map,     numbers, handle,  foreign};
+  return kinds[state_.index()];
+}
+
+std::optional<bool> Value::as_bool() const noexcept {
+  const bool* flag = std::get_if<bool>(&state_);
+  return flag != nullptr ? std::optional{*flag} : std::nullopt;
+}
+
+std::optional<std::int64_t> Value::as_int64() const noexcept {
+  const auto* number = std::get_if<std::int64_t>(&state_);
+  return number != nullptr ? std::optional{*number} : std::nullopt;
+}
+
+std::optional<std::uint64_t> Value::as_uint64() const noexcept {
+  if (const auto* number = std::get_if<std::uint64_t>(&state_)) return *number;
+  const auto* number = std::get_if<std::int64_t>(&state_);
+  if (number == nullptr || *number < 0) return std::nullopt;
+  return static_cast<std::uint64_t>(*number);
+}
+
+std::optional<double> Value::as_double() const noexcept {
+  const auto* number = std::get_if<double>(&state_);
+  return number != nullptr ? std::optional{*number} : std::nullopt;
+}
+
+const Value::Items* Value::items() const noexcept {
+  if (const auto* list = std::get_if<List>(&state_)) return &list->items;
+  if (const auto* tuple = std::get_if<Tuple>(&state_)) return &tuple->items;
+  if (const auto* set = std::get_if<Set>(&state_)) return &set->items;
+  return nullptr;
+}
+
+const Value* Value::find(const Value& key) const noexcept {
+  if (const Entries* found = entries()) {
+    for (const auto& [name, value] : *found) {
+      if (name == key) return &value;
+    }
+  }
+  return nullptr;
+}
+
+const Handle* Value::handle() const noexcept {
+  const auto* found = std::get_if<std::shared_ptr<const Handle>>(&state_);
+  return found != nullptr ? found->get() : nullptr;
+}
+
+const Foreign* Value::foreign() const noexcept {
+  const auto* found = std::get_if<std::shared_ptr<const Foreign>>(&state_);
+  return found != nullptr ? found->get() : nullptr;
+}
+
+bool Value::is_hashable() const noexcept {
+  switch (kind()) {
+    case ValueKind::list:
+    case ValueKind::set:
+    case ValueKind::map:
+    case ValueKind::numbers: return false;
+    case ValueKind::tuple:
+      return std::all_of(items()->begin(), items()->end(),
+                         [](const Value& item) { return item.is_hashable(); });
+    default: return true;
+  }
+}
+
+std::size_t Value::hash() const noexcept {
+  const std::size_t seed = static_cast<std::size_t>(kind()) + 1;
+  switch (kind()) {
+    case ValueKind::none: return mix(seed, 0);
+    case ValueKind::boolean: return mix(seed, *as_bool() ? 1 : 0);
+    case ValueKind::integer:
+      if (const BigInt* big = as_big())
+        return mix(seed, hash_bytes(big->magnitude.data(), big->magnitude.size()));
+      return mix(seed, as_int64() ? static_cast<std::uint64_t>(*as_int64()) : *as_uint64());
+    case ValueKind::floating: {
+      const double number = *as_double();
+      if (std::isnan(number)) return mix(seed, 1);
+      return mix(seed, std::hash<double>{}(number));
+    }
+    case ValueKind::text: return mix(seed, std::hash<std::string>{}(*as_text()));
+    case ValueKind::bytes: return mix(seed, hash_bytes(as_bytes()->data(), as_bytes()->size()));
+    case ValueKind::list:
+    case ValueKind::tuple: {
+      std::size_t found = seed;
+      for (const Value& item : *items()) found = mix(found, item.hash());
+      return found;
+    }
+    case ValueKind::set: {
+      std::size_t sum = 0;
+      for (const Value& item : *items()) sum += item.hash();
+      return mix(seed, sum);
+    }
+    case ValueKind::map: {
+      std::size_t sum = 0;
+      for (const auto& [key, item] : *entries()) sum += mix(key.hash(), item.hash());
+      return mix(seed, sum);
+    }
+    case ValueKind::numbers:
+      return mix(seed, hash_bytes(numbers()->data.data(), numbers()->data.size()));
+    case ValueKind::handle: return mix(seed, handle()->id);
+    case ValueKind::foreign:
+      return mix(seed, hash_bytes(foreign()->data.data(), foreign()->data.size()));
+  }
+  return seed;
+}
+
+std::string Value::to_string() const {
+  std::string out;
+  append(out, *this);
+  return out;
+}
+
+std::weak_ordering Value::compare(const Value& other) const {
+  const ValueKind mine = kind();
+  if (mine != other.kind()) return mine <=> other.kind();
+  switch (mine) {
+    case ValueKind::none: return std::weak_ordering::equivalent;
+    case ValueKind::boolean: return *as_bool() <=> *other.as_bool();
+    case ValueKind::integer: return compare_integers(*this, other);
+    case ValueKind::floating: return compare_doubles(*as_double(), *other.as_double());
+    case ValueKind::text: return as_text()->compare(*other.as_text()) <=> 0;
+    case ValueKind::bytes: return *as_bytes() <=> *other.as_bytes();
+    case ValueKind::list:
+    case ValueKind::tuple: return compare_items(*items(), *other.items());
+    case ValueKind::set: return compare_sets(*items(), *other.items());
+    case ValueKind::map: return compare_maps(*entries(), *other.entries());
+    case ValueKind::numbers: {
+      const auto order = numbers()->type <=> other.numbers()->type;
+      return order != 0 ? order : numbers()->data <=> other.numbers()->data;
+    }
+    case ValueKind::handle: {
+      const Handle& a = *handle();
+      const Handle& b = *other.handle();
+      if (a.kind != b.kind) return a.kind <=> b.kind;
+      return a.id != b.id ? a.id <=> b.id : a.type <=> b.type;
+    }
+    case ValueKind::foreign: {
+      const Foreign& a = *foreign();
+      const Foreign& b = *other.foreign();
+      if (a.format != b.format) return a.format <=> b.format;
+      return a.type != b.type ? a.type <=> b.type : a.data <=> b.data;
+    }
+  }
+  return std::weak_ordering::equivalent;
+}
+
+}  // namespace passel::inline v0
