@@ -1,9 +1,9 @@
 // Layer transport: one owned file descriptor.
 #include <passel/detail/descriptor.hpp>
 
-#include <cerrno>
 #include <fcntl.h>
 #include <unistd.h>
+#include <cerrno>
 
 namespace passel::inline v0::detail {
 

@@ -49,7 +49,8 @@ std::string Error::to_string() const {
   return text;
 }
 
-Exception::Exception(Error error) : std::runtime_error{error.to_string()}, error_{std::move(error)} {}
+Exception::Exception(Error error)
+    : std::runtime_error{error.to_string()}, error_{std::move(error)} {}
 Exception::~Exception() = default;
 
 namespace detail {
@@ -57,20 +58,22 @@ namespace detail {
 void throw_error(const Error& error) { throw Exception{error}; }
 
 void throw_error(const Error& error, std::string_view why) {
-  throw Exception{Error{error.code(), std::string{why} + ": " + error.what(), error.detail_pointer()}};
+  throw Exception{
+      Error{error.code(), std::string{why} + ": " + error.what(), error.detail_pointer()}};
 }
 
 void bad_result_access(const Error* error) noexcept {
   if (error != nullptr)
-    std::fprintf(stderr, "passel: value of a failed Result was used: %s\n", error->to_string().c_str());
+    std::fprintf(stderr, "passel: value of a failed Result was used: %s\n",
+                 error->to_string().c_str());
   else
     std::fputs("passel: error() of a Result that holds a value was used\n", stderr);
   std::abort();
 }
 
 Error system_error(std::string_view call, int error_number) {
-  const bool no_space = error_number == ENOMEM || error_number == EMFILE || error_number == ENFILE ||
-                        error_number == ENOSPC;
+  const bool no_space = error_number == ENOMEM || error_number == EMFILE ||
+                        error_number == ENFILE || error_number == ENOSPC;
   return Error{no_space ? Errc::no_space : Errc::system,
                std::string{call} + ": " + std::generic_category().message(error_number)};
 }

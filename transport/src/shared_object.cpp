@@ -1,13 +1,13 @@
 // Layer transport: naming processes, and noticing that one is gone or was forked.
 #include <passel/detail/shared_object.hpp>
 
+#include <fcntl.h>
+#include <pthread.h>
+#include <unistd.h>
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <fcntl.h>
-#include <pthread.h>
-#include <unistd.h>
 
 namespace passel::inline v0::detail {
 namespace {
@@ -44,7 +44,8 @@ Status read_status(std::int32_t pid) noexcept {
   Status status{.state = field[2], .start = 0};
   // `field` stands before field 3; each step goes to the blank before the next one.
   ++field;
-  for (int number = 3; number < 22 && field != nullptr; ++number) field = std::strchr(field + 1, ' ');
+  for (int number = 3; number < 22 && field != nullptr; ++number)
+    field = std::strchr(field + 1, ' ');
   if (field != nullptr) status.start = std::strtoull(field + 1, nullptr, 10);
   return status;
 }
@@ -62,6 +63,10 @@ ProcessId this_process() noexcept {
     own_start.store(start, std::memory_order_relaxed);
   }
   return ProcessId{.pid = pid, .start = start};
+}
+
+ProcessId process_with_pid(std::int32_t pid) noexcept {
+  return ProcessId{.pid = pid, .start = read_status(pid).start};
 }
 
 bool is_running(const ProcessId& process) noexcept {

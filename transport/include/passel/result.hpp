@@ -14,18 +14,19 @@
 
 namespace passel::inline v0 {
 
-/// What went wrong, as a value that programs can branch on. Python's exceptions map to these: Empty, Full, TimeoutError,
-/// CancelledError, BrokenBarrierError, EOFError (closed), AuthenticationError (auth_failed), BrokenProcessPool
-/// (worker_lost, pool_failed), RemoteError (task_failed), BufferTooShort and "message too long" (too_large), ValueError
-/// (invalid_argument), RuntimeError on misuse (invalid_state).
+/// What went wrong, as a value that programs can branch on. Python's exceptions map to these:
+/// Empty, Full, TimeoutError, CancelledError, BrokenBarrierError, EOFError (closed),
+/// AuthenticationError (auth_failed), BrokenProcessPool (worker_lost, pool_failed), RemoteError
+/// (task_failed), BufferTooShort and "message too long" (too_large), ValueError (invalid_argument),
+/// RuntimeError on misuse (invalid_state).
 enum class Errc {
-  closed = 1,        ///< the other side, the queue or the handle is closed (Python: EOFError, ShutDown)
-  timeout,           ///< the time was up (Python: TimeoutError)
-  full,              ///< a bounded queue has no room (Python: queue.Full)
-  empty,             ///< a queue has no item (Python: queue.Empty)
-  cancelled,         ///< somebody cancelled it (Python: CancelledError)
-  broken,            ///< a barrier, promise or pool is broken (Python: BrokenBarrierError, BrokenExecutor)
-  refused,           ///< the peer, or a rule, refused the request
+  closed = 1,  ///< the other side, the queue or the handle is closed (Python: EOFError, ShutDown)
+  timeout,     ///< the time was up (Python: TimeoutError)
+  full,        ///< a bounded queue has no room (Python: queue.Full)
+  empty,       ///< a queue has no item (Python: queue.Empty)
+  cancelled,   ///< somebody cancelled it (Python: CancelledError)
+  broken,   ///< a barrier, promise or pool is broken (Python: BrokenBarrierError, BrokenExecutor)
+  refused,  ///< the peer, or a rule, refused the request
   auth_failed,       ///< the peer does not have the key (Python: AuthenticationError)
   version_mismatch,  ///< the peer was built from something else
   peer_lost,         ///< the process at the other end died or cannot be reached
@@ -49,7 +50,8 @@ enum class Errc {
 /// The enumerator's name, for messages and logs: `to_string(Errc::full) == "full"`.
 [[nodiscard]] PASSEL_API std::string_view to_string(Errc code) noexcept;
 
-/// Base of the structured facts that some errors carry beside their text (see WorkerLost, RemoteError).
+/// Base of the structured facts that some errors carry beside their text (see WorkerLost,
+/// RemoteError).
 struct PASSEL_API ErrorDetail {
   ErrorDetail() = default;
   ErrorDetail(const ErrorDetail&) = default;
@@ -60,21 +62,23 @@ struct PASSEL_API ErrorDetail {
 /// How a process that was running a task came to its end. Carried by Errc::worker_lost.
 struct PASSEL_API WorkerLost : ErrorDetail {
   int pid = 0;
-  int exit_code = 0;      ///< its exit code, when it exited by itself
-  int signal = 0;         ///< the signal that killed it, 0 when it exited
-  std::string task;       ///< the task it was running
-  unsigned attempt = 1;   ///< which attempt of the task this was, from 1
+  int exit_code = 0;     ///< its exit code, when it exited by itself
+  int signal = 0;        ///< the signal that killed it, 0 when it exited
+  std::string task;      ///< the task it was running
+  unsigned attempt = 1;  ///< which attempt of the task this was, from 1
   ~WorkerLost() override;
 };
 
 /// An exception that left a function in another thread or process. Carried by Errc::task_failed.
 struct PASSEL_API RemoteError : ErrorDetail {
-  std::string type_name;  ///< the exception's type, demangled, "unknown" when it was no std::exception
-  std::string what;       ///< its text, with the texts of nested exceptions behind it
+  std::string
+      type_name;     ///< the exception's type, demangled, "unknown" when it was no std::exception
+  std::string what;  ///< its text, with the texts of nested exceptions behind it
   ~RemoteError() override;
 };
 
-/// Why an operation did not succeed: a code to branch on, a sentence for people and, for some codes, structured detail.
+/// Why an operation did not succeed: a code to branch on, a sentence for people and, for some
+/// codes, structured detail.
 class PASSEL_API Error {
  public:
   /// An error with a text that names the value and the limit concerned.
@@ -93,7 +97,9 @@ class PASSEL_API Error {
   [[nodiscard]] const D* detail() const noexcept {
     return dynamic_cast<const D*>(detail_.get());
   }
-  [[nodiscard]] const std::shared_ptr<const ErrorDetail>& detail_pointer() const noexcept { return detail_; }
+  [[nodiscard]] const std::shared_ptr<const ErrorDetail>& detail_pointer() const noexcept {
+    return detail_;
+  }
 
   /// "full: queue holds 5 of 5 items"
   [[nodiscard]] std::string to_string() const;
@@ -106,7 +112,8 @@ class PASSEL_API Error {
   std::shared_ptr<const ErrorDetail> detail_;
 };
 
-/// What `Result::unwrap` throws: the bridge for callers who prefer exceptions. Nothing else in passel throws on failure.
+/// What `Result::unwrap` throws: the bridge for callers who prefer exceptions. Nothing else in
+/// passel throws on failure.
 class PASSEL_API Exception : public std::runtime_error {
  public:
   explicit Exception(Error error);
@@ -120,9 +127,11 @@ class PASSEL_API Exception : public std::runtime_error {
 namespace detail {
 [[noreturn]] PASSEL_API void throw_error(const Error& error);
 [[noreturn]] PASSEL_API void throw_error(const Error& error, std::string_view why);
-/// Misuse: reading the value of an error, or the error of a value. Says which and aborts, like a failed assertion.
+/// Misuse: reading the value of an error, or the error of a value. Says which and aborts, like a
+/// failed assertion.
 [[noreturn]] PASSEL_API void bad_result_access(const Error* error) noexcept;
-/// Error for a failed system call: code by errno (ENOMEM, EMFILE: no_space), text "open(/x): No such file or directory".
+/// Error for a failed system call: code by errno (ENOMEM, EMFILE: no_space), text "open(/x): No
+/// such file or directory".
 [[nodiscard]] PASSEL_API Error system_error(std::string_view call, int error_number);
 }  // namespace detail
 
@@ -152,7 +161,7 @@ class [[nodiscard]] Result {
  public:
   using value_type = T;
 
-  Result(T value) : state_{std::in_place_index<0>, std::move(value)} {}
+  Result(T held) : state_{std::in_place_index<0>, std::move(held)} {}
   Result(Error error) : state_{std::in_place_index<1>, std::move(error)} {}
 
   [[nodiscard]] bool is_ok() const noexcept { return state_.index() == 0; }
@@ -185,7 +194,8 @@ class [[nodiscard]] Result {
   /// The value, or `other` when there is none.
   T unwrap_or(T other) && { return is_ok() ? std::move(value()) : std::move(other); }
 
-  /// Applies `f` to the value; an error passes through. `Result<int>{4}.map(to_text)` is a `Result<std::string>`.
+  /// Applies `f` to the value; an error passes through. `Result<int>{4}.map(to_text)` is a
+  /// `Result<std::string>`.
   template <class F>
   auto map(F&& f) && -> Result<std::invoke_result_t<F, T&&>> {
     if (is_err()) return std::move(*std::get_if<1>(&state_));
@@ -198,7 +208,7 @@ class [[nodiscard]] Result {
   }
   /// Applies an `f` that itself returns a Result; an error passes through.
   template <class F>
-    requires detail::is_result<std::invoke_result_t<F, T&&>>
+  requires detail::is_result<std::invoke_result_t<F, T&&>>
   auto and_then(F&& f) && -> std::invoke_result_t<F, T&&> {
     if (is_err()) return std::move(*std::get_if<1>(&state_));
     return std::forward<F>(f)(std::move(value()));
@@ -230,7 +240,8 @@ class [[nodiscard]] Result<void> {
   Result(Error error) : error_{std::make_unique<Error>(std::move(error))} {}
   Result(Result&&) noexcept = default;
   Result& operator=(Result&&) noexcept = default;
-  Result(const Result& other) : error_{other.error_ ? std::make_unique<Error>(*other.error_) : nullptr} {}
+  Result(const Result& other)
+      : error_{other.error_ ? std::make_unique<Error>(*other.error_) : nullptr} {}
   Result& operator=(const Result& other) { return *this = Result{other}; }
   ~Result() = default;
 
@@ -259,7 +270,7 @@ class [[nodiscard]] Result<void> {
     }
   }
   template <class F>
-    requires detail::is_result<std::invoke_result_t<F>>
+  requires detail::is_result<std::invoke_result_t<F>>
   auto and_then(F&& f) && -> std::invoke_result_t<F> {
     if (is_err()) return *error_;
     return std::forward<F>(f)();
@@ -279,14 +290,14 @@ class [[nodiscard]] Result<void> {
 
 #define PASSEL_DETAIL_CONCAT2(a, b) a##b
 #define PASSEL_DETAIL_CONCAT(a, b) PASSEL_DETAIL_CONCAT2(a, b)
-#define PASSEL_DETAIL_TRY(slot, declaration, expression)    \
-  auto slot = (expression);                                 \
-  if (slot.is_err()) return slot.error();                   \
+#define PASSEL_DETAIL_TRY(slot, declaration, expression) \
+  auto slot = (expression);                              \
+  if (slot.is_err()) return slot.error();                \
   declaration = *std::move(slot)
-/// `PASSEL_TRY(auto pool, Pool::start());` declares `pool`, or returns the error to the caller (Rust's `?`).
+/// `PASSEL_TRY(auto pool, Pool::start());` declares `pool`, or returns the error to the caller
+/// (Rust's `?`).
 #define PASSEL_TRY(declaration, expression) \
   PASSEL_DETAIL_TRY(PASSEL_DETAIL_CONCAT(passel_try_, __LINE__), declaration, expression)
 /// `PASSEL_CHECK(queue.put(1));` returns the error to the caller when there is one.
-#define PASSEL_CHECK(expression)                                        \
-  if (auto passel_checked = (expression); passel_checked.is_err())      \
-  return passel_checked.error()
+#define PASSEL_CHECK(expression) \
+  if (auto passel_checked = (expression); passel_checked.is_err()) return passel_checked.error()

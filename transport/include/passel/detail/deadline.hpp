@@ -5,13 +5,16 @@
 
 namespace passel::inline v0::detail {
 
-/// A moment of the monotonic clock, "never", or "do not wait at all". Made from any duration without overflow: negative
-/// counts as zero, more than the clock can hold counts as never (Python's TIMEOUT_MAX has no twin here).
+/// A moment of the monotonic clock, "never", or "do not wait at all". Made from any duration
+/// without overflow: negative counts as zero, more than the clock can hold counts as never
+/// (Python's TIMEOUT_MAX has no twin here).
 class Deadline {
  public:
   using Clock = std::chrono::steady_clock;
 
-  [[nodiscard]] static constexpr Deadline never() noexcept { return Deadline{Clock::time_point::max()}; }
+  [[nodiscard]] static constexpr Deadline never() noexcept {
+    return Deadline{Clock::time_point::max()};
+  }
   /// Already passed: the operation is tried once.
   [[nodiscard]] static constexpr Deadline now_or_never() noexcept {
     return Deadline{Clock::time_point::min()};
@@ -24,9 +27,13 @@ class Deadline {
     if (Seconds{wait} >= Seconds{Clock::time_point::max() - now}) return never();
     return Deadline{now + std::chrono::ceil<Clock::duration>(wait)};
   }
-  [[nodiscard]] static constexpr Deadline at(Clock::time_point when) noexcept { return Deadline{when}; }
+  [[nodiscard]] static constexpr Deadline at(Clock::time_point when) noexcept {
+    return Deadline{when};
+  }
 
-  [[nodiscard]] constexpr bool is_never() const noexcept { return when_ == Clock::time_point::max(); }
+  [[nodiscard]] constexpr bool is_never() const noexcept {
+    return when_ == Clock::time_point::max();
+  }
   /// True when waiting is not wanted at all, so that no clock need be read.
   [[nodiscard]] constexpr bool is_try() const noexcept { return when_ == Clock::time_point::min(); }
   [[nodiscard]] bool passed() const { return is_try() || (!is_never() && Clock::now() >= when_); }

@@ -22,7 +22,8 @@ class PASSEL_API Descriptor {
   }
   ~Descriptor() { reset(); }
 
-  /// A second descriptor for the same open file, close-on-exec. Errors: no_space when the process has no more of them.
+  /// A second descriptor for the same open file, close-on-exec. Errors: no_space when the process
+  /// has no more of them.
   [[nodiscard]] static Result<Descriptor> duplicate(int fd);
 
   [[nodiscard]] int get() const noexcept { return fd_; }

@@ -17,13 +17,17 @@ struct ProcessId {
 
 /// The calling process. Cached; right again in a forked child.
 [[nodiscard]] PASSEL_API ProcessId this_process() noexcept;
+/// The process with that pid as it is now; start 0 when there is none.
+[[nodiscard]] PASSEL_API ProcessId process_with_pid(std::int32_t pid) noexcept;
 /// False when the process is gone, is a zombie, or the pid now belongs to another one.
 [[nodiscard]] PASSEL_API bool is_running(const ProcessId& process) noexcept;
-/// Goes up by one in every forked child: objects that cached "me" compare it to notice that they are somebody else now.
+/// Goes up by one in every forked child: objects that cached "me" compare it to notice that they
+/// are somebody else now.
 [[nodiscard]] PASSEL_API std::uint32_t fork_generation() noexcept;
 
-/// An object that several processes of this host hold at once. Whoever hands it to a child keeps it in that child's
-/// ledger, and when the child is gone calls `process_lost`, which takes back whatever the dead one held.
+/// An object that several processes of this host hold at once. Whoever hands it to a child keeps it
+/// in that child's ledger, and when the child is gone calls `process_lost`, which takes back
+/// whatever the dead one held.
 class PASSEL_API SharedObject {
  public:
   SharedObject() = default;
@@ -31,10 +35,11 @@ class PASSEL_API SharedObject {
   SharedObject& operator=(const SharedObject&) = delete;
   virtual ~SharedObject();
 
-  /// Repairs what `process` left half done and wakes whoever may have waited for it. Idempotent, never waits for a living
-  /// process that does not itself make progress, safe from any thread.
+  /// Repairs what `process` left half done and wakes whoever may have waited for it. Idempotent,
+  /// never waits for a living process that does not itself make progress, safe from any thread.
   virtual void process_lost(const ProcessId& process) noexcept = 0;
-  /// True while a process other than the caller's is attached: a ledger may forget the object otherwise.
+  /// True while a process other than the caller's is attached: a ledger may forget the object
+  /// otherwise.
   [[nodiscard]] virtual bool used_by_others() const noexcept = 0;
 };
 

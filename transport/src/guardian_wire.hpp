@@ -1,0 +1,73 @@
+// Layer transport: messages between the guardian and the processes it serves.
+#pragma once
+
+#include <passel/detail/descriptor.hpp>
+#include <passel/detail/guardian.hpp>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace passel::inline v0::detail {
+
+enum class GuardianOp : std::uint32_t { spawn = 1, adopt, goodbye, started, failed, exited };
+
+/// Fixed part of a message. Both ends are copies of one build on one host, and sockets that keep
+/// message boundaries carry it whole, so it travels as it lies in memory; the text and the
+/// arguments follow, descriptors ride along.
+struct GuardianHeader {
+  GuardianOp op{};
+  std::uint32_t flags = 0;
+  std::uint64_t request = 0;
+  ProcessId process{};      ///< who was started, adopted or has ended
+  std::int32_t code = 0;    ///< exited: exit code; failed: errno
+  std::int32_t signal = 0;  ///< exited: the signal
+  TaskId task{};
+  ChildImage image{};
+  std::uint32_t text_size = 0;  ///< name, or what failed
+  std::uint64_t args_size = 0;
+  std::uint32_t descriptor_count = 0;
+
+  static constexpr std::uint32_t daemon = 1;
+  static constexpr std::uint32_t ignore_interrupt = 2;
+  static constexpr std::uint32_t args_in_memfd = 4;  ///< the first descriptor holds the arguments
+};
+
+struct GuardianMessage {
+  GuardianHeader header;
+  std::string text;
+  std::vector<std::byte> args;
+  std::vector<Descriptor> descriptors;
+};
+
+/// Arguments above this travel in a memfd: a message must fit a socket buffer at once.
+inline constexpr std::size_t inline_args_limit = 64 * 1024;
+/// The kernel takes 253 descriptors in a message; a few are ours.
+inline constexpr std::size_t descriptors_limit = 250;
+
+/// Sends one whole message. Does not wait when `MSG_DONTWAIT` is in `flags`: then EAGAIN comes back
+/// as Errc::full.
+Result<void> send_message(int socket, GuardianHeader header, std::string_view text,
+                          std::span<const std::byte> args, std::span<const int> descriptors,
+                          int flags);
+/// Takes one whole message without waiting. Errors: empty (nothing there), closed (the other end is
+/// gone), malformed.
+Result<GuardianMessage> receive_message(int socket);
+
+/// A sealed-size memfd that holds `bytes`.
+Result<Descriptor> bytes_to_memfd(const char* name, std::span<const std::byte> bytes);
+Result<std::vector<std::byte>> memfd_to_bytes(const Descriptor& memfd);
+
+/// The environment variable that names the descriptor of a handover.
+inline constexpr const char* handover_variable = "PASSEL_HANDOVER";
+/// Writes down, for an executed copy of this program, what ChildStart says; inherited_role reads it
+/// there.
+Result<Descriptor> write_handover(const ChildStart& start);
+
+/// In a forked child: signal mask empty, handlers of the parent's program gone, ignored signals
+/// still ignored.
+void reset_signals() noexcept;
+/// Closes every descriptor above 2 that is not in `keep`.
+void close_all_but(std::vector<int> keep) noexcept;
+
+}  // namespace passel::inline v0::detail

@@ -1,0 +1,202 @@
+// Layer transport: the one I/O thread of a Runtime: descriptors, timers and posted calls.
+#include <passel/detail/io_loop.hpp>
+
+#include <pthread.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+
+namespace passel::inline v0::detail {
+namespace {
+
+constexpr std::uint64_t wake_id = 0;
+constexpr int events_at_once = 64;
+
+/// Milliseconds for epoll_wait, rounded up so that a timer never fires early by spinning.
+int timeout_ms(Deadline deadline) {
+  if (deadline.is_never()) return -1;
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline.left()).count();
+  return static_cast<int>(std::min<std::int64_t>(left, 1'000'000'000));
+}
+
+}  // namespace
+
+IoLoop::IoLoop()
+    : epoll_{::epoll_create1(EPOLL_CLOEXEC)}, wake_{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)} {
+  if (!epoll_ || !wake_) throw_error(system_error("epoll_create1 or eventfd", errno));
+  epoll_event event{};
+  event.events = EPOLLIN;
+  event.data.u64 = wake_id;
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, wake_.get(), &event);
+}
+
+IoLoop::~IoLoop() {
+  {
+    const std::lock_guard lock{mutex_};
+    stop_ = true;
+  }
+  wake();
+  if (thread_.joinable()) thread_.join();
+}
+
+void IoLoop::ensure_thread() {
+  // Called with mutex_ held.
+  if (started_) return;
+  started_ = true;
+  // Signals of the embedding program must never be delivered on a library thread.
+  sigset_t all;
+  sigset_t before;
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  thread_ = std::thread{[this] { run(); }};
+  ::pthread_setname_np(thread_.native_handle(), "passel.io");
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+Result<IoLoop::Watch> IoLoop::watch(int fd, std::uint32_t events, Handler handler) {
+  auto entry = std::make_shared<Entry>();
+  entry->fd = fd;
+  entry->handler = std::move(handler);
+  const std::lock_guard lock{mutex_};
+  entry->id = next_id_++;
+  epoll_event event{};
+  event.events = events;
+  event.data.u64 = entry->id;
+  if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0)
+    return system_error("epoll_ctl(" + std::to_string(fd) + ")", errno);
+  entries_.emplace(entry->id, entry);
+  ensure_thread();
+  return Watch{this, std::move(entry)};
+}
+
+IoLoop::TimerKey IoLoop::at(Deadline when, std::function<void()> fn) {
+  const std::lock_guard lock{mutex_};
+  const TimerKey key{when.when(), next_id_++};
+  if (when.is_never()) return key;
+  const bool first = timers_.empty() || key < timers_.begin()->first;
+  timers_.emplace(key, std::move(fn));
+  ensure_thread();
+  if (first) wake();
+  return key;
+}
+
+bool IoLoop::cancel(const TimerKey& timer) {
+  const std::lock_guard lock{mutex_};
+  return timers_.erase(timer) > 0;
+}
+
+void IoLoop::post(std::function<void()> fn) {
+  const std::lock_guard lock{mutex_};
+  posted_.push_back(std::move(fn));
+  ensure_thread();
+  if (posted_.size() == 1) wake();
+}
+
+bool IoLoop::on_loop_thread() const noexcept {
+  return std::this_thread::get_id() == thread_.get_id();
+}
+
+bool IoLoop::started() const noexcept {
+  const std::lock_guard lock{mutex_};
+  return started_;
+}
+
+void IoLoop::while_parked(const std::function<void()>& fn) {
+  if (!started()) return fn();
+  std::atomic<std::uint32_t> parked{0};
+  std::atomic<std::uint32_t> released{0};
+  post([&] {
+    parked.store(1);
+    parked.notify_one();
+    released.wait(0);
+    parked.store(0);
+    parked.notify_one();
+  });
+  parked.wait(0);
+  fn();
+  released.store(1);
+  released.notify_one();
+  parked.wait(1);  // the words live on this stack: the thread must have left them
+}
+
+void IoLoop::wake() noexcept {
+  const std::uint64_t one = 1;
+  // Can only fail when the counter is full, and then a wake-up is pending anyway.
+  static_cast<void>(!::write(wake_.get(), &one, sizeof one));
+}
+
+Deadline IoLoop::run_due() {
+  std::unique_lock lock{mutex_};
+  for (;;) {
+    std::vector<std::function<void()>> now = std::exchange(posted_, {});
+    while (!timers_.empty() && timers_.begin()->first.first <= Deadline::Clock::now()) {
+      now.push_back(std::move(timers_.begin()->second));
+      timers_.erase(timers_.begin());
+    }
+    if (now.empty()) break;
+    lock.unlock();
+    for (auto& fn : now) fn();
+    now.clear();
+    lock.lock();
+  }
+  return timers_.empty() ? Deadline::never() : Deadline::at(timers_.begin()->first.first);
+}
+
+void IoLoop::run() {
+  epoll_event ready[events_at_once];
+  for (;;) {
+    const Deadline next = run_due();
+    {
+      const std::lock_guard lock{mutex_};
+      if (stop_) return;
+    }
+    const int count = ::epoll_wait(epoll_.get(), ready, events_at_once, timeout_ms(next));
+    for (int i = 0; i < count; ++i) {
+      if (ready[i].data.u64 == wake_id) {
+        std::uint64_t ignored = 0;
+        static_cast<void>(!::read(wake_.get(), &ignored, sizeof ignored));
+        continue;
+      }
+      std::shared_ptr<Entry> entry;
+      {
+        const std::lock_guard lock{mutex_};
+        if (const auto found = entries_.find(ready[i].data.u64); found != entries_.end())
+          entry = found->second;
+      }
+      if (!entry) continue;
+      const std::lock_guard running{entry->running};
+      if (!entry->dead.load(std::memory_order_acquire)) entry->handler(ready[i].events);
+    }
+  }
+}
+
+void IoLoop::forget(const std::shared_ptr<Entry>& entry) noexcept {
+  {
+    const std::lock_guard lock{mutex_};
+    ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, entry->fd, nullptr);
+    entries_.erase(entry->id);
+  }
+  entry->dead.store(true, std::memory_order_release);
+  // Waits for a handler that is running on the loop's thread; passes at once when this is that
+  // handler.
+  const std::lock_guard running{entry->running};
+}
+
+void IoLoop::Watch::set_events(std::uint32_t events) noexcept {
+  epoll_event event{};
+  event.events = events;
+  event.data.u64 = entry_->id;
+  ::epoll_ctl(loop_->epoll_.get(), EPOLL_CTL_MOD, entry_->fd, &event);
+}
+
+void IoLoop::Watch::reset() noexcept {
+  if (!entry_) return;
+  loop_->forget(entry_);
+  loop_ = nullptr;
+  entry_.reset();
+}
+
+}  // namespace passel::inline v0::detail
