@@ -1,5 +1,6 @@
 // Layer actors: the inbox of an actor and the rules of running it. No engine here, no clock, no
 // lock.
+#include <passel/detail/actor_body.hpp>
 #include <passel/detail/cell.hpp>
 #include <passel/detail/futex.hpp>
 
@@ -264,6 +265,18 @@ ReplySlot::Answer ReplySlot::sleep() noexcept {
     futex_wait(word_, waiting, Deadline::never(), FutexScope::process);
   }
   return static_cast<Answer>(word);
+}
+
+Error actor_gone_error(const Cell* cell) {
+  if (cell == nullptr) return Error{Errc::closed, "the actor ended before it handled this message"};
+  std::string text = "actor '" + cell->name() + "' has ended";
+  if (cell->has_ended()) text += ": " + cell->exit_reason().to_string();
+  return Error{Errc::closed, std::move(text)};
+}
+
+Error self_call_error(const Cell& cell) {
+  return Error{Errc::deadlock,
+               "a handler of actor '" + cell.name() + "' waits for a call to itself"};
 }
 
 void self_call(const Cell& cell) noexcept {

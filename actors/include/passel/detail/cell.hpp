@@ -91,6 +91,10 @@ class PASSEL_API Cell {
   [[nodiscard]] B& body() noexcept {
     return static_cast<B&>(*body_);
   }
+  template <class B>
+  [[nodiscard]] bool holds() const noexcept {
+    return dynamic_cast<const B*>(body_.get()) != nullptr;
+  }
   /// The cell ends (or, supervised, is suspended) when the present operation is over. The first
   /// reason counts.
   void end(ExitReason reason) noexcept;
