@@ -7,7 +7,6 @@
 
 int main(int argc, char** argv) {
   if (const auto code = passel_test::Watchdog::serve(argc, argv)) return *code;
-  // A started copy of this program runs its task in here and never comes back.
   passel::Runtime runtime{argc, argv};
   ::testing::InitGoogleTest(&argc, argv);
   // A process that has threads must not be forked as it is: death tests start a fresh copy.
