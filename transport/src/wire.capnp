@@ -91,8 +91,8 @@ struct RemoteError {
 
 # ---- Sessions ---------------------------------------------------------------------------------------------------------
 #
-# A frame on a stream: u32 length (little-endian, of what follows), then one flat Cap'n Proto message with a Frame as
-# root. Ids are chosen by the caller, grow, and are never used twice in one session.
+# A frame on a stream: u32 length of the message, u32 number of descriptors that travel with it (both little-endian),
+# then one flat Cap'n Proto message with a Frame as root. Ids are chosen by the caller, grow, and are never used twice in one session.
 
 struct Frame {
   union {

@@ -1,0 +1,259 @@
+// Layer transport: system calls of frame sockets.
+#include "frame_socket.hpp"
+
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <string>
+
+namespace passel::inline v0::detail {
+namespace {
+
+// Descriptors that came before the frame they belong to was complete: no more than one frame may
+// have, twice over, because the next frame's first byte may be in already.
+constexpr std::size_t max_arrived = 2 * max_frame_descriptors;
+constexpr std::size_t kept_outbox = std::size_t{1} << 20;
+
+constexpr std::size_t control_size = CMSG_SPACE(sizeof(int) * max_descriptors_at_once);
+
+Error closed_error(int error_number) {
+  return {Errc::closed, error_number == EPIPE ? "the peer has closed its end"
+                                              : "the peer is gone (connection reset)"};
+}
+
+Error send_error(int error_number) {
+  if (error_number == EPIPE || error_number == ECONNRESET) return closed_error(error_number);
+  if (error_number == ETOOMANYREFS) {
+    return {Errc::no_space,
+            "sendmsg: too many descriptors on their way and not yet received (ETOOMANYREFS)"};
+  }
+  if (error_number == ENOBUFS || error_number == ENOMEM) {
+    return {Errc::no_space, std::string{"sendmsg: "} + std::strerror(error_number)};
+  }
+  return system_error("sendmsg", error_number);
+}
+
+Result<void> wait(int fd, short events, Deadline deadline) {
+  while (true) {
+    pollfd watched{fd, events, 0};
+    timespec left{};
+    if (!deadline.is_never()) {
+      const auto rest =
+          std::chrono::duration_cast<std::chrono::nanoseconds>(deadline.left()).count();
+      left.tv_sec = static_cast<time_t>(rest / 1'000'000'000);
+      left.tv_nsec = static_cast<long>(rest % 1'000'000'000);
+    }
+    const int ready = ::ppoll(&watched, 1, deadline.is_never() ? nullptr : &left, nullptr);
+    if (ready > 0) return {};
+    if (ready < 0 && errno != EINTR) return system_error("ppoll", errno);
+    if (ready == 0 && deadline.passed()) {
+      return Error{Errc::timeout, events == POLLOUT ? "the peer did not read in time"
+                                                    : "the peer sent nothing in time"};
+    }
+  }
+}
+
+}  // namespace
+
+Result<void> FrameSocket::send(std::span<const std::byte> payload,
+                               std::span<const std::shared_ptr<Descriptor>> descriptors) {
+  auto& out = open_frame();
+  out.insert(out.end(), payload.begin(), payload.end());
+  return close_frame(descriptors);
+}
+
+Result<void> FrameSocket::send(std::span<const std::byte> payload, std::span<const int> fds) {
+  std::vector<std::shared_ptr<Descriptor>> owned;
+  owned.reserve(fds.size());
+  for (const int fd : fds) {
+    PASSEL_TRY(Descriptor copy, Descriptor::duplicate(fd));
+    owned.push_back(std::make_shared<Descriptor>(std::move(copy)));
+  }
+  return send(payload, owned);
+}
+
+std::vector<std::byte>& FrameSocket::open_frame() {
+  frame_start_ = outbox_.size();
+  outbox_.resize(frame_start_ + frame_header_size);
+  return outbox_;
+}
+
+Result<void> FrameSocket::close_frame(std::span<const std::shared_ptr<Descriptor>> descriptors) {
+  const std::size_t length = outbox_.size() - frame_start_ - frame_header_size;
+  const auto refuse = [this](Errc code, std::string what) {
+    outbox_.resize(frame_start_);
+    return Error{code, std::move(what)};
+  };
+  if (length > limits_.frame) {
+    return refuse(Errc::too_large, "frame of " + std::to_string(length) + " bytes, limit " +
+                                       std::to_string(limits_.frame));
+  }
+  if (descriptors.size() > max_frame_descriptors) {
+    return refuse(Errc::too_large, "frame with " + std::to_string(descriptors.size()) +
+                                       " descriptors, limit " +
+                                       std::to_string(max_frame_descriptors));
+  }
+  if (const std::size_t waiting = frame_start_ - sent_;
+      waiting != 0 && waiting + length > limits_.outbox) {
+    return refuse(Errc::full, "frame of " + std::to_string(length) + " bytes behind " +
+                                  std::to_string(waiting) + " that the peer has not read, limit " +
+                                  std::to_string(limits_.outbox));
+  }
+  const FrameHeader header{static_cast<std::uint32_t>(length),
+                           static_cast<std::uint32_t>(descriptors.size())};
+  std::memcpy(outbox_.data() + frame_start_, &header, sizeof header);
+  for (std::size_t at = 0, byte = 0; at < descriptors.size();
+       at += max_descriptors_at_once, ++byte) {
+    const auto part =
+        descriptors.subspan(at, std::min(max_descriptors_at_once, descriptors.size() - at));
+    attachments_.push_back({frame_start_ + byte, {part.begin(), part.end()}});
+  }
+  return {};
+}
+
+Result<std::size_t> FrameSocket::send_once() {
+  const bool attached = !attachments_.empty() && attachments_.front().position == sent_;
+  const std::size_t next = attached ? 1 : 0;
+  const std::size_t end = attachments_.size() > next ? attachments_[next].position : outbox_.size();
+  iovec bytes{outbox_.data() + sent_, end - sent_};
+  msghdr message{};
+  message.msg_iov = &bytes;
+  message.msg_iovlen = 1;
+  alignas(cmsghdr) std::array<char, control_size> control;
+  if (attached) {
+    const auto& descriptors = attachments_.front().descriptors;
+    std::memset(control.data(), 0, control.size());
+    message.msg_control = control.data();
+    message.msg_controllen = CMSG_SPACE(sizeof(int) * descriptors.size());
+    cmsghdr* header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof(int) * descriptors.size());
+    for (std::size_t i = 0; i < descriptors.size(); ++i) {
+      const int fd = descriptors[i] ? descriptors[i]->get() : -1;
+      std::memcpy(CMSG_DATA(header) + i * sizeof(int), &fd, sizeof fd);
+    }
+  }
+  while (true) {
+    const ssize_t sent = ::sendmsg(socket_.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent >= 0) {
+      sent_ += static_cast<std::size_t>(sent);
+      if (attached && sent > 0) attachments_.pop_front();
+      return static_cast<std::size_t>(sent);
+    }
+    if (errno == EINTR) continue;
+    if (errno == EAGAIN || errno == EWOULDBLOCK) return std::size_t{0};
+    return send_error(errno);
+  }
+}
+
+Result<bool> FrameSocket::flush() {
+  while (wants_write()) {
+    PASSEL_TRY(const std::size_t sent, send_once());
+    if (sent == 0) {
+      drop_sent();
+      return false;
+    }
+  }
+  drop_sent();
+  return true;
+}
+
+void FrameSocket::drop_sent() {
+  if (sent_ == outbox_.size()) {
+    outbox_.clear();
+    if (outbox_.capacity() > kept_outbox) std::vector<std::byte>{}.swap(outbox_);
+    sent_ = 0;
+  } else if (sent_ >= outbox_.size() / 2) {
+    // Moved at most once for every byte that was sent.
+    outbox_.erase(outbox_.begin(), outbox_.begin() + static_cast<std::ptrdiff_t>(sent_));
+    for (Attachment& attachment : attachments_) attachment.position -= sent_;
+    sent_ = 0;
+  }
+}
+
+Result<FrameSocket::Got> FrameSocket::receive_once() {
+  const std::span<std::byte> space = reader_.space();
+  iovec bytes{space.data(), space.size()};
+  alignas(cmsghdr) std::array<char, control_size> control;
+  msghdr message{};
+  message.msg_iov = &bytes;
+  message.msg_iovlen = 1;
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  ssize_t count = 0;
+  do {
+    count = ::recvmsg(socket_.get(), &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+  } while (count < 0 && errno == EINTR);
+  if (count < 0) {
+    if (errno == EAGAIN || errno == EWOULDBLOCK) return Got::nothing;
+    if (errno == ECONNRESET || errno == EPIPE) return closed_error(errno);
+    return system_error("recvmsg", errno);
+  }
+  // Owned first, whatever is wrong with the message.
+  bool attached = false;
+  for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;
+       header = CMSG_NXTHDR(&message, header)) {
+    if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
+    const std::size_t number = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (std::size_t i = 0; i < number; ++i) {
+      int fd = -1;
+      std::memcpy(&fd, CMSG_DATA(header) + i * sizeof(int), sizeof fd);
+      arrived_.push_back(std::make_shared<Descriptor>(fd));
+      attached = true;
+    }
+  }
+  if ((message.msg_flags & MSG_CTRUNC) != 0) {
+    return Error{Errc::no_space,
+                 "descriptors sent by the peer were lost: this process may not have more of them"};
+  }
+  if (arrived_.size() > max_arrived) {
+    return Error{Errc::malformed,
+                 std::to_string(arrived_.size()) + " descriptors came that belong to no frame"};
+  }
+  if (count == 0) {
+    if (reader_.pending() == 0) return Error{Errc::closed, "the peer has closed its end"};
+    return Error{Errc::closed, "the peer has closed its end in the middle of a frame, after " +
+                                   std::to_string(reader_.pending()) + " bytes of it"};
+  }
+  reader_.received(static_cast<std::size_t>(count));
+  // The kernel stops behind a byte that carries descriptors, full buffer or not.
+  return attached || static_cast<std::size_t>(count) == space.size() ? Got::something : Got::all;
+}
+
+Result<std::optional<ReceivedFrame>> FrameSocket::next_frame() {
+  PASSEL_TRY(const auto frame, reader_.next());
+  if (!frame) return std::optional<ReceivedFrame>{};
+  ReceivedFrame out{frame->payload, {}};
+  if (frame->descriptors != 0) {
+    if (arrived_.size() < frame->descriptors) {
+      return Error{Errc::malformed, "frame announced " + std::to_string(frame->descriptors) +
+                                        " descriptors, " + std::to_string(arrived_.size()) +
+                                        " came"};
+    }
+    const auto last = arrived_.begin() + static_cast<std::ptrdiff_t>(frame->descriptors);
+    out.descriptors.assign(std::make_move_iterator(arrived_.begin()),
+                           std::make_move_iterator(last));
+    arrived_.erase(arrived_.begin(), last);
+  }
+  return std::optional<ReceivedFrame>{std::move(out)};
+}
+
+Result<void> FrameSocket::wait_readable(Deadline deadline) const {
+  return wait(socket_.get(), POLLIN, deadline);
+}
+
+Result<void> FrameSocket::flush_blocking(Deadline deadline) {
+  while (true) {
+    PASSEL_TRY(const bool done, flush());
+    if (done) return {};
+    PASSEL_CHECK(wait(socket_.get(), POLLOUT, deadline));
+  }
+}
+
+}  // namespace passel::inline v0::detail
