@@ -1,4 +1,5 @@
 # cmake -DPREFIX=... -DKIND=shared|static -DSOURCE=... -DCXX=... -DWORK=... -P pkg_config.cmake: a user without CMake.
+cmake_minimum_required(VERSION 3.25)
 file(GLOB_RECURSE pc "${PREFIX}/*/passel.pc")
 if(NOT pc)
   message(FATAL_ERROR "no passel.pc under ${PREFIX}")
@@ -6,11 +7,11 @@ endif()
 cmake_path(GET pc PARENT_PATH pc_dir)
 cmake_path(GET pc_dir PARENT_PATH lib_dir)
 set(ENV{PKG_CONFIG_PATH} "${pc_dir}")
-set(static "")
+set(how "")
 if(KIND STREQUAL "static")
-  set(static --static)
+  set(how --static)
 endif()
-execute_process(COMMAND pkg-config ${static} --cflags --libs passel
+execute_process(COMMAND pkg-config ${how} --cflags --libs passel
   OUTPUT_VARIABLE flags OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
 separate_arguments(flags UNIX_COMMAND "${flags}")
 file(MAKE_DIRECTORY "${WORK}")

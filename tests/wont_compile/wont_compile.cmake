@@ -1,4 +1,5 @@
 # Compiles SOURCE with and without -DCONTROL, see CMakeLists.txt.
+cmake_minimum_required(VERSION 3.25)
 string(REPLACE "|" ";" includes "${INCLUDES}")
 list(TRANSFORM includes PREPEND "-I")
 set(compile "${CXX}" -std=c++20 -Wall -Wextra -Werror -fsyntax-only ${includes} "${SOURCE}")
