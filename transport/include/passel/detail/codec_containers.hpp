@@ -148,7 +148,7 @@ struct codec<C> {
   }
   static Result<C> decode(const Value& value) {
     C out;
-    if constexpr (detail::ContiguousOf<C>) {
+    if constexpr (detail::ContiguousOf<C> && std::is_scalar_v<Item>) {
       if (const auto same = detail::same_numbers<Item>(value)) {
         out.resize(same->size() / sizeof(Item));
         if (!same->empty()) std::memcpy(out.data(), same->data(), same->size());
