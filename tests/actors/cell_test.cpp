@@ -278,10 +278,16 @@ TEST(Engine, AForkedChildMakesItsOwn) {
   if (child == 0) {
     CellRef own = new_cell();
     int ran = 0;
-    // Deep nesting needs threads of the child's own engine.
     const bool called = call_in(*own, [&ran](Cell&) { ++ran; });
     const bool stopped = passel::detail::stop_engine(Deadline::after(20s)).empty();
-    std::exit(called && ran == 1 && stopped ? 7 : 1);  // with static destructors, on purpose
+    const int code = called && ran == 1 && stopped ? 7 : 1;
+#ifdef __SANITIZE_ADDRESS__
+    // A leak check here would take what the parent's threads hold for leaked: they do not exist in
+    // the child.
+    std::_Exit(code);
+#else
+    std::exit(code);  // with static destructors, on purpose
+#endif
   }
   int status = 0;
   ASSERT_EQ(::waitpid(child, &status, 0), child);
