@@ -3,7 +3,9 @@
 
 #include "host_queue_layout.hpp"
 
-#include <bit>
+#include <sys/stat.h>
+#include <algorithm>
+#include <cerrno>
 #include <new>
 
 namespace passel::inline v0::detail {
@@ -58,6 +60,10 @@ Result<std::shared_ptr<HostQueue>> HostQueue::create(const HostQueueOptions& opt
   PASSEL_CHECK(segment.populate(0, plan.slots_at + page_size));
   PASSEL_CHECK(segment.populate(plan.infos_at, page_size));
   auto* shared = new (segment.data()) HostQueueLayout{};
+  struct stat status {};
+  if (::fstat(segment.descriptor().get(), &status) < 0)
+    return system_error("fstat(shared queue)", errno);
+  shared->id = status.st_ino + 2;
   shared->maxsize = options.maxsize;
   shared->message_limit = options.message_limit;
   shared->bytes_limit = std::uint64_t{chunks} * chunk_size;
@@ -167,6 +173,7 @@ bool HostQueue::full() const noexcept {
 }
 std::uint64_t HostQueue::maxsize() const noexcept { return shared_->maxsize; }
 bool HostQueue::joinable() const noexcept { return shared_->joinable != 0; }
+std::uint64_t HostQueue::id() const noexcept { return shared_->id; }
 std::string_view HostQueue::type_name() const noexcept { return shared_->type_name; }
 
 HostQueueStats HostQueue::stats() const {

@@ -90,6 +90,7 @@ enum QueueState : std::uint32_t { queue_open = 0, queue_draining = 1, queue_drop
 
 struct HostQueueLayout {
   // Written once.
+  std::uint64_t id;
   std::uint64_t maxsize;
   std::uint64_t message_limit;
   std::uint64_t bytes_limit;

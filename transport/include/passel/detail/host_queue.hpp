@@ -113,6 +113,9 @@ class PASSEL_API HostQueue final : public SharedObject {
   [[nodiscard]] std::uint64_t maxsize() const noexcept;
   [[nodiscard]] bool joinable() const noexcept;
   [[nodiscard]] std::string_view type_name() const noexcept;
+  /// The same number for all handles of one queue, another for every other queue of the host;
+  /// over 1.
+  [[nodiscard]] std::uint64_t id() const noexcept;
   [[nodiscard]] const Descriptor& descriptor() const noexcept { return segment_.descriptor(); }
   [[nodiscard]] HostQueueStats stats() const;
 
