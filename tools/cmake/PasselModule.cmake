@@ -35,9 +35,6 @@ set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 
 function(passel_module name)
   cmake_parse_arguments(arg "" "" "DEPENDS;HEADERS;SOURCES;LINK" ${ARGN})
-  if(NOT arg_SOURCES)
-    return()
-  endif()
   set(target passel_${name})
   add_library(${target} OBJECT ${arg_SOURCES})
   target_include_directories(${target}

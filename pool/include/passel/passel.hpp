@@ -1,0 +1,16 @@
+// Layer pool: everything passel has, in one include.
+#pragma once
+
+#include <passel/actor.hpp>
+#include <passel/channel.hpp>
+#include <passel/codec.hpp>
+#include <passel/exit_reason.hpp>
+#include <passel/export.hpp>
+#include <passel/future.hpp>
+#include <passel/lifo_queue.hpp>
+#include <passel/priority_queue.hpp>
+#include <passel/process.hpp>
+#include <passel/result.hpp>
+#include <passel/runtime.hpp>
+#include <passel/value.hpp>
+#include <passel/version.hpp>
