@@ -196,9 +196,9 @@ void Cell::retire() noexcept {
     }
   }
   body_.reset();
-  announce_end();
   if (ended_.exchange(1, std::memory_order_acq_rel) == 2)
     futex_wake(ended_, INT_MAX, FutexScope::process);
+  announce_end();
   if (handles_gone_) let_go();
   let_go();
 }
@@ -226,8 +226,15 @@ void Cell::resume(Op* op) noexcept {
     run_here(op);
     return;
   }
-  op->next = list_;
-  list_ = op;
+  if (op != nullptr) {
+    op->next = list_;
+    list_ = op;
+  }
+  schedule();
+}
+
+void Cell::resume_elsewhere() noexcept {
+  state_ = State::active;
   schedule();
 }
 

@@ -3,7 +3,9 @@
 
 #include "engine.hpp"
 
+#include <caf/actor_clock.hpp>
 #include <caf/actor_control_block.hpp>
+#include <caf/allowed_unsafe_message_type.hpp>
 #include <caf/detail/sync_request_bouncer.hpp>
 #include <caf/execution_unit.hpp>
 #include <caf/logger.hpp>
@@ -13,6 +15,17 @@
 #include <caf/system_messages.hpp>
 
 #include <utility>
+
+namespace passel::inline v0::detail {
+
+/// What the clock sends to a cell whose time has come.
+struct TimedCall {
+  std::shared_ptr<std::function<void(Cell&)>> function;
+};
+
+}  // namespace passel::inline v0::detail
+
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(passel::detail::TimedCall)
 
 namespace passel::inline v0::detail {
 namespace {
@@ -63,6 +76,10 @@ void OpActor::enqueue(caf::mailbox_element_ptr element, caf::execution_unit*) {
 }
 
 void OpActor::handle_caf_message(caf::mailbox_element& element) {
+  if (element.content().match_elements<TimedCall>()) {
+    (*element.content().get_as<TimedCall>(0).function)(*this);
+    return;
+  }
   if (element.content().match_elements<caf::exit_msg>()) {
     // As CAF's own actors: a normal end of a linked actor does not spread.
     const caf::error& reason = element.content().get_as<caf::exit_msg>(0).reason;
@@ -113,6 +130,15 @@ void OpActor::announce_end() noexcept {
   const CafThreadGuard guard;
   cleanup(to_caf(exit_reason()), nullptr);
   engine_.forget(*this);
+}
+
+void OpActor::arm_timer(Deadline::Clock::time_point when, std::function<void(Cell&)> function) {
+  if (!engine_.is_of_this_process()) return;
+  const CafThreadGuard guard;
+  TimedCall call{std::make_shared<std::function<void(Cell&)>>(std::move(function))};
+  engine_.system().clock().schedule_message(
+      when, caf::strong_actor_ptr{ctrl()},
+      caf::make_mailbox_element(nullptr, caf::make_message_id(), {}, std::move(call)));
 }
 
 void OpActor::attach_monitor(std::function<void(const ExitReason&)> told) {

@@ -53,6 +53,7 @@ class OpActor final : public caf::local_actor, public caf::resumable, public Cel
  private:
   void schedule() noexcept override;
   void announce_end() noexcept override;
+  void arm_timer(Deadline::Clock::time_point when, std::function<void(Cell&)> function) override;
   void attach_monitor(std::function<void(const ExitReason&)> told) override;
   void keep() noexcept override;
   void let_go() noexcept override;

@@ -71,12 +71,20 @@ class PASSEL_API Cell {
   void abolish() noexcept { control(abolish_bit); }
   /// Supervised cells: suspends it before the next message; messages wait.
   void suspend() noexcept { control(suspend_bit); }
-  /// Goes on with a suspended cell: `op` comes first. Once for each suspension.
+  /// Goes on with a suspended cell: `op`, when there is one, comes first. Once for each suspension.
   void resume(Op* op) noexcept;
+  /// The same without an operation, on the engine's threads: whoever decides need not run what
+  /// waited meanwhile.
+  void resume_elsewhere() noexcept;
 
   /// `told(reason)` once when the cell has ended, on the ending thread; at once when it has. It
   /// must not throw or block.
   void monitor(std::function<void(const ExitReason&)> told);
+  /// Runs `function(cell)` in the cell at that time, unless it has ended. Keeps its memory until
+  /// then, not its life.
+  void run_at(Deadline::Clock::time_point when, std::function<void(Cell&)> function) {
+    arm_timer(when, std::move(function));
+  }
   /// Waits until it has ended; false when the time was up.
   bool wait_ended(Deadline deadline) const noexcept;
   [[nodiscard]] bool has_ended() const noexcept {
@@ -134,6 +142,7 @@ class PASSEL_API Cell {
   virtual void schedule() noexcept = 0;
   /// Monitors, links and the engine's list; `exit_` is set.
   virtual void announce_end() noexcept = 0;
+  virtual void arm_timer(Deadline::Clock::time_point when, std::function<void(Cell&)> function) = 0;
   virtual void attach_monitor(std::function<void(const ExitReason&)> told) = 0;
   /// References that keep the memory.
   virtual void keep() noexcept = 0;
