@@ -134,7 +134,7 @@ TEST_P(QueueAtReach, StructsTextAndNumbersArriveEqual) {
   jobs.put(job).unwrap();
   EXPECT_EQ(jobs.get().unwrap(), job);
   const auto texts = make<std::string>();
-  for (const std::size_t size : {0, 1, 100, 16384, 16385, 1 << 20}) {
+  for (const std::size_t size : {0U, 1U, 100U, 16384U, 16385U, 1U << 20}) {
     texts.put(std::string(size, 'x')).unwrap();
     EXPECT_EQ(texts.get().unwrap(), std::string(size, 'x'));
   }
