@@ -9,6 +9,9 @@ add_library(passel_options INTERFACE)
 target_compile_features(passel_options INTERFACE cxx_std_20)
 target_compile_options(passel_options INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wnon-virtual-dtor -Woverloaded-virtual)
+# g++ 12 raises these falsely for std::variant and std::string once it optimises.
+target_compile_options(passel_options INTERFACE
+  "$<$<AND:$<CXX_COMPILER_ID:GNU>,$<NOT:$<CONFIG:Debug>>>:-Wno-maybe-uninitialized;-Wno-restrict>")
 if(PASSEL_WERROR)
   target_compile_options(passel_options INTERFACE -Werror)
 endif()
