@@ -160,8 +160,13 @@ Result<std::shared_ptr<Child>> Family::start_by_fork(ChildSpec& spec, const std:
   pid_t pid = -1;
   int failed = 0;
   io_->while_parked([&] {
+    sigset_t all;
+    sigset_t before;
+    ::sigfillset(&all);
+    ::sigprocmask(SIG_SETMASK, &all, &before);
     pid = ::fork();
     failed = errno;
+    if (pid != 0) ::sigprocmask(SIG_SETMASK, &before, nullptr);
     // The parked thread does not exist in the child: nothing of the loop may be used there again.
     if (pid == 0) become_forked_child(spec, label, std::move(line.second), parent);
   });
@@ -179,13 +184,17 @@ Result<std::shared_ptr<Child>> Family::start_by_fork(ChildSpec& spec, const std:
     exited(child->id(), info.si_code == CLD_EXITED ? ExitStatus{.code = info.si_status}
                                                    : ExitStatus{.signal = info.si_status});
   }));
+  // When it has ended by now nobody would ever take the watch out again: then it goes with this
+  // scope. Watches are destroyed without the lock, because that waits for their handler.
   const std::lock_guard lock{mutex_};
-  forked_.insert_or_assign(id.pid, std::move(watch));
+  if (children_.contains(id.pid)) forked_.emplace(id.pid, std::move(watch));
   return child;
 }
 
 void Family::become_forked_child(ChildSpec& spec, const std::string& label, Descriptor control,
                                  const ProcessId& parent) {
+  reset_signals();
+  if (spec.ignore_interrupt) ::signal(SIGINT, SIG_IGN);
   ::close(link_->descriptor());
   ChildStart start{.name = label,
                    .parent_name = name_,
@@ -283,10 +292,12 @@ std::vector<std::string> Family::shutdown(Deadline deadline) {
   stop_engine(deadline);
   link_->set_read_hook(nullptr);
   link_watch_.reset();
+  std::map<std::int32_t, IoLoop::Watch> sentinels;
   {
     const std::lock_guard lock{mutex_};
-    forked_.clear();
+    sentinels.swap(forked_);
   }
+  sentinels.clear();
   io_.reset();
   if (is_root_) {
     link_->goodbye();

@@ -85,6 +85,14 @@ class Guardian {
     ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event);
   }
 
+  /// Closes a watched descriptor. Taken out of the epoll set by hand: closing alone does not do it
+  /// while another process holds the same open file.
+  void unwatch(Descriptor& descriptor) {
+    if (!descriptor) return;
+    ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, descriptor.get(), nullptr);
+    descriptor.reset();
+  }
+
   void listen_for(const Member& member, std::uint32_t events) {
     epoll_event event{};
     event.events = events;
@@ -103,7 +111,7 @@ class Guardian {
         if (message.error() == Errc::empty) return std::nullopt;
         if (message.error() == Errc::closed) {
           // A member may close its line and live on; that it died is learnt elsewhere.
-          ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, found->second.control.get(), nullptr);
+          unwatch(found->second.control);
           return std::nullopt;
         }
         continue;  // one unreadable message costs that message only
@@ -199,7 +207,7 @@ class Guardian {
   void pidfd_ended(std::int32_t pid) {
     if (pid == root_.pid) end();
     if (const auto found = members_.find(pid); found != members_.end()) {
-      found->second.pidfd.reset();
+      unwatch(found->second.pidfd);
       ended(found->second, ExitStatus{});
     }
   }
@@ -224,7 +232,7 @@ class Guardian {
   /// whoever repairs what the dead one shared may then rely on all of its family being gone.
   void ended(Member& member, ExitStatus status) {
     member.ended = status;
-    member.control.reset();
+    unwatch(member.control);
     for (auto& [pid, other] : members_)
       if (!other.ended && descends_from(other, member.process.pid)) kill(other);
     settle();

@@ -64,9 +64,6 @@ inline constexpr const char* handover_variable = "PASSEL_HANDOVER";
 /// there.
 Result<Descriptor> write_handover(const ChildStart& start);
 
-/// In a forked child: signal mask empty, handlers of the parent's program gone, ignored signals
-/// still ignored.
-void reset_signals() noexcept;
 /// Closes every descriptor above 2 that is not in `keep`.
 void close_all_but(std::vector<int> keep) noexcept;
 
