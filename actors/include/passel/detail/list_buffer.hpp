@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <new>
 #include <optional>
@@ -28,6 +29,7 @@ class ListBuffer {
   ~ListBuffer() {
     discard();
     delete head_.block.load(std::memory_order_relaxed);
+    delete spare_.load(std::memory_order_relaxed);
   }
   ListBuffer(const ListBuffer&) = delete;
   ListBuffer& operator=(const ListBuffer&) = delete;
@@ -40,13 +42,13 @@ class ListBuffer {
     while ((tail & mark) == 0) {
       const std::size_t offset = slot_of(tail);
       if (offset != block_slots) {
-        if (offset + 1 == block_slots && next == nullptr) next = std::make_unique<Block>();
+        if (offset + 1 == block_slots && next == nullptr) next = new_block();
         if (tail_.index.compare_exchange_weak(tail, tail + step, std::memory_order_seq_cst,
                                               std::memory_order_acquire)) {
           if (offset + 1 == block_slots) link(*block, next.release());
           Slot& slot = block->slots[offset];
           ::new (static_cast<void*>(slot.bytes)) T(std::move(item));
-          slot.state.fetch_or(written, std::memory_order_release);
+          slot.written.store(true, std::memory_order_release);
           return ChannelStatus::done;
         }
         cpu_relax();
@@ -144,24 +146,31 @@ class ListBuffer {
   static constexpr std::size_t lap = 32;
   static constexpr std::size_t block_slots = lap - 1;
 
-  // States of a slot.
-  static constexpr unsigned written = 1;  ///< holds an item, or held one
-  static constexpr unsigned was_read = 2;
-  static constexpr unsigned doomed = 4;  ///< whoever reads this slot goes on freeing the block
+  // What a reader and the one who frees the block tell each other about a slot.
+  static constexpr std::uint8_t was_read = 1;
+  static constexpr std::uint8_t doomed = 2;  ///< whoever reads this slot goes on freeing the block
 
   struct Slot {
-    std::atomic<unsigned> state{0};
     alignas(T) unsigned char bytes[sizeof(T)];
+    std::atomic<bool> written{false};
+    std::atomic<std::uint8_t> state{0};
     T& item() noexcept { return *std::launder(reinterpret_cast<T*>(bytes)); }
     void wait_written() const noexcept {
       BriefWait moment;
-      while ((state.load(std::memory_order_acquire) & written) == 0) moment.pause();
+      while (!written.load(std::memory_order_acquire)) moment.pause();
     }
   };
 
   struct Block {
     std::atomic<Block*> next{nullptr};
     Slot slots[block_slots];
+    void reset() noexcept {
+      next.store(nullptr, std::memory_order_relaxed);
+      for (Slot& slot : slots) {
+        slot.written.store(false, std::memory_order_relaxed);
+        slot.state.store(0, std::memory_order_relaxed);
+      }
+    }
     Block* wait_next() const noexcept {
       BriefWait moment;
       while (true) {
@@ -203,7 +212,7 @@ class ListBuffer {
     head_.index.store(index, std::memory_order_release);
   }
 
-  static void read(Block& block, std::size_t offset, std::optional<T>& item) noexcept {
+  void read(Block& block, std::size_t offset, std::optional<T>& item) noexcept {
     Slot& slot = block.slots[offset];
     slot.wait_written();
     item.emplace(std::move(slot.item()));
@@ -217,19 +226,26 @@ class ListBuffer {
 
   /// Frees the block, or leaves that to the first slot from `start` on that is still being read.
   /// The last slot is never asked: its reader is the one who began.
-  static void free_from(Block& block, std::size_t start) noexcept {
+  void free_from(Block& block, std::size_t start) noexcept {
     for (std::size_t i = start; i + 1 < block_slots; ++i) {
-      std::atomic<unsigned>& state = block.slots[i].state;
+      std::atomic<std::uint8_t>& state = block.slots[i].state;
       if ((state.load(std::memory_order_acquire) & was_read) == 0 &&
           (state.fetch_or(doomed, std::memory_order_acq_rel) & was_read) == 0) {
         return;
       }
     }
-    delete &block;
+    block.reset();
+    delete spare_.exchange(&block, std::memory_order_acq_rel);
+  }
+
+  [[nodiscard]] std::unique_ptr<Block> new_block() {
+    Block* spare = spare_.exchange(nullptr, std::memory_order_acq_rel);
+    return std::unique_ptr<Block>{spare != nullptr ? spare : new Block};
   }
 
   End head_;
   End tail_;
+  std::atomic<Block*> spare_{nullptr};  ///< one block for the next need, instead of malloc and free
 };
 
 }  // namespace passel::inline v0::detail
