@@ -69,6 +69,7 @@ std::string text_of(Failure failure, const std::string& detail, const std::strin
     case Failure::too_large:
       return "page over the size limit of " + std::to_string(options.max_bytes) + " bytes";
     case Failure::tls: return "TLS with " + host + " failed: " + detail;
+    case Failure::deadly: return "the fetchers died of it";
     case Failure::protocol: return "bad answer from " + host + ": " + detail;
   }
   return detail;
@@ -79,7 +80,15 @@ std::string text_of(Failure failure, const std::string& detail, const std::strin
 struct Fetcher::Handle {
   CURL* easy = curl_easy_init();
   char error[CURL_ERROR_SIZE] = {};
+  Handle() = default;
+  Handle(const Handle&) = delete;
+  Handle& operator=(const Handle&) = delete;
   ~Handle() { curl_easy_cleanup(easy); }
+
+  /// libcurl asks this at least once a second; anything but 0 ends the transfer.
+  static int stop_requested(void* token, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
+    return static_cast<std::stop_token*>(token)->stop_requested() ? 1 : 0;
+  }
 };
 
 /// The state of one request while libcurl calls back.
@@ -130,7 +139,8 @@ struct Fetcher::Transfer {
   }
 };
 
-Fetcher::Fetcher(FetchOptions options) : options_{std::move(options)} {
+Fetcher::Fetcher(FetchOptions options, std::stop_token stop)
+    : options_{std::move(options)}, stop_{std::move(stop)} {
   start_curl();
   handle_ = std::make_unique<Handle>();
   CURL* easy = handle_->easy;
@@ -140,9 +150,12 @@ Fetcher::Fetcher(FetchOptions options) : options_{std::move(options)} {
   curl_easy_setopt(easy, CURLOPT_USERAGENT, options_.user_agent.c_str());
   curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(options_.connect_timeout_ms));
   curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, static_cast<long>(options_.timeout_ms));
-  curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "");
+  if (options_.compressed) curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "");
   curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
   curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, &Transfer::on_body);
+  curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 0L);
+  curl_easy_setopt(easy, CURLOPT_XFERINFOFUNCTION, &Handle::stop_requested);
+  curl_easy_setopt(easy, CURLOPT_XFERINFODATA, &stop_);
   if (!options_.use_proxy) curl_easy_setopt(easy, CURLOPT_PROXY, "");
 }
 

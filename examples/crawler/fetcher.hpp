@@ -4,6 +4,7 @@
 #include "messages.hpp"
 
 #include <memory>
+#include <stop_token>
 
 namespace crawler {
 
@@ -14,7 +15,8 @@ namespace crawler {
 ///     PageResult result = fetcher.fetch({.id = 1, .url = "http://example.com/"});
 class Fetcher {
  public:
-  explicit Fetcher(FetchOptions options);
+  /// A request to stop ends the request under way, within a second.
+  explicit Fetcher(FetchOptions options, std::stop_token stop = {});
   Fetcher(const Fetcher&) = delete;
   Fetcher& operator=(const Fetcher&) = delete;
   ~Fetcher();
@@ -28,6 +30,7 @@ class Fetcher {
   struct Transfer;
   struct Handle;
   FetchOptions options_;
+  std::stop_token stop_;
   std::unique_ptr<Handle> handle_;
 };
 

@@ -23,7 +23,13 @@ class LineFile {
         lines_{std::move(other.lines_)},
         pending_{std::move(other.pending_)},
         fd_{std::exchange(other.fd_, -1)} {}
-  LineFile& operator=(LineFile&&) = delete;
+  LineFile& operator=(LineFile&& other) noexcept {
+    path_.swap(other.path_);
+    lines_.swap(other.lines_);
+    pending_.swap(other.pending_);
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
   ~LineFile();
 
   /// The lines that were there at opening, handed over.

@@ -25,6 +25,7 @@ enum class Failure : std::uint8_t {
   too_large,
   tls,
   protocol,
+  deadly,  ///< fetchers died of it, again and again
 };
 
 /// True for failures that may be gone at the next attempt.
@@ -61,6 +62,7 @@ struct FetchOptions {
   std::uint64_t max_bytes = 10u << 20;
   bool images = false;        ///< img[src] counts as a link
   bool obey_nofollow = true;  ///< rel=nofollow and meta robots nofollow
+  bool compressed = true;     ///< ask for compressed answers; on loopback they only cost time
   bool use_proxy = true;      ///< take http_proxy and friends from the environment
 };
 

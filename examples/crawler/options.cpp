@@ -74,8 +74,12 @@ void declare_scope(CLI::App& app, Options& options, Raw& raw) {
       ->check(CLI::NonNegativeNumber)
       ->default_str("no limit");
   app.add_option("--include", raw.include, "Only URLs in which this regular expression is found")
+      ->take_all()
+      ->default_str("")
       ->allow_extra_args(false);
   app.add_option("--exclude", raw.exclude, "No URLs in which this one is found")
+      ->take_all()
+      ->default_str("")
       ->allow_extra_args(false);
   app.add_flag("--span-hosts", options.frontier.span_hosts, "Follow links to other hosts");
   app.add_flag("--images", options.fetch.images, "Check images too");
@@ -106,9 +110,10 @@ void declare_files(CLI::App& app, Options& options) {
 Given declare(CLI::App& app, Options& options, Raw& raw) {
   Given given{};
   app.footer(exit_codes);
-  app.option_defaults()->always_capture_default();
+  app.option_defaults()->always_capture_default()->multi_option_policy(
+      CLI::MultiOptionPolicy::TakeLast);
   app.set_version_flag("--version", "crawler 0.1");
-  app.add_option("URL", options.seeds, "Pages to start from");
+  app.add_option("URL", options.seeds, "Pages to start from")->take_all()->default_str("");
   app.option_defaults()->group("Demo");
   declare_demo(app, options);
   app.option_defaults()->group("Fetchers");
@@ -188,6 +193,7 @@ void complete(Options& options, const Raw& raw, const Given& given) {
       std::max<std::int64_t>(1, static_cast<std::int64_t>(raw.timeout * 1000));
   options.fetch.obey_nofollow = !raw.ignore_nofollow;
   options.fetch.use_proxy = options.serve.empty();
+  options.fetch.compressed = options.serve.empty();
 }
 
 }  // namespace

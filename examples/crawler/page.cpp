@@ -141,7 +141,10 @@ class Reader {
   void link(const GumboElement& element, const char* name) {
     if (gumbo_get_attribute(&element.attributes, name) == nullptr) return;
     if (options_.obey_nofollow && has_word(attribute(element, "rel"), "nofollow")) return;
-    const std::string_view reference = attribute(element, name);
+    std::string_view reference = attribute(element, name);
+    // Long pages link to the same few pages thousands of times, each time to another part of them.
+    reference = reference.substr(0, reference.find('#'));
+    if (!references_.emplace(reference).second) return;
     auto resolved = resolve_url(base_, reference);
     if (resolved) {
       if (seen_.insert(*resolved).second) page_.links.push_back(*std::move(resolved));
@@ -156,6 +159,7 @@ class Reader {
   PageOptions options_;
   bool has_base_ = false;
   bool nofollow_ = false;
+  std::unordered_set<std::string> references_;
   std::unordered_set<std::string> seen_;
 };
 

@@ -9,6 +9,7 @@
 #include <fstream>
 #include <iterator>
 #include <optional>
+#include <sstream>
 
 namespace crawler {
 namespace {
@@ -69,10 +70,10 @@ Differences verify(const std::string& directory, const std::string& origin,
     }
     if (!is_html(*file)) continue;
     reached.insert(url);
-    std::ifstream in{*file, std::ios::binary};
-    const std::string bytes{std::istreambuf_iterator<char>{in}, {}};
+    std::ostringstream bytes;
+    bytes << std::ifstream{*file, std::ios::binary}.rdbuf();
     const Page page =
-        parse_page(bytes, "", url, {.images = images, .obey_nofollow = obey_nofollow});
+        parse_page(bytes.str(), "", url, {.images = images, .obey_nofollow = obey_nofollow});
     for (const std::string& link : page.links) {
       if (link.starts_with(origin) && known.insert(link).second) ahead.push_back(link);
     }
