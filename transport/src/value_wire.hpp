@@ -22,8 +22,7 @@ namespace passel::inline v0::detail {
 void write_wire_error(const Error& error, wire::Error::Builder to);
 [[nodiscard]] Error read_wire_error(wire::Error::Reader from);
 
-/// Appends the message, flat, to `out`, which must end at a multiple of 8 bytes from where a reader
-/// will see it aligned.
+/// Appends the message, flat, to `out`.
 void append_message(capnp::MessageBuilder& message, std::vector<std::byte>& out);
 
 /// Limits for a message of `words`: nothing is looked at more than twice, and values nest as deep
