@@ -10,7 +10,14 @@
 #include <passel/lifo_queue.hpp>
 #include <passel/priority_queue.hpp>
 #include <passel/process.hpp>
+#include <passel/queue.hpp>
+#include <passel/reach.hpp>
 #include <passel/result.hpp>
 #include <passel/runtime.hpp>
+#include <passel/select.hpp>
+#include <passel/simple_queue.hpp>
+#include <passel/supervisor.hpp>
+#include <passel/supervisor_options.hpp>
+#include <passel/testing.hpp>
 #include <passel/value.hpp>
 #include <passel/version.hpp>
