@@ -109,14 +109,9 @@ template <class T>
 concept PlainAggregate = field_count<T>()
 >= 0;
 
-/// The members of an aggregate as a tuple of references.
-template <PlainAggregate T>
-constexpr auto fields(const T& all) noexcept {
-  constexpr int count = field_count<T>();
-  if constexpr (count == 0) {
-    static_cast<void>(all);
-    return std::tuple<>{};
-  } else if constexpr (count == 1) {
+template <std::size_t count, class T>
+constexpr auto few_fields(const T& all) noexcept {
+  if constexpr (count == 1) {
     const auto& [a] = all;
     return std::tie(a);
   } else if constexpr (count == 2) {
@@ -152,7 +147,12 @@ constexpr auto fields(const T& all) noexcept {
   } else if constexpr (count == 12) {
     const auto& [a, b, c, d, e, f, g, h, i, j, k, l] = all;
     return std::tie(a, b, c, d, e, f, g, h, i, j, k, l);
-  } else if constexpr (count == 13) {
+  }
+}
+
+template <std::size_t count, class T>
+constexpr auto many_fields(const T& all) noexcept {
+  if constexpr (count == 13) {
     const auto& [a, b, c, d, e, f, g, h, i, j, k, l, m] = all;
     return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m);
   } else if constexpr (count == 14) {
@@ -188,6 +188,20 @@ constexpr auto fields(const T& all) noexcept {
   } else if constexpr (count == 24) {
     const auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x] = all;
     return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x);
+  }
+}
+
+/// The members of an aggregate as a tuple of references.
+template <PlainAggregate T>
+constexpr auto fields(const T& all) noexcept {
+  constexpr auto count = static_cast<std::size_t>(field_count<T>());
+  if constexpr (count == 0) {
+    static_cast<void>(all);
+    return std::tuple<>{};
+  } else if constexpr (count <= 12) {
+    return few_fields<count>(all);
+  } else {
+    return many_fields<count>(all);
   }
 }
 
