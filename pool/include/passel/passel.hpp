@@ -1,4 +1,4 @@
-// Layer pool: everything passel has, in one include.
+// Layer pool: everything passel has, in one include; only passel/testing.hpp is left to tests.
 #pragma once
 
 #include <passel/actor.hpp>
@@ -8,6 +8,8 @@
 #include <passel/export.hpp>
 #include <passel/future.hpp>
 #include <passel/lifo_queue.hpp>
+#include <passel/pool.hpp>
+#include <passel/pool_results.hpp>
 #include <passel/priority_queue.hpp>
 #include <passel/process.hpp>
 #include <passel/queue.hpp>
@@ -18,6 +20,5 @@
 #include <passel/simple_queue.hpp>
 #include <passel/supervisor.hpp>
 #include <passel/supervisor_options.hpp>
-#include <passel/testing.hpp>
 #include <passel/value.hpp>
 #include <passel/version.hpp>

@@ -1,0 +1,206 @@
+// The example programs, run as a reader would run them: what they print is what the Python
+// originals print.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <sys/wait.h>
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <set>
+#include <sstream>
+#include <string>
+#include <vector>
+
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::MatchesRegex;
+using ::testing::UnorderedElementsAreArray;
+
+/// Runs an example with short seconds; returns its lines. It must end with exit code 0.
+std::vector<std::string> run(const std::string& command) {
+  const std::string line =
+      "PASSEL_EXAMPLE_SECOND_MS=50 " + std::string{PASSEL_EXAMPLES_DIR} + "/" + command + " 2>&1";
+  std::FILE* pipe = ::popen(line.c_str(), "r");
+  if (pipe == nullptr) return {"popen failed"};
+  std::string text;
+  std::array<char, 4096> buffer;
+  while (const std::size_t got = std::fread(buffer.data(), 1, buffer.size(), pipe))
+    text.append(buffer.data(), got);
+  const int status = ::pclose(pipe);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << command << ":\n" << text;
+  std::vector<std::string> lines;
+  std::istringstream in{text};
+  for (std::string each; std::getline(in, each);) lines.push_back(each);
+  return lines;
+}
+
+std::ptrdiff_t index_of(const std::vector<std::string>& lines, const std::string& line) {
+  const auto found = std::find(lines.begin(), lines.end(), line);
+  EXPECT_NE(found, lines.end()) << "no line \"" << line << "\"";
+  return found - lines.begin();
+}
+
+int last_number(const std::string& line) {
+  return std::atoi(line.substr(line.find_last_of(" (") + 1).c_str());
+}
+
+std::vector<std::string> numbers(int from, int to) {
+  std::vector<std::string> lines;
+  for (int n = from; n < to; ++n) lines.push_back(std::to_string(n));
+  return lines;
+}
+
+TEST(Programs, HelloProcess) { EXPECT_THAT(run("hello_process"), ElementsAre("hello bob")); }
+
+TEST(Programs, RunProc) {
+  const auto lines = run("run_proc");
+  ASSERT_EQ(lines.size(), 4U);
+  EXPECT_THAT(lines,
+              ElementsAre(MatchesRegex("Parent process [0-9]+\\."), "Child process will start.",
+                          MatchesRegex("Run child process test \\([0-9]+\\)\\.\\.\\."),
+                          "Child process end."));
+  EXPECT_NE(last_number(lines[0]), last_number(lines[2]));
+}
+
+TEST(Programs, ForkDemo) {
+  const auto lines = run("fork_demo");
+  ASSERT_EQ(lines.size(), 4U);  // the first line once: streams are flushed before a fork
+  EXPECT_THAT(lines.front(), MatchesRegex("Process \\([0-9]+\\) start\\.\\.\\."));
+  EXPECT_THAT(lines,
+              ::testing::Contains(MatchesRegex("I am child process \\([0-9]+\\) and my parent is "
+                                               "[0-9]+; counter is 7")));
+  EXPECT_THAT(lines, ::testing::Contains(MatchesRegex("I \\([0-9]+\\) just created a child process "
+                                                      "\\([0-9]+\\)\\.")));
+  EXPECT_EQ(lines.back(), "counter is still 7");
+}
+
+TEST(Programs, TenProcesses) {
+  const auto lines = run("ten_processes");
+  std::multiset<std::string> hellos;
+  int threads = 0;
+  for (const std::string& line : lines) {
+    if (line.starts_with("hello bob ")) hellos.insert(line);
+    threads += line.starts_with("thread of process ") ? 1 : 0;
+  }
+  EXPECT_EQ(lines.size(), 20U);
+  EXPECT_EQ(std::set<std::string>(hellos.begin(), hellos.end()).size(), 10U);
+  EXPECT_EQ(threads, 10);
+}
+
+TEST(Programs, ProcessInfo) {
+  const auto lines = run("process_info");
+  ASSERT_EQ(lines.size(), 9U);
+  EXPECT_EQ(lines[0], "\033[32;1mmain process line\033[0m");
+  EXPECT_EQ(lines[1], "module name: MainProcess");
+  EXPECT_EQ(last_number(lines[6]), last_number(lines[3]));  // the child's parent is main
+  EXPECT_NE(last_number(lines[7]), last_number(lines[3]));
+  EXPECT_EQ(lines[8], "hello bob");
+}
+
+TEST(Programs, QueueWriteRead) {
+  const auto lines = run("queue_write_read");
+  std::ptrdiff_t last_get = -1;
+  for (const std::string item : {"A", "B", "C"}) {
+    const auto put = index_of(lines, "Put " + item + " to queue...");
+    const auto get = index_of(lines, "Get " + item + " from queue.");
+    EXPECT_LT(put, get);
+    EXPECT_LT(last_get, get);
+    last_get = get;
+  }
+  EXPECT_EQ(lines.back(), "reader's exitcode: -15");
+}
+
+TEST(Programs, JoinableQueue) {
+  const auto lines = run("joinable_queue");
+  ASSERT_EQ(lines.size(), 11U);
+  std::ptrdiff_t last = -1;
+  for (int i = 0; i < 5; ++i) {
+    const auto made = index_of(lines, "生产者做好了 产品" + std::to_string(i));
+    const auto taken = index_of(lines, "消费者拿到了 产品" + std::to_string(i));
+    EXPECT_LT(last, std::min(made, taken));
+    last = std::max(made, taken);
+  }
+  EXPECT_EQ(lines.back(), "主线程");
+}
+
+TEST(Programs, QueueValues) {
+  EXPECT_THAT(run("queue_values"), ElementsAre("[42, None, 'hello']"));
+}
+
+TEST(Programs, QueueOrders) {
+  EXPECT_THAT(run("queue_orders"),
+              ElementsAre("Queue: 2 3 1", "LifoQueue: 1 3 2", "PriorityQueue: 1 2 3"));
+}
+
+TEST(Programs, ProducerConsumer) { EXPECT_THAT(run("producer_consumer"), ElementsAre("a")); }
+
+TEST(Programs, QueueCrawlerLosesNoUrlAndFetchesNoneTwice) {
+  const auto lines = run("queue_crawler");
+  std::map<std::string, int> started;
+  std::map<std::string, int> ended;
+  for (const std::string& line : lines) {
+    if (line.starts_with("get detail html started: ")) ++started[line.substr(25)];
+    if (line.starts_with("get detail html end: ")) ++ended[line.substr(21)];
+  }
+  ASSERT_EQ(started.size(), 40U);
+  for (int i = 0; i < 40; ++i) {
+    const std::string url = "http://projectsedu.com/" + std::to_string(i);
+    EXPECT_EQ(started[url], 1) << url;
+    EXPECT_EQ(ended[url], 1) << url;
+  }
+  // The first page's urls are handed out in the order they were put.
+  EXPECT_LT(index_of(lines, "get detail html started: http://projectsedu.com/0"),
+            index_of(lines, "get detail html started: http://projectsedu.com/19"));
+}
+
+TEST(Programs, PoolSquares) { EXPECT_THAT(run("pool_squares"), ElementsAre("1", "4", "9")); }
+
+TEST(Programs, PoolMapOfAHundred) {
+  EXPECT_THAT(run("pool_hundred map"), UnorderedElementsAreArray(numbers(0, 100)));
+}
+
+TEST(Programs, PoolSubmitOfAHundredDoesNotWait) {
+  auto lines = run("pool_hundred submit");
+  ASSERT_EQ(lines.size(), 101U);
+  lines.erase(lines.begin() + index_of(lines, "test"));
+  EXPECT_THAT(lines, UnorderedElementsAreArray(numbers(0, 100)));
+}
+
+TEST(Programs, PoolApplyOfAHundredIsStrictlyInOrder) {
+  auto expected = numbers(0, 100);
+  expected.push_back("test");
+  EXPECT_EQ(run("pool_hundred apply"), expected);
+}
+
+TEST(Programs, PoolCallbacksRunInTheParent) {
+  const auto lines = run("pool_callback");
+  ASSERT_EQ(lines.size(), 22U);
+  const int main_pid = last_number(lines.front());
+  std::set<int> workers;
+  std::set<int> results;
+  for (const std::string& line : lines) {
+    if (line.starts_with("in process ")) workers.insert(last_number(line));
+    if (line.starts_with("-->exec done: ")) {
+      results.insert(std::atoi(line.substr(14).c_str()));
+      EXPECT_EQ(last_number(line), main_pid);
+    }
+  }
+  EXPECT_EQ(workers.size(), 3U);
+  EXPECT_FALSE(workers.contains(main_pid));
+  EXPECT_EQ(results, (std::set<int>{100, 101, 102, 103, 104, 105, 106, 107, 108, 109}));
+}
+
+TEST(Programs, PoolImapYieldsInInputOrder) {
+  EXPECT_THAT(run("pool_imap"), ElementsAre("1 success", "5 success", "3 success", "done"));
+}
+
+TEST(Programs, PoolImapUnorderedYieldsAsTasksFinish) {
+  EXPECT_THAT(run("pool_imap unordered"),
+              ElementsAre("1 sleep success", "3 sleep success", "5 sleep success", "done"));
+}
+
+}  // namespace
