@@ -373,6 +373,40 @@ TEST(Queue, JoinableBetweenProcesses) {
   queue.join().unwrap();
 }
 
+// CPython: mp _TestQueue.test_closed_queue_empty_exceptions
+TEST(Queue, JoinThreadReturnsAtOnceBecausePutLeavesNothingBehind) {
+  Queue<std::string> queue;
+  EXPECT_EQ(exit_code(in_child([&] {
+              queue.put(std::string(1 << 20, 'x')).unwrap();
+              if (queue.join_thread().is_ok()) return 1;
+              queue.close();
+              return queue.join_thread().is_ok() ? 0 : 2;
+            })),
+            0);
+  EXPECT_EQ(queue.get().unwrap().size(), 1U << 20);
+}
+
+// In Python this says that what is buffered may be lost. Here nothing is.
+TEST(Queue, CancelJoinThreadLosesNothing) {
+  const Queue<int> queue;
+  EXPECT_EQ(exit_code(in_child([queue] {
+              for (int i = 0; i < 1000; ++i) queue.put(i).unwrap();
+              queue.cancel_join_thread();
+              return 0;
+            })),
+            0);
+  for (int i = 0; i < 1000; ++i) ASSERT_EQ(queue.try_get().unwrap(), i);
+}
+
+// CPython: mp _TestQueue.test_no_import_lock_contention
+const std::string put_before_main = [] {
+  const Queue<std::string> queue;
+  queue.put("early").unwrap();
+  return queue.get().unwrap();
+}();
+
+TEST(Queue, WorksInAStaticInitialiser) { EXPECT_EQ(put_before_main, "early"); }
+
 TEST(Queue, TaskDoneBetweenProcessesNeedsAJoinableQueue) {
   const Queue<int> queue;
   EXPECT_TRUE(queue.task_done().error() == Errc::invalid_state);

@@ -244,6 +244,9 @@ TEST(HostQueue, NobodySleepsPastItsDeadline) {
   put(*queue, "x").unwrap();
   EXPECT_TRUE(put(*queue, "y", Deadline::after(30ms)).error() == Errc::full);
   EXPECT_GE(Deadline::Clock::now() - begin, 60ms);
+  // They have signed off, so that nobody makes system calls to wake them.
+  EXPECT_EQ(queue->stats().getters, 0U);
+  EXPECT_EQ(queue->stats().putters, 0U);
 }
 
 TEST(HostQueue, ShutdownLetsGettersDrainAndThenClosesThem) {

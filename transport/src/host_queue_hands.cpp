@@ -179,7 +179,10 @@ void HostQueue::drain() noexcept {
 void HostQueue::release_slot(std::uint32_t index) noexcept {
   Slot& slot = shared_->slot(index);
   bool returned = false;
-  if (shared_->joinable != 0 && lock_gets(Deadline::never())) {
+  if (shared_->joinable != 0) {
+    // Only a process that was stopped in the lock makes this fail; the slot then stays until its
+    // process is lost.
+    if (!lock_gets(Deadline::after(std::chrono::seconds{1}))) return;
     const Unlock unlock{shared_->get_lock};
     while (slot.first_held != none) {
       give_back(slot.first_held);
