@@ -2,78 +2,20 @@
 
 #include <gtest/gtest.h>
 
-#include <sys/mman.h>
-#include <sys/ptrace.h>
-#include <sys/wait.h>
-#include <unistd.h>
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <csignal>
 #include <cstring>
-#include <functional>
-#include <new>
 #include <random>
-#include <string>
 #include <vector>
 
+#include "queue_victims.hpp"
 #include "support/process_census.hpp"
 #include "support/seed.hpp"
 
 namespace {
 
-using namespace std::chrono_literals;
-using passel::Errc;
-using passel::detail::Deadline;
-using passel::detail::Descriptor;
-using passel::detail::HostQueue;
-using passel::detail::HostQueueOptions;
-using passel::detail::ProcessId;
-
-using Shared = std::shared_ptr<HostQueue>;
-
-const auto never = Deadline::never();
-const auto at_once = Deadline::now_or_never();
-constexpr std::uint64_t one_chunk = 65536;
-
-/// A zeroed T that forked children share with the test.
-template <class T>
-class SharedByFork {
- public:
-  SharedByFork()
-      : memory_{
-            ::mmap(nullptr, sizeof(T), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)} {
-    if (memory_ == MAP_FAILED) throw std::bad_alloc{};
-    new (memory_) T{};
-  }
-  SharedByFork(const SharedByFork&) = delete;
-  SharedByFork& operator=(const SharedByFork&) = delete;
-  ~SharedByFork() { ::munmap(memory_, sizeof(T)); }
-  T* operator->() const { return static_cast<T*>(memory_); }
-
- private:
-  void* memory_;
-};
-
-pid_t in_child(const std::function<void()>& body) {
-  const pid_t child = ::fork();
-  if (child == 0) {
-    body();
-    ::_exit(0);
-  }
-  return child;
-}
-
-int wait_for(pid_t child) {
-  int status = 0;
-  EXPECT_EQ(::waitpid(child, &status, 0), child);
-  return status;
-}
-
-void kill_and_wait(pid_t child) {
-  ::kill(child, SIGKILL);
-  wait_for(child);
-}
+using namespace passel_test;
 
 [[noreturn]] void die_here() {
   ::kill(::getpid(), SIGKILL);
@@ -264,167 +206,6 @@ TEST(HostQueueKill, AJoinableQueueLosesNothingAtAll) {
     EXPECT_LE(queue->stats().bytes, one_chunk);
   }
   EXPECT_EQ(passel_test::ProcessCensus::settle(before), "");
-}
-
-// ---- death at every instruction -----------------------------------------------------------------
-
-struct Step {
-  ProcessId id;
-};
-
-using Body = std::function<void(HostQueue&)>;
-
-/// Runs `body` in a child that has attached itself, one instruction at a time, and kills it after
-/// `count` of them. False when it had ended by itself.
-bool killed_after(HostQueue& queue, HostQueue& other, long count, const Body& body) {
-  const SharedByFork<Step> step;
-  const pid_t child = in_child([&] {
-    step->id = passel::detail::this_process();
-    const Shared mine =
-        HostQueue::attach(Descriptor::duplicate(queue.descriptor().get()).unwrap()).unwrap();
-    // Once elsewhere, so that the dynamic linker's work is done.
-    body(other);
-    if (::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr) != 0) ::_exit(3);
-    ::raise(SIGSTOP);
-    body(*mine);
-    ::raise(SIGSTOP);
-    ::_exit(0);
-  });
-  int status = wait_for(child);
-  EXPECT_TRUE(WIFSTOPPED(status)) << "the child cannot be traced";
-  bool ended = false;
-  for (long i = 0; i < count && !ended && WIFSTOPPED(status); ++i) {
-    if (::ptrace(PTRACE_SINGLESTEP, child, nullptr, nullptr) != 0) break;
-    status = wait_for(child);
-    ended = !WIFSTOPPED(status) || WSTOPSIG(status) == SIGSTOP;
-  }
-  if (!WIFEXITED(status) && !WIFSIGNALED(status)) kill_and_wait(child);
-  queue.process_lost(step->id);
-  other.process_lost(step->id);
-  return !ended;
-}
-
-/// Calls `check` after a child was killed at points spread over all instructions of `body`.
-/// `prepare` brings a queue into the state in which the body finds it.
-void at_every_point(HostQueue& queue, const Body& prepare, const Body& body,
-                    const std::function<void()>& check) {
-  std::mt19937_64 random{passel_test::seed()};
-  const Shared other = HostQueue::create({.joinable = queue.joinable()}).unwrap();
-  const auto killed = [&](long count) {
-    prepare(queue);
-    prepare(*other);
-    const bool result = killed_after(queue, *other, count, body);
-    check();
-    return result;
-  };
-  // How many instructions it has.
-  long length = 64;
-  while (killed(length)) length *= 2;
-  const long stride = std::max(1L, length / static_cast<long>(passel_test::rounds(40)));
-  long at = static_cast<long>(random() % static_cast<std::uint64_t>(stride));
-  while (killed(at) && !testing::Test::HasFailure()) at += stride;
-}
-
-using Name = std::array<char, 8>;
-
-Name taken(HostQueue& queue) {
-  Name name{"nothing"};
-  const auto read = [&](std::span<const std::byte> item) {
-    std::memcpy(name.data(), item.data(), sizeof name);
-  };
-  static_cast<void>(queue.get_with(read, at_once));
-  return name;
-}
-
-bool put_name(HostQueue& queue, Name name, std::size_t size = 8) {
-  const auto write = [&](std::byte* to) { std::memcpy(to, name.data(), sizeof name); };
-  return queue.put_with(size, write, at_once).is_ok();
-}
-
-constexpr Name item{"item"};
-constexpr Name next{"next"};
-constexpr Name nothing{"nothing"};
-
-class EveryInstruction : public testing::TestWithParam<std::size_t> {};
-
-// In the record; in chunks of its own.
-INSTANTIATE_TEST_SUITE_P(ItemSizes, EveryInstruction, testing::Values(8U, 17'000U));
-
-TEST_P(EveryInstruction, APutIsWholeOrAbsent) {
-  const Shared queue = HostQueue::create({.maxsize = 3, .joinable = true}).unwrap();
-  const std::size_t size = GetParam();
-  const auto nothing_before = [](HostQueue&) {};
-  const auto put = [size](HostQueue& to) { put_name(to, item, size); };
-  at_every_point(*queue, nothing_before, put, [&] {
-    const std::uint64_t count = queue->qsize();
-    ASSERT_LE(count, 1U);
-    ASSERT_TRUE(put_name(*queue, next));
-    if (count == 1) {
-      ASSERT_EQ(taken(*queue), item);
-      queue->task_done().unwrap();
-    }
-    ASSERT_EQ(taken(*queue), next);
-    queue->task_done().unwrap();
-    queue->join(at_once).unwrap();
-    ASSERT_LE(queue->stats().bytes, one_chunk);
-  });
-}
-
-TEST_P(EveryInstruction, AGetTakesTheItemOrLeavesIt) {
-  const Shared queue = HostQueue::create({}).unwrap();
-  const std::size_t size = GetParam();
-  const auto put = [size](HostQueue& to) { put_name(to, item, size); };
-  const auto get = [](HostQueue& from) { taken(from); };
-  at_every_point(*queue, put, get, [&] {
-    ASSERT_TRUE(put_name(*queue, next));
-    const Name first = taken(*queue);
-    if (first != next) {
-      ASSERT_EQ(first, item);
-      ASSERT_EQ(taken(*queue), next);
-    }
-    ASSERT_EQ(taken(*queue), nothing);
-    ASSERT_LE(queue->stats().bytes, one_chunk);
-  });
-}
-
-TEST_P(EveryInstruction, AnItemInHandComesBackExactlyOnce) {
-  const Shared queue = HostQueue::create({.joinable = true}).unwrap();
-  const std::size_t size = GetParam();
-  const auto put_two = [size](HostQueue& to) {
-    put_name(to, item, size);
-    put_name(to, next);
-  };
-  const auto get = [](HostQueue& from) { taken(from); };
-  at_every_point(*queue, put_two, get, [&] {
-    ASSERT_EQ(queue->qsize(), 2U);
-    ASSERT_EQ(taken(*queue), item);
-    ASSERT_EQ(taken(*queue), next);
-    ASSERT_EQ(taken(*queue), nothing);
-    queue->task_done().unwrap();
-    queue->task_done().unwrap();
-    queue->join(at_once).unwrap();
-    ASSERT_LE(queue->stats().bytes, one_chunk);
-  });
-}
-
-TEST_P(EveryInstruction, TaskDoneHappensOrTheItemComesBack) {
-  const Shared queue = HostQueue::create({.joinable = true}).unwrap();
-  const std::size_t size = GetParam();
-  const auto put = [size](HostQueue& to) { put_name(to, item, size); };
-  const auto work = [](HostQueue& from) {
-    taken(from);
-    static_cast<void>(from.task_done());
-  };
-  at_every_point(*queue, put, work, [&] {
-    if (queue->qsize() == 1) {
-      ASSERT_TRUE(queue->join(at_once).error() == Errc::timeout);
-      ASSERT_EQ(taken(*queue), item);
-      queue->task_done().unwrap();
-    }
-    queue->join(at_once).unwrap();
-    ASSERT_EQ(taken(*queue), nothing);
-    ASSERT_LE(queue->stats().bytes, one_chunk);
-  });
 }
 
 // ---- death in chosen places ---------------------------------------------------------------------
