@@ -8,6 +8,7 @@
 #include <chrono>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace {
@@ -19,7 +20,7 @@ using namespace std::chrono_literals;
 
 const Session::Time start_time{1h};
 
-BytesView view(const std::string& text) {
+BytesView view(std::string_view text) {
   return {reinterpret_cast<const std::byte*>(text.data()), text.size()};
 }
 std::string text(BytesView bytes) {

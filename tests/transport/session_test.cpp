@@ -8,6 +8,7 @@
 #include <random>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace {
@@ -21,7 +22,7 @@ using Time = Session::Time;
 
 const Time start_time{1h};
 
-BytesView view(const std::string& text) {
+BytesView view(std::string_view text) {
   return {reinterpret_cast<const std::byte*>(text.data()), text.size()};
 }
 std::string text(BytesView bytes) {

@@ -11,6 +11,9 @@ template <class... F>
 struct Overloaded : F... {
   using F::operator()...;
 };
+// Clang 14 deduces no arguments for aggregates.
+template <class... F>
+Overloaded(F...) -> Overloaded<F...>;
 
 std::string hex(const std::vector<std::byte>& bytes) {
   static constexpr char digits[] = "0123456789abcdef";

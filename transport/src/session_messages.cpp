@@ -13,6 +13,9 @@ template <class... F>
 struct Overloaded : F... {
   using F::operator()...;
 };
+// Clang 14 deduces no arguments for aggregates.
+template <class... F>
+Overloaded(F...) -> Overloaded<F...>;
 
 capnp::Data::Reader data_of(BytesView bytes) {
   return {reinterpret_cast<const kj::byte*>(bytes.data()), bytes.size()};

@@ -155,7 +155,7 @@ struct codec<C> {
         return out;
       }
     }
-    const auto reserve = [&out](std::size_t count) {
+    const auto reserve = [&]([[maybe_unused]] std::size_t count) {
       if constexpr (requires { out.reserve(count); }) out.reserve(count);
     };
     PASSEL_CHECK(detail::read_items<Item>(value, name(), reserve,
