@@ -17,6 +17,8 @@ namespace passel::inline v0::detail {
 namespace {
 
 std::atomic<Engine*> present{nullptr};
+/// Engines that were stopped. The objects stay: a handle of an ended actor may still point to one.
+Engine* retired = nullptr;
 /// Who may change `present`: 0 nobody, else the fork generation + 1 of the process whose thread
 /// does. A child that was forked in between finds an older generation and takes it over.
 std::atomic<std::uint32_t> changing{0};
@@ -140,6 +142,7 @@ std::vector<std::string> Engine::stop(Deadline deadline) {
     }
   }
   on_helper_thread([this] { system_.reset(); });
+  config_.reset();
   return late;
 }
 
@@ -165,7 +168,7 @@ std::vector<std::string> stop_engine(Deadline deadline) {
   Engine* const found = present.load(std::memory_order_acquire);
   if (found == nullptr || !found->is_of_this_process()) return {};
   std::vector<std::string> late = found->stop(deadline);
-  // The object itself stays: a handle of an ended actor may still point to it.
+  found->next_retired = std::exchange(retired, found);
   present.store(nullptr, std::memory_order_release);
   return late;
 }

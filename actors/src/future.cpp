@@ -2,6 +2,7 @@
 #include <passel/detail/futex.hpp>
 #include <passel/detail/future_core.hpp>
 #include <passel/future.hpp>
+#include <passel/log.hpp>
 
 #include <cxxabi.h>
 
@@ -25,6 +26,17 @@ struct ClosedMark final : FutureWatcher {
 };
 constinit ClosedMark closed_mark_object;
 constexpr FutureWatcher* closed_mark = &closed_mark_object;
+
+/// A second waiter at the same future.
+struct GateWatcher final : FutureWatcher {
+  explicit GateWatcher(FutureGate& gate) : gate_{&gate} {}
+  void done(FutureCore& core) noexcept override {
+    gate_->arrive(core.failed());
+    gate_->release();
+    delete this;
+  }
+  FutureGate* gate_;
+};
 
 FutureWatcher* in_adding_order(FutureWatcher* list) noexcept {
   FutureWatcher* first = nullptr;
@@ -112,9 +124,9 @@ bool FutureCore::cancel() noexcept {
 void FutureCore::tell(FutureWatcher* list, Phase from, Phase to) noexcept {
   const std::uint32_t change = (static_cast<std::uint32_t>(from) ^ static_cast<std::uint32_t>(to)) |
                                (list == nullptr ? settled_bit : 0);
-  if ((word_.fetch_xor(change, std::memory_order_acq_rel) & waiters_bit) != 0) {
-    futex_wake(word_, INT_MAX, FutexScope::process);
-  }
+  const std::uint32_t before = word_.fetch_xor(change, std::memory_order_acq_rel);
+  if ((before & waiters_bit) != 0) futex_wake(word_, INT_MAX, FutexScope::process);
+  if ((before & gated_bit) != 0) open_gate();
   if (list == nullptr) return;
   for (FutureWatcher* watcher = in_adding_order(list); watcher != nullptr;) {
     FutureWatcher* const next = watcher->next;
@@ -124,6 +136,52 @@ void FutureCore::tell(FutureWatcher* list, Phase from, Phase to) noexcept {
   if ((word_.fetch_or(settled_bit, std::memory_order_acq_rel) & waiters_bit) != 0) {
     futex_wake(word_, INT_MAX, FutexScope::process);
   }
+}
+
+void FutureCore::open_gate() noexcept {
+  if (FutureGate* const gate = gate_.exchange(nullptr, std::memory_order_acq_rel)) {
+    gate->arrive(failed());
+    gate->release();
+  }
+}
+
+void FutureCore::join_gate(FutureGate& gate) noexcept {
+  gate.add_ref();
+  FutureGate* none = nullptr;
+  if (!gate_.compare_exchange_strong(none, &gate, std::memory_order_acq_rel)) {
+    watch(new GateWatcher{gate}, false);
+    return;
+  }
+  const std::uint32_t before = word_.fetch_or(gated_bit, std::memory_order_acq_rel);
+  // Done before the bit was there: nobody else will look.
+  if ((before & phase_mask) >= cancelled) open_gate();
+}
+
+void FutureCore::leave_gate(FutureGate& gate) noexcept {
+  FutureGate* present = &gate;
+  if (gate_.compare_exchange_strong(present, nullptr, std::memory_order_acq_rel)) gate.release();
+}
+
+void FutureGate::arrive(bool failed) noexcept {
+  const std::uint32_t count = arrived_.fetch_add(1, std::memory_order_acq_rel) + 1;
+  if (count != target_ && !(failed && on_failure_)) return;
+  if (open_.exchange(1, std::memory_order_acq_rel) == 2)
+    futex_wake(open_, INT_MAX, FutexScope::process);
+}
+
+bool FutureGate::wait(Deadline deadline) noexcept {
+  std::uint32_t open = open_.load(std::memory_order_acquire);
+  if (open == 1 || deadline.is_try()) return open == 1;
+  WaitObserver* const observer = wait_observer;
+  if (observer != nullptr) observer->before_wait();
+  bool in_time = true;
+  while (open != 1 && in_time) {
+    if (open == 0 && !open_.compare_exchange_strong(open, 2, std::memory_order_acq_rel)) continue;
+    in_time = futex_wait(open_, 2, deadline, FutexScope::process);
+    open = open_.load(std::memory_order_acquire);
+  }
+  if (observer != nullptr) observer->after_wait();
+  return open == 1;
 }
 
 void FutureCore::request_stop() noexcept {
@@ -224,7 +282,48 @@ Error current_exception_error() noexcept {
   return Error{Errc::task_failed, std::move(text), std::move(detail)};
 }
 
+void CompletionLine::add(std::size_t position) noexcept {
+  {
+    const std::scoped_lock lock{mutex_};
+    line_.push_back(position);
+  }
+  added_.fetch_add(1, std::memory_order_release);
+  futex_wake(added_, 1, FutexScope::process);
+}
+
+std::optional<std::size_t> CompletionLine::take(Deadline deadline) noexcept {
+  for (bool in_time = true;;) {
+    const std::uint32_t added = added_.load(std::memory_order_acquire);
+    {
+      const std::scoped_lock lock{mutex_};
+      if (!line_.empty()) {
+        const std::size_t position = line_.front();
+        line_.pop_front();
+        return position;
+      }
+    }
+    if (!in_time) return std::nullopt;
+    WaitObserver* const observer = wait_observer;
+    if (observer != nullptr) observer->before_wait();
+    in_time = futex_wait(added_, added, deadline, FutexScope::process);
+    if (observer != nullptr) observer->after_wait();
+  }
+}
+
+bool wait_for_many(std::span<FutureCore* const> futures, bool first, bool on_failure,
+                   Deadline deadline) noexcept {
+  if (futures.empty()) return true;
+  auto* const gate =
+      new FutureGate{first ? 1 : static_cast<std::uint32_t>(futures.size()), on_failure};
+  for (FutureCore* const future : futures) future->join_gate(*gate);
+  const bool in_time = gate->wait(deadline);
+  for (FutureCore* const future : futures) future->leave_gate(*gate);
+  gate->release();
+  return in_time;
+}
+
 void report_background_error(const Error& error) noexcept {
+  get_logger().error(error.what());
   if (const auto handler = background_error_handler.load(std::memory_order_acquire)) handler(error);
 }
 

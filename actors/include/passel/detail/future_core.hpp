@@ -5,7 +5,12 @@
 #include <passel/result.hpp>
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <span>
 
 namespace passel::inline v0::detail {
 
@@ -44,6 +49,33 @@ struct FutureHook {
   FutureHook* next_ = nullptr;
   FutureWish wish_;
   std::atomic<bool> fired_{false};
+};
+
+/// Where one thread waits for several futures. Counted: the waiter has one reference, each future
+/// it waits at another.
+class PASSEL_API FutureGate {
+ public:
+  /// Opens after `target` arrivals, or at the first failed one when `on_failure`.
+  FutureGate(std::uint32_t target, bool on_failure) noexcept
+      : target_{target}, on_failure_{on_failure} {}
+  FutureGate(const FutureGate&) = delete;
+  FutureGate& operator=(const FutureGate&) = delete;
+
+  void arrive(bool failed) noexcept;
+  /// False when the time was up.
+  bool wait(Deadline deadline) noexcept;
+  void add_ref() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
+  void release() noexcept {
+    if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+  }
+
+ private:
+  ~FutureGate() = default;
+  const std::uint32_t target_;
+  const bool on_failure_;
+  std::atomic<std::uint32_t> arrived_{0};
+  std::atomic<std::uint32_t> open_{0};
+  std::atomic<std::uint32_t> references_{1};
 };
 
 /// Told when a thread is about to sleep for a result and when it goes on: a pool lends the slot of
@@ -116,8 +148,14 @@ class PASSEL_API FutureCore {
   /// Told when done, at once when it already is. A watcher that `counts` keeps a dropped future
   /// from being abandoned.
   void watch(FutureWatcher* watcher, bool counts) noexcept;
+  /// The gate is told when this is done, at once when it already is; leave_gate takes that back.
+  void join_gate(FutureGate& gate) noexcept;
+  void leave_gate(FutureGate& gate) noexcept;
   /// Takes ownership. Runs at once when the wish has been made already.
   void add_hook(FutureHook* hook) noexcept;
+
+  /// Finished with an error; only when done.
+  [[nodiscard]] virtual bool failed() const noexcept = 0;
 
  protected:
   virtual ~FutureCore();
@@ -130,7 +168,9 @@ class PASSEL_API FutureCore {
   static constexpr std::uint32_t watched_bit = 64;   // a watcher that counts was added
   static constexpr std::uint32_t abandon_bit = 128;  // the handle was dropped before it was done
   static constexpr std::uint32_t stop_bit = 256;     // request_stop() was called
+  static constexpr std::uint32_t gated_bit = 512;    // gate_ may hold a gate
 
+  void open_gate() noexcept;
   void tell(FutureWatcher* list, Phase from, Phase to) noexcept;
   void wish(FutureWish wish) noexcept;
   [[nodiscard]] bool wished(FutureWish wish) const noexcept;
@@ -139,7 +179,26 @@ class PASSEL_API FutureCore {
   std::atomic<std::uint32_t> references_{1};
   std::atomic<FutureWatcher*> watchers_{nullptr};
   std::atomic<FutureHook*> hooks_{nullptr};
+  std::atomic<FutureGate*> gate_{nullptr};  // one waiter for several; further ones are watchers
 };
+
+/// Positions of futures in the order in which they were done: any thread adds, one takes.
+class PASSEL_API CompletionLine {
+ public:
+  void add(std::size_t position) noexcept;
+  /// The next one; waits for it. Nothing when the time was up.
+  std::optional<std::size_t> take(Deadline deadline) noexcept;
+
+ private:
+  std::mutex mutex_;
+  std::deque<std::size_t> line_;
+  std::atomic<std::uint32_t> added_{0};
+};
+
+/// Waits until one of them is done (`first`), all are, or (`on_failure`) one has failed. False when
+/// the time was up.
+PASSEL_API bool wait_for_many(std::span<FutureCore* const> futures, bool first, bool on_failure,
+                              Deadline deadline) noexcept;
 
 /// The exception in flight as Errc::task_failed with a RemoteError. Call it in a catch block only.
 [[nodiscard]] PASSEL_API Error current_exception_error() noexcept;

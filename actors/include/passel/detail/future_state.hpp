@@ -48,6 +48,10 @@ class FutureState final : public FutureCore {
     return storage_.result;
   }
 
+  [[nodiscard]] bool failed() const noexcept override {
+    return phase() == finished && storage_.result.is_err();
+  }
+
  private:
   ~FutureState() override {
     if (phase() == finished) storage_.result.~Result<T>();
