@@ -203,6 +203,11 @@ PageResult Fetcher::fetch(const Job& job) {
       result.html = true;
       Page page = parse_page(transfer.body, charset_parameter(result.content_type), job.url,
                              {.images = options_.images, .obey_nofollow = options_.obey_nofollow});
+      if (page.too_deep) {
+        result.failure = Failure::too_large;
+        result.error =
+            "page over the nesting limit of " + std::to_string(max_nesting) + " elements";
+      }
       result.title = std::move(page.title);
       result.links = std::move(page.links);
       result.malformed = std::move(page.malformed);

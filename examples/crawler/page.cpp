@@ -2,6 +2,7 @@
 #include "page.hpp"
 
 #include "charset.hpp"
+#include "nesting.hpp"
 #include "url.hpp"
 
 #include <gumbo.h>
@@ -174,6 +175,11 @@ struct FreeOutput {
 Page parse_page(std::string_view bytes, std::string_view header_charset, const std::string& url,
                 PageOptions options) {
   const std::string text = to_utf8(bytes, charset_of(bytes, header_charset));
+  if (nesting_of(text) > max_nesting) {
+    Page page;
+    page.too_deep = true;
+    return page;
+  }
   const std::unique_ptr<GumboOutput, FreeOutput> output{
       gumbo_parse_with_options(&kGumboDefaultOptions, text.data(), text.size())};
   if (output == nullptr) return {};

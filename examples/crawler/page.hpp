@@ -1,11 +1,15 @@
 // Example crawler: what a page says, read with libgumbo.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace crawler {
+
+/// Pages nested more deeply are not parsed.
+constexpr std::size_t max_nesting = 2000;
 
 struct PageOptions {
   bool images = false;
@@ -17,6 +21,7 @@ struct Page {
   std::vector<std::string> links;      ///< canonical, each once, in page order
   std::vector<std::string> malformed;  ///< links that are no URL, as they stand in the page
   bool noindex = false;
+  bool too_deep = false;  ///< nested over max_nesting; nothing was read
 };
 
 /// Reads the page with these `bytes`, fetched from `url`. Links are a[href], area[href] and

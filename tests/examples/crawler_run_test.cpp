@@ -268,7 +268,7 @@ TEST_P(Crawler, InterruptEndsInOrderAndTheNextRunGoesOn) {
   {
     Program program{directory, command};
     site.wait_for_requests(50);
-    program.signal(SIGINT);
+    program.press_ctrl_c();
     EXPECT_EQ(program.wait(), 130) << errors();
     EXPECT_THAT(errors(), HasSubstr("interrupted: finishing"));
   }
@@ -278,6 +278,20 @@ TEST_P(Crawler, InterruptEndsInOrderAndTheNextRunGoesOn) {
   EXPECT_EQ(Program(directory, command).wait(), 0) << errors();
   EXPECT_EQ(names(results()), expected);
   for (const std::string& page : expected) EXPECT_EQ(site.requests(page), 1) << page;
+}
+
+TEST_P(Crawler, PageOfNothingButOpeningTags) {
+  site.page("/", {"/deep", "/ok"});
+  site.page("/ok", {});
+  site.http().Get("/deep", [](const httplib::Request&, httplib::Response& response) {
+    std::string html;
+    for (int i = 0; i < 500'000; ++i) html += "<div>";
+    response.set_content(html, "text/html");
+  });
+  site.start();
+  EXPECT_EQ(crawl({site.url("/")}), 0) << errors();
+  EXPECT_EQ(results().at("/deep").at("error"), "page over the nesting limit of 2000 elements");
+  EXPECT_EQ(results().at("/ok").at("status"), 200);
 }
 
 TEST_P(Crawler, ComplainsInWords) {
@@ -387,10 +401,10 @@ TEST_P(FetcherProcesses, SecondInterruptLeavesAtOnce) {
   site.start();
   Program program{directory, arguments({site.url("/"), "--no-robots"})};
   site.wait_for_requests(2);
-  program.signal(SIGINT);
+  program.press_ctrl_c();
   while (program.errors().find("interrupted") == std::string::npos) std::this_thread::yield();
   EXPECT_FALSE(program.ended()) << "the page in flight is waited for";
-  program.signal(SIGINT);
+  program.press_ctrl_c();
   EXPECT_EQ(program.wait(), 130);
   over = true;
   EXPECT_THAT(report(), HasSubstr("interrupted"));

@@ -123,8 +123,14 @@ Program::Program(const TemporaryDirectory& directory, std::vector<std::string> a
   posix_spawn_file_actions_init(&files);
   posix_spawn_file_actions_addopen(&files, STDERR_FILENO, errors_.c_str(),
                                    O_WRONLY | O_CREAT | O_TRUNC, 0644);
-  const int failed = ::posix_spawn(&pid_, CRAWLER_BINARY, &files, nullptr, argv.data(), environ);
+  // A process group of its own, as a shell gives one to what it starts.
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
+  const int failed =
+      ::posix_spawn(&pid_, CRAWLER_BINARY, &files, &attributes, argv.data(), environ);
   posix_spawn_file_actions_destroy(&files);
+  posix_spawnattr_destroy(&attributes);
   if (failed != 0) throw std::runtime_error{"cannot start the crawler"};
 }
 
@@ -135,6 +141,8 @@ Program::~Program() {
 }
 
 void Program::signal(int number) const { ::kill(pid_, number); }
+
+void Program::press_ctrl_c() const { ::kill(-pid_, SIGINT); }
 
 int Program::wait() {
   if (!reaped_) {

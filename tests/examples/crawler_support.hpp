@@ -82,6 +82,8 @@ class Program {
 
   [[nodiscard]] pid_t pid() const { return pid_; }
   void signal(int number) const;
+  /// SIGINT to its whole process group, as a terminal does it.
+  void press_ctrl_c() const;
   /// Waits for its end: its exit code, or the negative signal.
   int wait();
   /// True once it has ended; does not wait.

@@ -3,10 +3,12 @@
 #include "charset.hpp"
 #include "frontier.hpp"
 #include "journal.hpp"
+#include "nesting.hpp"
 #include "page.hpp"
 #include "progress.hpp"
 #include "robots.hpp"
 #include "url.hpp"
+#include "verify.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -215,6 +217,19 @@ TEST(Page, EntitiesAndBrokenMarkup) {
               ElementsAre("http://a.org/d/x?a=1&b=2"));
   EXPECT_THAT(parsed("").links, IsEmpty());
   EXPECT_THAT(parsed(std::string("\0\xff\xfe<a href=x>", 14)).malformed, IsEmpty());
+}
+
+TEST(Page, NestingIsLimited) {
+  EXPECT_EQ(nesting_of("<html><body><p>1<p>2<ul><li>3<li><br></ul><b>4</b><div><div></div></div>"),
+            2u);
+  EXPECT_EQ(nesting_of("<script>for(i=0;i<n;++i)if(a<b)x('<div><div>')</SCRIPT><!-- <i><i> -->< p"),
+            1u);
+  EXPECT_EQ(nesting_of("<script>never closed <div><div>"), 1u);
+  std::string deep;
+  for (std::size_t i = 0; i < max_nesting; ++i) deep += "<div>";
+  EXPECT_THAT(parsed(deep + "<a href=x>").too_deep, true);
+  deep.erase(0, 5);
+  EXPECT_THAT(parsed(deep + "<a href=x>").links, SizeIs(1));
 }
 
 TEST(Charset, FoundInTheRightOrder) {
@@ -641,6 +656,28 @@ TEST_F(JournalTest, ResultsAreCompletedAfterACut) {
     found.push_back(nlohmann::json::parse(line).at("url").get<std::string>());
   }
   EXPECT_THAT(found, ElementsAre("http://a/", "http://a/1"));
+}
+
+TEST_F(JournalTest, VerifySeesEveryDifference) {
+  std::ofstream{path("index.html")} << "<a href=a.html>x</a><a href=gone.html>x</a>";
+  std::ofstream{path("a.html")} << "<a href=b.html>x</a>";
+  std::ofstream{path("b.html")} << "<a href=index.html>x</a>";
+  const std::string origin = "http://h/";
+  const auto page = [&](const std::string& name, int status) {
+    return Record{
+        .url = origin + name, .final_url = origin + name, .status = status, .html = status == 200};
+  };
+  const std::vector<Record> wrong{page("a.html", 200), page("a.html", 200), page("b.html", 404),
+                                  page("c.html", 200), page("", 200)};
+  const Differences found = verify(directory_, origin, wrong, false, true);
+  EXPECT_THAT(found.missed, ElementsAre(origin + "b.html", origin + "index.html"));
+  EXPECT_THAT(found.invented, ElementsAre(origin + "c.html"));
+  EXPECT_THAT(found.missed_dead, ElementsAre(origin + "gone.html"));
+  EXPECT_THAT(found.invented_dead, ElementsAre(origin + "b.html"));
+  EXPECT_THAT(found.twice, ElementsAre(origin + "a.html"));
+  const std::vector<Record> right{page("", 200), page("index.html", 200), page("a.html", 200),
+                                  page("b.html", 200), page("gone.html", 404)};
+  EXPECT_TRUE(verify(directory_, origin, right, false, true).none());
 }
 
 TEST(Progress, BarFitsTheTerminal) {
