@@ -67,6 +67,34 @@ TEST(FamilyKill, DescendantsDieWithAKilledChild) {
   wait_until_gone(orphan);
 }
 
+TEST(FamilyKill, WhatAGrandchildHeldComesBackWhenItsBranchIsKilled) {
+  passel::JoinableQueue<int> jobs;
+  Queue<int> taken;
+  jobs.put(7).unwrap();
+  auto child = Process::spawn(
+                   [](const passel::JoinableQueue<int>& from, const Queue<int>& to) {
+                     auto grandchild = Process::spawn(
+                                           [](const passel::JoinableQueue<int>& mine,
+                                              const Queue<int>& out) {
+                                             out.put(mine.get().unwrap()).unwrap();
+                                             sleep_for_ever();
+                                           },
+                                           from, to)
+                                           .unwrap();
+                     sleep_for_ever();
+                   },
+                   jobs, taken)
+                   .unwrap();
+  EXPECT_EQ(taken.get().unwrap(), 7);
+  child.kill().unwrap();
+  EXPECT_EQ(child.join().unwrap(), -SIGKILL);
+  const auto again = jobs.try_get();
+  ASSERT_TRUE(again.is_ok()) << again.error().to_string();
+  EXPECT_EQ(*again, 7);
+  jobs.task_done().unwrap();
+  jobs.join().unwrap();
+}
+
 /// A root of its own in a forked process, so that it can be killed.
 struct OtherRoot {
   int pid = -1;

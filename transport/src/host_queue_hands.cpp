@@ -198,10 +198,10 @@ void HostQueue::process_lost(const ProcessId& process) noexcept {
   const std::uint32_t made = shared_->slots_made.load(std::memory_order_acquire);
   for (std::uint32_t i = 0; i < made; ++i) {
     Slot& slot = shared_->slot(i);
-    if (slot.state.load(std::memory_order_acquire) == slot_free || slot.pid != process.pid ||
-        slot.start != process.start) {
-      continue;
-    }
+    if (slot.state.load(std::memory_order_acquire) == slot_free) continue;
+    // Its descendants died with it, and whoever would have told us of them is gone: look at everybody.
+    const ProcessId user{.pid = slot.pid, .start = slot.start};
+    if (user != process && is_running(user)) continue;
     found = true;
     // From here on what it worked on counts as unreachable, and nobody else takes the slot.
     slot.state.store(slot_lost, std::memory_order_release);
@@ -209,9 +209,7 @@ void HostQueue::process_lost(const ProcessId& process) noexcept {
   if (found || needs_reclaim()) reclaim();
   for (std::uint32_t i = 0; found && i < made; ++i) {
     Slot& slot = shared_->slot(i);
-    const bool lost = slot.state.load(std::memory_order_acquire) == slot_lost &&
-                      slot.pid == process.pid && slot.start == process.start;
-    if (lost) release_slot(i);
+    if (slot.state.load(std::memory_order_acquire) == slot_lost) release_slot(i);
   }
   // One of those that it was to wake, or that was woken in its place, may be asleep.
   wake_everybody();
