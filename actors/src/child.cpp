@@ -39,6 +39,7 @@ Result<ExitStatus> Child::wait(Deadline deadline) {
 
 Result<void> Child::signal(int number) {
   if (exit_status()) return {};
+  signalled_.store(true, std::memory_order_relaxed);
   auto sent = signal_process(pidfd_, number);
   // Ended, but the news has not reached us yet.
   if (!sent && !is_running(id_)) return {};

@@ -1,6 +1,9 @@
 // Layer actors: this process's place in its family of processes, and what it has started.
 #include "family.hpp"
 
+#include <passel/finalize.hpp>
+#include <passel/log.hpp>
+
 #include "engine.hpp"
 
 #include <poll.h>
@@ -25,6 +28,19 @@ void flush_standard_streams() {
   std::cout.flush();
   std::fflush(stdout);
   std::fflush(stderr);
+}
+
+std::string title(const Child& child) {
+  return "process " + child.name() + " (" + std::to_string(child.id().pid) + ")";
+}
+
+void finish(Child& child, ExitStatus status) {
+  const auto text = [&] {
+    return title(child) + " ended with exitcode " + std::to_string(status.exitcode());
+  };
+  const bool surprising = status.signal != 0 && !child.was_signalled();
+  get_logger().log(surprising ? LogLevel::warning : LogLevel::debug, text);
+  child.finish(status);
 }
 
 }  // namespace
@@ -122,6 +138,7 @@ Result<std::shared_ptr<Child>> Family::start_by_guardian(ChildSpec& spec,
       .image = spec.method == StartMethod::spawn ? ChildImage::executed : ChildImage::guardian_copy,
       .daemon = spec.daemon,
       .ignore_interrupt = spec.ignore_interrupt,
+      .log_settings = log_settings(),
       .args = spec.args.bytes};
   for (const auto& descriptor : spec.args.descriptors)
     request.descriptors.push_back(descriptor->get());
@@ -144,7 +161,8 @@ std::shared_ptr<Child> Family::enter(const ProcessId& id, ChildSpec& spec, Child
     }
     if (!ended) children_.insert_or_assign(id.pid, child);
   }
-  if (ended) child->finish(*ended);
+  get_logger().log(LogLevel::debug, [&] { return "started " + title(*child); });
+  if (ended) finish(*child, *ended);
   return child;
 }
 
@@ -202,6 +220,7 @@ void Family::become_forked_child(ChildSpec& spec, const std::string& label, Desc
                    .task = spec.task,
                    .daemon = spec.daemon,
                    .ignore_interrupt = spec.ignore_interrupt,
+                   .log_settings = log_settings(),
                    .args = std::move(spec.args.bytes),
                    .descriptors = std::move(spec.args.descriptors),
                    .control = std::move(control),
@@ -227,7 +246,7 @@ void Family::exited(const ProcessId& process, ExitStatus status) {
       forked_.erase(forked);
     }
   }
-  child->finish(status);
+  finish(*child, status);
 }
 
 void Family::guardian_lost() {
@@ -243,6 +262,9 @@ void Family::guardian_lost() {
       }
     }
   }
+  if (is_root_)
+    get_logger().error("the guardian process is gone and takes " + std::to_string(orphans.size()) +
+                       " child processes along");
   // They die with the guardian; only when they are gone may what they held be taken back.
   for (const auto& child : orphans) {
     pollfd gone{.fd = child->sentinel(), .events = POLLIN, .revents = 0};
@@ -272,23 +294,39 @@ std::vector<std::shared_ptr<Child>> Family::active() const {
 
 std::vector<std::string> Family::shutdown(Deadline deadline) {
   {
+    const std::lock_guard lock{mutex_};
+    if (std::exchange(ending_, true)) return {};
+  }
+  const Logger logger = get_logger();
+  logger.info("process shutting down");
+  logger.debug("running the finalizers with priority >= 0");
+  run_finalizers(0, deadline);
+  {
     const std::lock_guard starting{start_mutex_};
     const std::lock_guard lock{mutex_};
-    if (std::exchange(ended_, true)) return {};
+    ended_ = true;
   }
   flush_standard_streams();
   std::vector<std::string> killed;
   const auto children = active();
-  for (const auto& child : children)
-    if (child->daemon()) static_cast<void>(child->signal(SIGTERM).is_ok());
+  for (const auto& child : children) {
+    if (!child->daemon()) continue;
+    logger.log(LogLevel::info, [&] { return "terminating daemon " + title(*child); });
+    static_cast<void>(child->signal(SIGTERM).is_ok());
+  }
   const Deadline grace = Deadline::after(daemon_grace);
   for (const auto& child : children) {
+    logger.log(LogLevel::info, [&] { return "joining " + title(*child); });
     const Deadline limit = child->daemon() && grace.when() < deadline.when() ? grace : deadline;
     if (child->wait(limit)) continue;
+    logger.log(LogLevel::warning,
+               [&] { return "killing " + title(*child) + ": it did not end in time"; });
     killed.push_back(child->name());
     static_cast<void>(child->signal(SIGKILL).is_ok());
     static_cast<void>(child->wait(Deadline::never()).is_ok());
   }
+  logger.debug("running the remaining finalizers");
+  run_finalizers(std::nullopt, deadline);
   stop_engine(deadline);
   link_->set_read_hook(nullptr);
   link_watch_.reset();

@@ -76,7 +76,8 @@ class Family {
   std::map<std::int32_t, IoLoop::Watch>
       forked_;  ///< sentinels of children that this process reaps itself
   std::vector<std::pair<ProcessId, ExitStatus>> early_exits_;  ///< ended before they were entered
-  bool ended_ = false;
+  bool ending_ = false;  ///< shutdown has begun
+  bool ended_ = false;   ///< no more children may be started
 };
 
 /// How a child ends when its task is done.

@@ -2,6 +2,7 @@
 #include <passel/runtime.hpp>
 
 #include <passel/detail/task.hpp>
+#include <passel/log.hpp>
 
 #include "family.hpp"
 
@@ -47,11 +48,15 @@ void run_child(const RuntimeOptions& options, const std::vector<std::string>& ar
   std::setvbuf(stdout, out_buffer, _IOLBF, sizeof out_buffer);
   std::setvbuf(stderr, err_buffer, _IOLBF, sizeof err_buffer);
 
+  begin_logging_in_child(split_name(start.name).first, start.log_settings);
   // Neither this object nor `start` is ever destroyed: the process ends in here.
   auto* family = new Family{options, argv, start};
   if (exit == ChildExit::orderly) std::atexit(&end_family_at_exit);
+  get_logger().info("child process calling its target");
   const int code = run_task(start);
   family->shutdown(Deadline::never());
+  get_logger().log(LogLevel::info,
+                   [code] { return "process exiting with exitcode " + std::to_string(code); });
   std::cout.flush();
   std::fflush(stdout);
   std::fflush(stderr);
@@ -74,6 +79,7 @@ Runtime::Runtime(int argc, char** argv, RuntimeOptions options) {
                            arguments, count_threads() == 1),
               ChildExit::orderly);
 
+  begin_logging(options.name);
   // What is still buffered would otherwise be written again by every copy.
   std::cout.flush();
   std::fflush(nullptr);

@@ -144,6 +144,7 @@ class Guardian {
         .task = message.header.task,
         .daemon = (message.header.flags & GuardianHeader::daemon) != 0,
         .ignore_interrupt = (message.header.flags & GuardianHeader::ignore_interrupt) != 0,
+        .log_settings = message.header.log_settings,
         .args = std::move(message.args),
         .descriptors = {},
         .control = std::move(line->second),

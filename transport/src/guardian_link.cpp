@@ -49,6 +49,7 @@ Result<GuardianLink::Started> GuardianLink::spawn(const SpawnRequest& request, D
   GuardianHeader header{.op = GuardianOp::spawn, .task = request.task, .image = request.image};
   header.flags = (request.daemon ? GuardianHeader::daemon : 0) |
                  (request.ignore_interrupt ? GuardianHeader::ignore_interrupt : 0);
+  header.log_settings = request.log_settings;
   const std::optional<Result<Started>>* slot = nullptr;
   {
     const std::lock_guard lock{state_->mutex};

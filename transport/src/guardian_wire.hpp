@@ -27,6 +27,7 @@ struct GuardianHeader {
   std::uint32_t text_size = 0;  ///< name, or what failed
   std::uint64_t args_size = 0;
   std::uint32_t descriptor_count = 0;
+  std::uint32_t log_settings = 0;
 
   static constexpr std::uint32_t daemon = 1;
   static constexpr std::uint32_t ignore_interrupt = 2;

@@ -31,6 +31,7 @@ struct Handover {
   char build[64]{};
   std::uint32_t is_guardian = 0;
   std::uint32_t flags = 0;
+  std::uint32_t log_settings = 0;
   ProcessId parent;
   TaskId task;
   std::int32_t control = -1;
@@ -92,6 +93,7 @@ Result<ChildStart> read_child(const Handover& handover, Cursor cursor) {
   start.task = handover.task;
   start.daemon = (handover.flags & GuardianHeader::daemon) != 0;
   start.ignore_interrupt = (handover.flags & GuardianHeader::ignore_interrupt) != 0;
+  start.log_settings = handover.log_settings;
   start.args.assign(cursor.rest().begin(), cursor.rest().end());
   for (const std::int32_t fd : fds)
     start.descriptors.push_back(std::make_shared<Descriptor>(adopt_descriptor(fd)));
@@ -148,6 +150,7 @@ Result<Descriptor> write_handover(const ChildStart& start) {
   Handover handover = make_handover();
   handover.flags = (start.daemon ? GuardianHeader::daemon : 0) |
                    (start.ignore_interrupt ? GuardianHeader::ignore_interrupt : 0);
+  handover.log_settings = start.log_settings;
   handover.parent = start.parent;
   handover.task = start.task;
   handover.control = start.control.get();

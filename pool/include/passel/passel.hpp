@@ -6,8 +6,12 @@
 #include <passel/codec.hpp>
 #include <passel/exit_reason.hpp>
 #include <passel/export.hpp>
+#include <passel/finalize.hpp>
+#include <passel/finalize.hpp>
 #include <passel/future.hpp>
 #include <passel/lifo_queue.hpp>
+#include <passel/log.hpp>
+#include <passel/log.hpp>
 #include <passel/pool.hpp>
 #include <passel/pool_results.hpp>
 #include <passel/priority_queue.hpp>
@@ -22,3 +26,4 @@
 #include <passel/supervisor_options.hpp>
 #include <passel/value.hpp>
 #include <passel/version.hpp>
+#include <passel/wait.hpp>

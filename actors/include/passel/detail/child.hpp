@@ -57,6 +57,10 @@ class PASSEL_API Child : public std::enable_shared_from_this<Child> {
   Result<ExitStatus> wait(Deadline deadline);
   /// Sends a signal. A process that has ended is left alone; that is no error.
   Result<void> signal(int number);
+  /// True when this process has sent it one: that it ended by one is no surprise then.
+  [[nodiscard]] bool was_signalled() const noexcept {
+    return signalled_.load(std::memory_order_relaxed);
+  }
   /// Calls `handler` once when it ends, at once when it has ended: on whichever thread learns of
   /// it, so it must not block. What the process held of shared objects has been taken back by then.
   void on_exit(std::function<void(ExitStatus)> handler);
@@ -75,6 +79,7 @@ class PASSEL_API Child : public std::enable_shared_from_this<Child> {
   std::vector<std::function<void(ExitStatus)>> handlers_;
   std::optional<ExitStatus> status_;
   std::atomic<std::uint32_t> ended_{0};
+  std::atomic<bool> signalled_{false};
 };
 
 /// Starts a child of this process. Errors: invalid_state (no Runtime, or a daemon may not have

@@ -49,6 +49,7 @@ struct SpawnRequest {
   bool daemon = false;
   bool ignore_interrupt =
       false;  ///< SIGINT is ignored from the first instruction on (pool workers)
+  std::uint32_t log_settings = 0;  ///< level and stderr switch of the starting process's logger
   std::span<const std::byte> args{};
   std::vector<int> descriptors{};
 };
@@ -61,6 +62,7 @@ struct ChildStart {
   TaskId task{};
   bool daemon = false;
   bool ignore_interrupt = false;
+  std::uint32_t log_settings = 0;
   std::vector<std::byte> args;
   std::vector<std::shared_ptr<Descriptor>> descriptors;
   Descriptor control;       ///< this process's own line to the guardian
