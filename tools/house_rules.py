@@ -24,7 +24,7 @@ TEXT = CODE | {".md", ".cmake", ".txt", ".py", ".sh", ".json", ".capnp", ".in", 
 THIRD_PARTY = re.compile(
     r"(caf|capnp|kj|spdlog|fmt|asio|boost|openssl|gtest|gmock|benchmark|CLI|nlohmann|curl|gumbo)[/.]|httplib\.h")
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]')
-UNFINISHED = re.compile(r"\b(TO" r"DO|FIX" r"ME|X" r"XX|HA" r"CK)\b|\bfor n" r"ow\b|\bplace" r"holder\b", re.IGNORECASE)
+UNFINISHED = re.compile(r"\b(TO" r"DO|FIX" r"ME|X" r"XX|HA" r"CK)\b|(?i:\bfor n" r"ow\b|\bplace" r"holder\b)")
 ABSOLUTE = re.compile(r"(?<![\w.$}])/(work|home|root|Users)/")
 LONG_DASH = "\u2014"
 FUNCTION_END = re.compile(r"^( *)\}")

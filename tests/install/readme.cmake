@@ -1,0 +1,11 @@
+# cmake -DREADME=... -DPROGRAM=... -P readme.cmake: the program in README.md is the one that is built and run.
+cmake_minimum_required(VERSION 3.25)
+file(READ "${README}" readme)
+file(READ "${PROGRAM}" program)
+string(FIND "${program}" "\n" end)
+math(EXPR begin "${end} + 1")
+string(SUBSTRING "${program}" ${begin} -1 program)
+string(FIND "${readme}" "```cpp\n${program}```" at)
+if(at LESS 0)
+  message(FATAL_ERROR "README.md does not show ${PROGRAM} as it is")
+endif()
