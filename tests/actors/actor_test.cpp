@@ -1,3 +1,4 @@
+// Actors: tell, ask, call and the end of an actor.
 #include <passel/actor.hpp>
 
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// Cells run on the stack of their sender, and the engine starts and stops.
 #include <passel/detail/cell.hpp>
 
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// Channels: one body over bounded, unbounded and rendezvous.
 #include <passel/channel.hpp>
 
 #include <gtest/gtest.h>

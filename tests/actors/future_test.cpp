@@ -1,3 +1,4 @@
+// Futures and promises, after CPython's FutureTests.
 #include <passel/future.hpp>
 
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// Queue and JoinableQueue, after CPython's queue tests, at every reach.
 #include <passel/queue.hpp>
 
 #include <gtest/gtest.h>

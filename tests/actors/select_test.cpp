@@ -1,3 +1,4 @@
+// select over several channels.
 #include <passel/select.hpp>
 
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// SimpleQueue, after CPython's BaseSimpleQueueTest.
 #include <passel/simple_queue.hpp>
 
 #include <gtest/gtest.h>

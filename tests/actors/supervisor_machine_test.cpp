@@ -1,3 +1,4 @@
+// The rules of a supervisor, in tables and in the simulator.
 #include "supervisor_machine.hpp"
 
 #include <passel/testing.hpp>

@@ -1,3 +1,4 @@
+// Supervisors over real actors.
 #include <passel/supervisor.hpp>
 
 #include <gtest/gtest.h>

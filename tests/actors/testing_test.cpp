@@ -1,3 +1,4 @@
+// The simulator itself: seeds, clocks, links, kills.
 #include <passel/testing.hpp>
 
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// Thread queues, after CPython's test_queue, over three orders.
 #include <passel/detail/blocking_queue.hpp>
 #include <passel/lifo_queue.hpp>
 #include <passel/priority_queue.hpp>

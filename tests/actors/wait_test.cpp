@@ -1,3 +1,4 @@
+// wait, as_completed and when_all, after CPython's WaitTests.
 #include <passel/wait.hpp>
 
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// A queue in shared memory whose users are killed.
 #include <passel/detail/host_queue.hpp>
 
 #include <gtest/gtest.h>

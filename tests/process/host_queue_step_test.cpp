@@ -1,3 +1,4 @@
+// A queue in shared memory whose user is killed at every instruction.
 #include <passel/detail/host_queue.hpp>
 
 #include <gtest/gtest.h>

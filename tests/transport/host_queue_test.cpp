@@ -1,3 +1,4 @@
+// The queue of bytes in shared memory.
 #include <passel/detail/host_queue.hpp>
 
 #include <gtest/gtest.h>

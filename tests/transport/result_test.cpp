@@ -1,3 +1,4 @@
+// Result and Error.
 #include <passel/result.hpp>
 
 #include <gtest/gtest.h>

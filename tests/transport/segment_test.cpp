@@ -1,3 +1,4 @@
+// Shared memory without a name.
 #include <passel/detail/segment.hpp>
 
 #include <gtest/gtest.h>
