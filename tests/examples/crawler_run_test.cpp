@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
@@ -374,6 +375,23 @@ TEST_P(FetcherProcesses, AllFetchersAtOnce) {
   for (pid_t fetcher : program.fetchers()) ::kill(fetcher, SIGKILL);
   EXPECT_EQ(program.wait(), 0) << errors();
   EXPECT_EQ(names(results()), expected);
+}
+
+TEST_P(FetcherProcesses, PageThatKillsItsFetchersIsGivenUp) {
+  site.page("/", {"/deadly", "/ok"});
+  site.page("/ok", {});
+  std::atomic<Program*> running{nullptr};
+  site.http().Get("/deadly", [&](const httplib::Request&, httplib::Response&) {
+    for (pid_t fetcher : running.load()->fetchers()) ::kill(fetcher, SIGKILL);
+  });
+  site.start();
+  Program program{directory, arguments({site.url("/"), "--fetchers", "1", "--no-robots"})};
+  running = &program;
+  EXPECT_EQ(program.wait(), 0) << errors();
+  EXPECT_EQ(results().at("/deadly").at("error"), "5 fetchers died with this page in hand");
+  EXPECT_EQ(results().at("/ok").at("status"), 200);
+  EXPECT_EQ(site.requests("/deadly"), 5);
+  EXPECT_THAT(report(), HasSubstr("5 restarts"));
 }
 
 TEST_P(FetcherProcesses, NothingIsLeftWhenTheCrawlerIsKilled) {
