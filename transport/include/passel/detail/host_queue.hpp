@@ -86,7 +86,8 @@ class PASSEL_API HostQueue final : public SharedObject {
   /// passes), closed after shutdown when nothing is left.
   [[nodiscard]] Result<std::vector<std::byte>> get(Deadline deadline);
   /// The same, with `read(std::span<const std::byte>)` looking at the item where it lies. `read`
-  /// must not use the queue; when it throws, the item stays in the queue, or comes back to it.
+  /// must not use the queue; when it throws (out of memory), an item of up to 16 KiB
+  /// stays in the queue and a larger one comes back to a joinable queue; from another it is lost.
   template <class Read>
   [[nodiscard]] Result<Delivery> get_with(Read&& read, Deadline deadline) {
     using Function = std::remove_reference_t<Read>;
