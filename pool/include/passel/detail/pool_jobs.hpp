@@ -1,0 +1,216 @@
+// Layer pool: the jobs behind submit and map.
+#pragma once
+
+#include <passel/detail/pool_chunk.hpp>
+#include <passel/detail/pool_job.hpp>
+#include <passel/future.hpp>
+
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace passel::inline v0::detail {
+
+/// "square", "main()::<lambda(int)>": what errors call the task.
+template <class Target>
+[[nodiscard]] std::string task_name() {
+  std::string name{compiler_type_name<Target>()};
+  if (const auto open = name.find("FunctionTarget<"); open != std::string::npos) {
+    name = name.substr(open + 15, name.size() - open - 16);
+  }
+  return name.starts_with("&") ? name.substr(1) : name;
+}
+
+/// One task whose answer is a Future.
+template <class R>
+class SubmitJob final : public PoolJob {
+ public:
+  SubmitJob(TaskId task, std::string (*namer)(), Encoded args)
+      : PoolJob{task}, name_{namer}, args_{std::move(args)} {}
+
+  [[nodiscard]] Future<R> future() { return promise_.future(); }
+
+  [[nodiscard]] std::size_t count() const noexcept override { return 1; }
+  [[nodiscard]] std::string name() const override { return name_(); }
+  [[nodiscard]] Payload payload(std::size_t) noexcept override {
+    return {.args = args_.bytes, .descriptors = args_.descriptors, .objects = args_.objects};
+  }
+  [[nodiscard]] bool begin(std::size_t) noexcept override {
+    return promise_.set_running_or_notify_cancel();
+  }
+  void value(std::size_t, std::span<const std::byte> bytes,
+             DescriptorSpan descriptors) noexcept override {
+    if constexpr (std::is_void_v<R>) {
+      promise_.set(Result<void>{});
+    } else {
+      try {
+        promise_.set(decode<R>(bytes, descriptors));
+      } catch (...) {
+        promise_.set(current_exception_as_error());
+      }
+    }
+  }
+  void error(std::size_t, const Error& error) noexcept override { promise_.set(Result<R>{error}); }
+  void finished() noexcept override { delete this; }
+
+ private:
+  std::string (*name_)();
+  Encoded args_;
+  Promise<R> promise_;
+};
+
+/// The argument lists of a map, cut into chunks: one block of bytes, however many there are.
+class ChunkedArguments {
+ public:
+  explicit ChunkedArguments(std::size_t chunk_size) : chunk_size_{chunk_size} {}
+
+  template <class Stored, class... A>
+  [[nodiscard]] Result<void> add(A&&... args) {
+    ChunkWriter writer{all_};
+    const Cut before{all_.bytes.size(), all_.descriptors.size()};
+    if (const auto done = ArgumentList<Stored>::write(writer, std::forward<A>(args)...); !done) {
+      all_.bytes.resize(before.bytes);
+      all_.descriptors.resize(before.descriptors);
+      return done.error();
+    }
+    if (++items_ % chunk_size_ == 0) cut();
+    return {};
+  }
+  /// No more items follow.
+  void end() {
+    if (items_ % chunk_size_ != 0) cut();
+  }
+
+  /// After end, for chunks of one item: makes them chunks of `size`.
+  void regroup(std::size_t size) {
+    std::vector<Cut> cuts;
+    for (std::size_t item = size - 1; item < cuts_.size(); item += size)
+      cuts.push_back(cuts_[item]);
+    if (cuts_.size() % size != 0) cuts.push_back(cuts_.back());
+    cuts_ = std::move(cuts);
+    chunk_size_ = size;
+  }
+
+  [[nodiscard]] std::size_t items() const noexcept { return items_; }
+  [[nodiscard]] std::size_t chunks() const noexcept { return cuts_.size(); }
+  /// First item of a chunk, and of the one behind it.
+  [[nodiscard]] std::size_t first(std::size_t chunk) const noexcept {
+    return std::min(chunk * chunk_size_, items_);
+  }
+
+  [[nodiscard]] PoolJob::Payload payload(std::size_t chunk) const noexcept {
+    const Cut from = chunk == 0 ? Cut{} : cuts_[chunk - 1];
+    const Cut to = cuts_[chunk];
+    return {.args = std::span{all_.bytes}.subspan(from.bytes, to.bytes - from.bytes),
+            .descriptors = std::span{all_.descriptors}.subspan(from.descriptors,
+                                                               to.descriptors - from.descriptors),
+            .objects = all_.objects};
+  }
+
+ private:
+  struct Cut {
+    std::size_t bytes = 0;
+    std::size_t descriptors = 0;
+  };
+  void cut() { cuts_.push_back({all_.bytes.size(), all_.descriptors.size()}); }
+
+  std::size_t chunk_size_;
+  std::size_t items_ = 0;
+  Encoded all_;
+  std::vector<Cut> cuts_;
+};
+
+template <class R>
+struct MapResult {
+  using type = std::vector<R>;
+};
+template <>
+struct MapResult<void> {
+  using type = void;
+};
+
+/// All tasks of one map; the answer comes when the last one is there: all results in the order of
+/// the input, or the error of the first item that has one.
+template <class R>
+class MapJob final : public PoolJob {
+ public:
+  using Answer = typename MapResult<R>::type;
+
+  MapJob(TaskId task, std::string (*namer)(), ChunkedArguments args)
+      : PoolJob{task}, name_{namer}, args_{std::move(args)} {
+    if constexpr (!std::is_void_v<R>) results_.resize(args_.items());
+  }
+
+  [[nodiscard]] Future<Answer> future() { return promise_.future(); }
+
+  [[nodiscard]] std::size_t count() const noexcept override { return args_.chunks(); }
+  [[nodiscard]] std::string name() const override { return name_(); }
+  [[nodiscard]] Payload payload(std::size_t chunk) noexcept override {
+    return args_.payload(chunk);
+  }
+  [[nodiscard]] bool begin(std::size_t) noexcept override {
+    if (!started_) {
+      started_ = true;
+      wanted_ = promise_.set_running_or_notify_cancel();
+    }
+    return wanted_;
+  }
+  void value(std::size_t chunk, std::span<const std::byte> bytes,
+             DescriptorSpan descriptors) noexcept override {
+    ChunkReader in{bytes, descriptors};
+    const std::size_t end = args_.first(chunk + 1);
+    for (std::size_t item = args_.first(chunk); item < end; ++item) {
+      Result<R> answer = read_answer<R>(in);
+      if (answer.is_err()) {
+        note(item, answer.error());
+      } else if constexpr (!std::is_void_v<R>) {
+        results_[item] = *std::move(answer);
+      }
+    }
+  }
+  void error(std::size_t chunk, const Error& error) noexcept override {
+    note(args_.first(chunk), error);
+  }
+  void finished() noexcept override {
+    promise_.set(answer());
+    delete this;
+  }
+
+ private:
+  // A vector<bool> is fine here: one thread at a time writes it.
+  static constexpr bool direct = std::is_void_v<R> || std::is_default_constructible_v<R>;
+  using Slot =
+      std::conditional_t<std::is_void_v<R>, char, std::conditional_t<direct, R, std::optional<R>>>;
+
+  void note(std::size_t item, const Error& error) noexcept {
+    if (error_ && error_item_ <= item) return;
+    error_ = error;
+    error_item_ = item;
+  }
+  [[nodiscard]] Result<Answer> answer() {
+    if (error_) return *error_;
+    if constexpr (std::is_void_v<R>) {
+      return {};
+    } else if constexpr (direct) {
+      return std::move(results_);
+    } else {
+      std::vector<R> all;
+      all.reserve(results_.size());
+      for (auto& result : results_) all.push_back(*std::move(result));
+      return all;
+    }
+  }
+
+  std::string (*name_)();
+  ChunkedArguments args_;
+  Promise<Answer> promise_;
+  std::vector<Slot> results_;
+  std::optional<Error> error_;
+  std::size_t error_item_ = 0;
+  bool started_ = false;
+  bool wanted_ = true;
+};
+
+}  // namespace passel::inline v0::detail

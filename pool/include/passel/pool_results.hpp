@@ -1,0 +1,270 @@
+// Layer pool: the results of imap and imap_unordered, one by one.
+#pragma once
+
+#include <passel/detail/pool_jobs.hpp>
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <iterator>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <utility>
+
+namespace passel::inline v0 {
+
+namespace detail {
+
+/// Where the chunks of one imap meet whoever iterates.
+template <class R>
+class ResultStream {
+ public:
+  explicit ResultStream(bool ordered) : ordered_{ordered} {}
+
+  /// Nobody iterates any more.
+  void abandon() noexcept { abandoned_.store(true, std::memory_order_relaxed); }
+  [[nodiscard]] bool is_abandoned() const noexcept {
+    return abandoned_.load(std::memory_order_relaxed);
+  }
+
+  void put(std::size_t chunk, std::vector<Result<R>> answers) {
+    const std::lock_guard lock{mutex_};
+    if (ordered_) {
+      early_.emplace(chunk, std::move(answers));
+      for (auto next = early_.find(wanted_); next != early_.end(); next = early_.find(wanted_)) {
+        append(std::move(next->second));
+        early_.erase(next);
+      }
+    } else {
+      append(std::move(answers));
+    }
+    if (waiting_ && !ready_.empty()) arrived_.notify_one();
+  }
+
+  /// Takes the answers that are there; `returned` counts the chunks they stood for.
+  bool take(std::deque<Result<R>>& into, std::size_t& returned, Deadline deadline) {
+    std::unique_lock lock{mutex_};
+    waiting_ = true;
+    while (ready_.empty()) {
+      if (deadline.is_never()) {
+        arrived_.wait(lock);
+      } else if (deadline.is_try() ||
+                 arrived_.wait_until(lock, deadline.when()) == std::cv_status::timeout) {
+        break;
+      }
+    }
+    waiting_ = false;
+    if (ready_.empty()) return false;
+    into.swap(ready_);
+    returned = std::exchange(chunks_, 0);
+    return true;
+  }
+
+ private:
+  void append(std::vector<Result<R>> answers) {
+    std::move(answers.begin(), answers.end(), std::back_inserter(ready_));
+    ++wanted_;
+    ++chunks_;
+  }
+
+  const bool ordered_;
+  std::atomic<bool> abandoned_{false};
+  std::mutex mutex_;
+  std::condition_variable arrived_;
+  bool waiting_ = false;
+  std::deque<Result<R>> ready_;
+  std::size_t chunks_ = 0;  // whose answers are in ready_
+  std::size_t wanted_ = 0;  // ordered: number of the next chunk
+  std::map<std::size_t, std::vector<Result<R>>> early_;
+};
+
+/// Some chunks of an imap.
+template <class R>
+class StreamJob final : public PoolJob {
+ public:
+  StreamJob(TaskId task, std::string (*namer)(), ChunkedArguments args, std::size_t first_chunk,
+            std::shared_ptr<ResultStream<R>> stream)
+      : PoolJob{task},
+        name_{namer},
+        args_{std::move(args)},
+        first_chunk_{first_chunk},
+        stream_{std::move(stream)} {}
+
+  [[nodiscard]] std::size_t count() const noexcept override { return args_.chunks(); }
+  [[nodiscard]] std::string name() const override { return name_(); }
+  [[nodiscard]] Payload payload(std::size_t chunk) noexcept override {
+    return args_.payload(chunk);
+  }
+  /// Nobody iterates any more: what has not started need not.
+  [[nodiscard]] bool begin(std::size_t) noexcept override { return !stream_->is_abandoned(); }
+  void value(std::size_t chunk, std::span<const std::byte> bytes,
+             DescriptorSpan descriptors) noexcept override {
+    ChunkReader in{bytes, descriptors};
+    std::vector<Result<R>> answers;
+    for (std::size_t item = args_.first(chunk); item < args_.first(chunk + 1); ++item) {
+      answers.push_back(read_answer<R>(in));
+    }
+    stream_->put(first_chunk_ + chunk, std::move(answers));
+  }
+  void error(std::size_t chunk, const Error& error) noexcept override {
+    stream_->put(first_chunk_ + chunk,
+                 std::vector<Result<R>>(args_.first(chunk + 1) - args_.first(chunk), error));
+  }
+  void finished() noexcept override { delete this; }
+
+ private:
+  std::string (*name_)();
+  ChunkedArguments args_;
+  std::size_t first_chunk_;
+  std::shared_ptr<ResultStream<R>> stream_;
+};
+
+}  // namespace detail
+
+/// The results of `Pool::imap` (in the order of the input) or `Pool::imap_unordered` (as they
+/// come), each a Result of its own: a task that failed does not end the others. The input is read
+/// as results are taken, a bounded number of items ahead: twice the number of workers at first,
+/// more while tasks prove to be short. Dropping it lets what runs finish unseen and forgets the
+/// rest.
+///
+///     for (passel::Result<int>& page : pool.imap_unordered<fetch>(urls).unwrap()) {
+///       if (page) use(*page); else log(page.error());
+///     }
+///
+/// Move-only, one thread at a time. Iterating waits for the next result; the input is read on the
+/// iterating thread. A worker's death is the error of the item it was running (worker_lost); a pool
+/// that is terminated or fails answers the rest with errors, so that iterating always ends.
+/// Python's IMapIterator.
+template <class R>
+class PoolResults {
+ public:
+  // Writes the next item, or returns false when there is none.
+  using Source = std::function<Result<bool>(detail::ChunkedArguments& out)>;
+
+  PoolResults(std::shared_ptr<detail::PoolHandle> pool, detail::TaskId task, std::string (*namer)(),
+              Source source, std::size_t chunk_size, unsigned attempts, bool ordered)
+      : pool_{std::move(pool)},
+        task_{task},
+        name_{namer},
+        source_{std::move(source)},
+        chunk_size_{chunk_size},
+        attempts_{attempts},
+        stream_{std::make_shared<detail::ResultStream<R>>(ordered)} {}
+  PoolResults(PoolResults&&) noexcept = default;
+  PoolResults& operator=(PoolResults&& other) noexcept {
+    std::swap(stream_, other.stream_);
+    std::swap(pool_, other.pool_);
+    std::swap(task_, other.task_);
+    std::swap(name_, other.name_);
+    std::swap(source_, other.source_);
+    std::swap(chunk_size_, other.chunk_size_);
+    std::swap(attempts_, other.attempts_);
+    std::swap(ready_, other.ready_);
+    std::swap(current_, other.current_);
+    std::swap(source_error_, other.source_error_);
+    std::swap(sent_, other.sent_);
+    std::swap(out_, other.out_);
+    return *this;
+  }
+  ~PoolResults() {
+    if (stream_) stream_->abandon();
+  }
+
+  /// The next result; empty when all have been taken.
+  [[nodiscard]] std::optional<Result<R>> next() { return take(detail::Deadline::never()); }
+  /// The same, waiting at most `wait`; then the result is Errc::timeout, and the iteration can go
+  /// on (Python's `next(timeout)`).
+  template <class Rep, class Period>
+  [[nodiscard]] std::optional<Result<R>> next_for(std::chrono::duration<Rep, Period> wait) {
+    return take(detail::Deadline::after(wait));
+  }
+
+  class Iterator {
+   public:
+    using iterator_category = std::input_iterator_tag;
+    using value_type = Result<R>;
+    using difference_type = std::ptrdiff_t;
+    using pointer = Result<R>*;
+    using reference = Result<R>&;
+
+    Iterator() = default;
+    explicit Iterator(PoolResults* results) : results_{results} { ++*this; }
+    Iterator& operator++() {
+      results_->current_ = results_->next();
+      if (!results_->current_) results_ = nullptr;
+      return *this;
+    }
+    void operator++(int) { ++*this; }
+    [[nodiscard]] Result<R>& operator*() const { return *results_->current_; }
+    [[nodiscard]] Result<R>* operator->() const { return &*results_->current_; }
+    friend bool operator==(const Iterator& a, const Iterator& b) noexcept {
+      return a.results_ == b.results_;
+    }
+
+   private:
+    PoolResults* results_ = nullptr;
+  };
+  /// Waits for the first result. Can be called once.
+  [[nodiscard]] Iterator begin() { return Iterator{this}; }
+  [[nodiscard]] Iterator end() noexcept { return {}; }
+
+ private:
+  std::optional<Result<R>> take(detail::Deadline deadline) {
+    if (ready_.empty()) {
+      refill();
+      if (out_ == 0) return std::exchange(source_error_, std::nullopt);
+      std::size_t returned = 0;
+      if (!stream_->take(ready_, returned, deadline)) {
+        return Result<R>{Error{Errc::timeout, "no further result of " + name_() + " in time"}};
+      }
+      out_ -= returned;
+      refill();
+    }
+    std::optional<Result<R>> result{std::move(ready_.front())};
+    ready_.pop_front();
+    return result;
+  }
+
+  /// Sends more work when half of what may be out has come back.
+  void refill() {
+    const std::size_t most = pool_->appetite();
+    if (!source_ || out_ > most / 2) return;
+    if (const auto refusal = pool_->refusal()) {
+      source_ = nullptr;
+      source_error_ = Result<R>{*refusal};
+      return;
+    }
+    detail::ChunkedArguments args{chunk_size_};
+    while (args.chunks() + out_ < most && source_) {
+      const Result<bool> more = source_(args);
+      if (!more) source_error_ = Result<R>{more.error()};
+      if (!more || !*more) source_ = nullptr;
+    }
+    args.end();
+    if (args.chunks() == 0) return;
+    const std::size_t first = std::exchange(sent_, sent_ + args.chunks());
+    out_ += args.chunks();
+    auto job =
+        std::make_unique<detail::StreamJob<R>>(task_, name_, std::move(args), first, stream_);
+    job->set_attempts(attempts_);
+    pool_->submit(std::move(job));
+  }
+
+  std::shared_ptr<detail::PoolHandle> pool_;
+  detail::TaskId task_;
+  std::string (*name_)();
+  Source source_;
+  std::size_t chunk_size_;
+  unsigned attempts_;
+  std::shared_ptr<detail::ResultStream<R>> stream_;
+  std::deque<Result<R>> ready_;
+  std::optional<Result<R>> current_;
+  std::optional<Result<R>> source_error_;
+  std::size_t sent_ = 0;  // chunks
+  std::size_t out_ = 0;   // chunks whose answers have not been taken
+};
+
+}  // namespace passel::inline v0

@@ -1,0 +1,163 @@
+// Layer pool: the pool's actor, which carries out what the ledger decides.
+#pragma once
+
+#include "ledger.hpp"
+#include "worker_channel.hpp"
+
+#include <passel/detail/cell.hpp>
+#include <passel/detail/child.hpp>
+#include <passel/detail/io_loop.hpp>
+#include <passel/detail/pool_job.hpp>
+#include <passel/future.hpp>
+
+#include <array>
+#include <atomic>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace passel::inline v0::detail {
+
+/// What the actor and the user's threads both look at.
+struct PoolHandle::Shared {
+  enum State : std::uint32_t { open, closing, terminated, failed };
+
+  explicit Shared(const PoolConfig& config)
+      : processes{config.processes}, max_message{config.max_message} {}
+
+  const unsigned processes;
+  const std::uint64_t max_message;
+  std::atomic<std::uint32_t> state{open};
+  std::atomic<std::uint32_t> gone{0};  ///< 1 when all workers are gone for good: a futex
+  std::atomic<std::size_t> appetite{0};
+  mutable std::mutex mutex;
+  std::optional<Error> failure;  ///< guarded by mutex
+
+  void fail(const Error& why);
+  [[nodiscard]] Error refusal() const;
+};
+
+/// The body of the pool's cell. All members run one at a time in the cell.
+class PoolCore final : public CellBody {
+ public:
+  PoolCore(PoolConfig config, std::shared_ptr<PoolHandle::Shared> shared, IoLoop& io);
+  ~PoolCore() override;
+
+  /// Starts the workers; `started` is told when all processes are there, or why one could not be
+  /// started.
+  void start(Cell& self, Promise<void> started);
+  void close();
+  void terminate();
+  [[nodiscard]] PoolStats stats() const;
+
+  /// What a job does when it arrives as a message.
+  static void accept(Op* op, Cell* cell) noexcept;
+  /// Answers all that a job has not been given an answer for.
+  static void refuse(PoolJob& job, const Error& why) noexcept;
+
+ private:
+  /// One place for a worker and who is in it.
+  struct Link {
+    std::uint64_t life = 0;  ///< counts the workers of this pool; 0: nobody
+    std::string name;
+    std::unique_ptr<PoolEnd> end;
+    std::shared_ptr<Child> child;
+    IoLoop::Watch watch;
+    std::deque<TaskSlot> unposted;  ///< sent by the ledger, not yet in the channel
+    std::array<TaskSlot, ChannelLayout::cells> by_number;  ///< task in the channel, or `nobody`
+    std::vector<std::shared_ptr<SharedObject>> objects;    ///< of arguments it was given
+    std::optional<Error> complaint;                        ///< what its initializer said
+    std::uint64_t done = 0;
+    unsigned bells = 0;
+    int signal = 0;  ///< sent last, or to be sent when the process is there
+    bool ready = false;
+    bool broken = false;
+    bool touched = false;  ///< has news since the last flush
+  };
+  struct Record {
+    PoolJob* job = nullptr;
+    std::size_t index = 0;
+    WorkerSlot worker = 0;
+    std::uint64_t number = 0;  ///< in the worker's channel, 0 when not posted
+    unsigned attempt = 0;
+    bool begun = false;
+    std::unique_ptr<Error> failure;  ///< why it could not even be sent
+  };
+  /// What the ledger's answer to an event is about.
+  struct Context {
+    const WorkerAnswer* result = nullptr;
+    std::optional<WorkerLost> death;  ///< of the worker that is gone
+  };
+  static constexpr TaskSlot nobody = 0xFFFF'FFFF;
+
+  void add(PoolJob& job);
+  void feed();
+  void step(const Ledger::Event& event);
+  void step_with(const Ledger::Event& event, Context context);
+  void obey(const Ledger::Action& action);
+  void finish();
+
+  void send(WorkerSlot worker, TaskSlot task, unsigned attempt);
+  void post_waiting(WorkerSlot worker);
+  [[nodiscard]] bool post(WorkerSlot worker, TaskSlot task);
+  void take_back(WorkerSlot worker, TaskSlot task);
+  void settle(TaskSlot task, Settled how);
+  [[nodiscard]] Error reason(const Record& record, Settled how, const PoolJob& job) const;
+  void answered(PoolJob& job) noexcept;
+  void refuse_feed(const Error& why) noexcept;
+  [[nodiscard]] CellRef self_ref() noexcept;
+
+  void spawn(WorkerSlot worker);
+  Result<void> prepare(WorkerSlot worker);
+  void spawned(WorkerSlot worker, std::uint64_t life, Result<std::shared_ptr<Child>> child);
+  /// `tell(f)` has the actor call `f(core, worker, life)`, from any thread.
+  [[nodiscard]] auto teller(WorkerSlot worker, std::uint64_t life) {
+    return [ref = self_ref(), worker, life](auto what) {
+      if (!ref) return;
+      ref->post_or_cancel(make_op([what = std::move(what), worker, life](Cell* cell) {
+        if (cell != nullptr) what(cell->body<PoolCore>(), worker, life);
+      }));
+    };
+  }
+  void signal(WorkerSlot worker, int number);
+  void news(WorkerSlot worker, std::uint64_t life);
+  void drain(WorkerSlot worker);
+  void read_results(WorkerSlot worker);
+  void gone(WorkerSlot worker, std::uint64_t life, ExitStatus status);
+  void tick();
+  void arm_timer();
+  void lose_started(Link& link, WorkerSlot worker);
+
+  PoolConfig config_;
+  std::shared_ptr<PoolHandle::Shared> shared_;
+  IoLoop& io_;
+  Cell* self_ = nullptr;
+  Ledger ledger_;
+  Ledger::Time now_{};
+  std::vector<std::unique_ptr<Link>> links_;
+  std::vector<Record> records_;
+  std::vector<TaskSlot> free_records_;
+  PoolJob* feed_head_ = nullptr;
+  PoolJob* feed_tail_ = nullptr;
+  Ledger::Actions actions_;
+  bool obeying_ = false;
+  Context context_;
+  bool closing_ = false;
+  bool closing_told_ = false;
+  std::uint64_t lives_ = 0;
+  std::uint64_t done_ = 0;
+  std::optional<Promise<void>> first_start_;
+  unsigned starting_ = 0;
+  std::optional<Error> spawn_error_;
+  std::string last_death_;
+  std::optional<IoLoop::TimerKey> timer_;
+  Ledger::Time timer_at_{};
+};
+
+/// The task that a worker process runs: it takes tasks from its channel until it is let go.
+[[nodiscard]] TaskId pool_worker_task();
+
+}  // namespace passel::inline v0::detail

@@ -1,0 +1,99 @@
+// Layer pool: the pool as user threads see it.
+#include "pool_core.hpp"
+
+#include <passel/detail/futex.hpp>
+#include <passel/detail/shared_object.hpp>
+
+namespace passel::inline v0::detail {
+
+PoolJob::~PoolJob() = default;
+bool PoolJob::begin(std::size_t) noexcept { return true; }
+
+Result<std::shared_ptr<PoolHandle>> PoolHandle::start(PoolConfig config) {
+  PASSEL_TRY(IoLoop* const io, runtime_io());
+  auto shared = std::make_shared<Shared>(config);
+  std::string name = config.name.empty() ? "Pool" : config.name;
+  PASSEL_TRY(CellRef cell, make_cell(std::make_unique<PoolCore>(std::move(config), shared, *io),
+                                     {.name = std::move(name)}));
+  Promise<void> promise;
+  Future<void> started = promise.future();
+  call_in(*cell.get(), [&](Cell& self) { self.body<PoolCore>().start(self, std::move(promise)); });
+  if (Result<void> outcome = started.get(); !outcome) {
+    // None is left running when this returns.
+    static_cast<void>(futex_wait(shared->gone, 0, Deadline::after(std::chrono::seconds{10}),
+                                 FutexScope::process));
+    return outcome.error();
+  }
+  return std::make_shared<PoolHandle>(std::move(cell), std::move(shared));
+}
+
+PoolHandle::PoolHandle(CellRef cell, std::shared_ptr<Shared> shared)
+    : cell_{std::move(cell)}, shared_{std::move(shared)}, generation_{fork_generation()} {}
+
+PoolHandle::~PoolHandle() {
+  end();
+  // The cell of the owner's engine cannot be touched in a fork of the owner, not even to let it go.
+  if (generation_ != fork_generation()) static_cast<void>(new CellRef{std::move(cell_)});
+}
+
+void PoolHandle::end() {
+  if (generation_ != fork_generation()) return;
+  terminate();
+  static_cast<void>(join(Deadline::never()));
+}
+
+void PoolHandle::submit(std::unique_ptr<PoolJob> job) {
+  PoolJob* const op = job.release();
+  op->run = &PoolCore::accept;
+  if (!cell_->post(op)) PoolCore::refuse(*op, shared_->refusal());
+}
+
+std::optional<Error> PoolHandle::refusal() const {
+  if (shared_->state.load(std::memory_order_acquire) == Shared::open) return {};
+  return shared_->refusal();
+}
+
+void PoolHandle::close() {
+  std::uint32_t expected = Shared::open;
+  if (!shared_->state.compare_exchange_strong(expected, Shared::closing)) return;
+  cell_->post_or_cancel(make_op([](Cell* cell) {
+    if (cell != nullptr) cell->body<PoolCore>().close();
+  }));
+}
+
+void PoolHandle::terminate() {
+  std::uint32_t state = shared_->state.load();
+  do {
+    if (state == Shared::terminated || state == Shared::failed) return;
+  } while (!shared_->state.compare_exchange_weak(state, Shared::terminated));
+  cell_->post_or_cancel(make_op([](Cell* cell) {
+    if (cell != nullptr) cell->body<PoolCore>().terminate();
+  }));
+}
+
+Result<void> PoolHandle::join(Deadline deadline) {
+  if (shared_->state.load(std::memory_order_acquire) == Shared::open) {
+    return Error{Errc::invalid_state, "Pool is still running"};
+  }
+  while (shared_->gone.load(std::memory_order_acquire) == 0) {
+    if (!futex_wait(shared_->gone, 0, deadline, FutexScope::process)) {
+      return Error{Errc::timeout, "the pool's workers have not all ended yet"};
+    }
+  }
+  return {};
+}
+
+PoolStats PoolHandle::stats() const {
+  PoolStats stats;
+  if (Cell::current() == cell_.get()) return cell_->body<PoolCore>().stats();
+  call_in(*cell_.get(), [&](Cell& cell) { stats = cell.body<PoolCore>().stats(); });
+  return stats;
+}
+
+unsigned PoolHandle::processes() const noexcept { return shared_->processes; }
+std::uint64_t PoolHandle::max_message() const noexcept { return shared_->max_message; }
+std::size_t PoolHandle::appetite() const noexcept {
+  return shared_->appetite.load(std::memory_order_relaxed);
+}
+
+}  // namespace passel::inline v0::detail

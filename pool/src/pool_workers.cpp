@@ -1,0 +1,262 @@
+// Layer pool: the pool's actor, its workers: how they start, answer and end.
+#include "pool_core.hpp"
+
+#include <sys/epoll.h>
+
+#include <csignal>
+#include <cstring>
+
+namespace passel::inline v0::detail {
+namespace {
+
+std::string worker_name(const PoolConfig& config, std::uint64_t number) {
+  std::string base = config.name;
+  if (base.empty()) {
+    switch (config.method) {
+      case StartMethod::forkserver: base = "ForkServerPoolWorker"; break;
+      case StartMethod::spawn: base = "SpawnPoolWorker"; break;
+      case StartMethod::fork: base = "ForkPoolWorker"; break;
+    }
+  }
+  return base + "-" + std::to_string(number);
+}
+
+std::string describe(ExitStatus status) {
+  return status.signal != 0 ? "was killed by signal " + std::to_string(status.signal)
+                            : "exited with code " + std::to_string(status.code);
+}
+
+}  // namespace
+
+void PoolCore::spawn(WorkerSlot worker) {
+  while (links_.size() <= worker) links_.push_back(std::make_unique<Link>());
+  Link& link = *links_[worker];
+  link = Link{};
+  link.by_number.fill(nobody);
+  link.life = ++lives_;
+  link.name = worker_name(config_, link.life);
+  if (Result<void> prepared = prepare(worker); !prepared)
+    spawned(worker, link.life, prepared.error());
+}
+
+/// Makes the worker's channel and has the I/O thread start its process: that waits for the
+/// guardian, which an actor must not, and which nobody may who is just being told of an exit.
+Result<void> PoolCore::prepare(WorkerSlot worker) {
+  Link& link = *links_[worker];
+  PASSEL_TRY(PoolEnd::Created channel, PoolEnd::create(config_.max_message));
+  link.end = std::move(channel.end);
+
+  WorkerStart start;
+  start.max_message = config_.max_message;
+  // Shared because std::function wants to be copied; it never is.
+  auto spec = std::make_shared<ChildSpec>(ChildSpec{.name = link.name,
+                                                    .task = pool_worker_task(),
+                                                    .method = config_.method,
+                                                    .daemon = true,
+                                                    .ignore_interrupt = true});
+  spec->args.descriptors = std::move(channel.for_worker);
+  std::vector<std::byte>& bytes = spec->args.bytes;
+  bytes.resize(sizeof start);
+  if (config_.initializer) {
+    const Encoded& args = config_.initializer->args;
+    start.initializer = config_.initializer->task;
+    start.has_initializer = 1;
+    bytes.insert(bytes.end(), args.bytes.begin(), args.bytes.end());
+    spec->args.descriptors.insert(spec->args.descriptors.end(), args.descriptors.begin(),
+                                  args.descriptors.end());
+    spec->args.objects = args.objects;
+  }
+  std::memcpy(bytes.data(), &start, sizeof start);
+
+  const auto tell = teller(worker, link.life);
+  static_cast<void>(link.end->go_to_sleep());
+  // Edge-triggered: bells are counted, not read, so that each costs no system call here.
+  PASSEL_TRY(link.watch, io_.watch(link.end->socket(), EPOLLIN | EPOLLET, [tell](std::uint32_t) {
+    tell([](PoolCore& core, WorkerSlot who, std::uint64_t life) { core.news(who, life); });
+  }));
+  io_.post([tell, spec] {
+    auto child = std::make_shared<Result<std::shared_ptr<Child>>>(start_child(std::move(*spec)));
+    // The worker has its own copies by now; ours would keep it from seeing that the pool is gone.
+    spec->args.descriptors.clear();
+    tell([child](PoolCore& core, WorkerSlot who, std::uint64_t life) {
+      core.spawned(who, life, *child);
+    });
+  });
+  return {};
+}
+
+void PoolCore::spawned(WorkerSlot worker, std::uint64_t life,
+                       Result<std::shared_ptr<Child>> child) {
+  Link& link = *links_[worker];
+  if (link.life != life) return;
+  now_ = Deadline::Clock::now();
+  if (child) {
+    link.child = *std::move(child);
+    if (link.signal != 0) signal(worker, link.signal);
+    link.child->on_exit([tell = teller(worker, life)](ExitStatus status) {
+      tell([status](PoolCore& core, WorkerSlot who, std::uint64_t of) {
+        core.gone(who, of, status);
+      });
+    });
+  } else {
+    last_death_ = "could not be started: " + child.error().to_string();
+    if (first_start_ && !spawn_error_) spawn_error_ = child.error();
+    link = Link{};
+    step(Ledger::SpawnFailed{worker});
+  }
+  if (first_start_ && --starting_ == 0) {
+    if (spawn_error_) step(Ledger::Terminate{});
+    std::exchange(first_start_, std::nullopt)
+        ->set(spawn_error_ ? Result<void>{*spawn_error_} : Result<void>{});
+  }
+  finish();
+}
+
+void PoolCore::signal(WorkerSlot worker, int number) {
+  Link& link = *links_[worker];
+  link.signal = number;
+  if (link.child) static_cast<void>(link.child->signal(number));
+}
+
+void PoolCore::news(WorkerSlot worker, std::uint64_t life) {
+  Link& link = *links_[worker];
+  if (link.life != life) return;
+  now_ = Deadline::Clock::now();
+  // The socket holds hundreds of bells: it must be emptied now and then only.
+  if (++link.bells >= 64) {
+    link.bells = 0;
+    static_cast<void>(link.end->hear_all());
+  }
+  drain(worker);
+  finish();
+}
+
+void PoolCore::drain(WorkerSlot worker) {
+  Link& link = *links_[worker];
+  if (!link.end || link.broken) return;
+  do {
+    read_results(worker);
+    if (!link.ready && link.end->is_ready()) {
+      link.ready = true;
+      step(Ledger::Ready{worker});
+    }
+  } while (!link.broken && (link.end->go_to_sleep() || (!link.ready && link.end->is_ready())));
+}
+
+void PoolCore::read_results(WorkerSlot worker) {
+  Link& link = *links_[worker];
+  for (;;) {
+    const auto next = link.end->next_result();
+    if (!next) {
+      // Its memory is damaged: what it says cannot be believed any more.
+      link.broken = true;
+      link.complaint = next.error();
+      signal(worker, SIGKILL);
+      return;
+    }
+    if (!*next) return;
+    const WorkerAnswer& result = **next;
+    if (result.number == 0) {
+      link.complaint = decode_error(result.bytes);
+      continue;
+    }
+    const TaskSlot task =
+        std::exchange(link.by_number[result.number % ChannelLayout::cells], nobody);
+    // Nobody waits for the answers of a terminated pool.
+    if (task == nobody || records_[task].number != result.number) continue;
+    ++link.done;
+    ++done_;
+    Context context;
+    context.result = &result;
+    step_with(Ledger::Done{worker, task, result.took}, std::move(context));
+    post_waiting(worker);
+  }
+}
+
+void PoolCore::gone(WorkerSlot worker, std::uint64_t life, ExitStatus status) {
+  Link& link = *links_[worker];
+  if (link.life != life) return;
+  now_ = Deadline::Clock::now();
+  // What it had finished lies in its memory still, and so does what it had started.
+  if (link.end && !link.broken) read_results(worker);
+  if (link.broken) lose_started(link, worker);
+  std::optional<TaskSlot> running;
+  for (const TaskSlot task : link.by_number) {
+    if (task != nobody && link.end->has_started(records_[task].number)) running = task;
+  }
+  const ProcessId process = link.child ? link.child->id() : ProcessId{};
+  for (const auto& object : link.objects) object->process_lost(process);
+  last_death_ = "(" + link.name + ") " + describe(status);
+  if (link.complaint) last_death_ += ": " + link.complaint->to_string();
+  Context context;
+  context.death.emplace();
+  context.death->pid = process.pid;
+  context.death->exit_code = status.code;
+  context.death->signal = status.signal;
+  // The slot may get its next worker in the same step.
+  link.life = 0;
+  link.watch.reset();
+  link.child.reset();
+  link.ready = false;
+  link.unposted.clear();
+  step_with(Ledger::Gone{worker, running}, std::move(context));
+  if (link.life == 0) link.end.reset();
+  finish();
+}
+
+/// A worker whose memory is damaged may have finished any task that it had started: none of them
+/// may run again.
+void PoolCore::lose_started(Link& link, WorkerSlot worker) {
+  for (TaskSlot& entry : link.by_number) {
+    if (entry == nobody || !link.end->has_started(records_[entry].number)) continue;
+    records_[entry].failure =
+        std::make_unique<Error>(Errc::worker_lost, link.complaint->to_string());
+    step(Ledger::Done{worker, std::exchange(entry, nobody), Ledger::Duration{1}});
+  }
+}
+
+void PoolCore::tick() {
+  timer_.reset();
+  now_ = Deadline::Clock::now();
+  // A worker in a long task may have answered others before it: those answers count first.
+  for (WorkerSlot worker = 0; worker < links_.size(); ++worker) {
+    if (links_[worker]->life != 0) drain(worker);
+  }
+  const auto due = ledger_.next_deadline();
+  if (due && *due <= now_) step(Ledger::Tick{});
+  finish();
+}
+
+void PoolCore::arm_timer() {
+  const auto due = ledger_.next_deadline();
+  if (!due || (timer_ && timer_at_ <= *due)) return;
+  if (timer_) io_.cancel(*timer_);
+  timer_at_ = *due;
+  timer_ = io_.at(Deadline::at(*due), [ref = self_ref()] {
+    if (!ref) return;
+    ref->post_or_cancel(make_op([](Cell* cell) {
+      if (cell != nullptr) cell->body<PoolCore>().tick();
+    }));
+  });
+}
+
+PoolStats PoolCore::stats() const {
+  PoolStats stats;
+  for (WorkerSlot worker = 0; worker < links_.size(); ++worker) {
+    const Link& link = *links_[worker];
+    if (link.life == 0) continue;
+    stats.workers.push_back({.name = link.name,
+                             .pid = link.child ? link.child->id().pid : 0,
+                             .ready = link.ready,
+                             .waiting = ledger_.sent_to(worker),
+                             .done = link.done});
+  }
+  stats.queued = ledger_.queued();
+  for (const PoolJob* job = feed_head_; job != nullptr; job = job->behind_)
+    stats.queued += job->count() - job->fed_;
+  stats.done = done_;
+  stats.restarts = ledger_.restarts();
+  return stats;
+}
+
+}  // namespace passel::inline v0::detail

@@ -1,0 +1,96 @@
+// Layer pool: what a worker process does.
+#include "pool_core.hpp"
+#include "worker_channel.hpp"
+
+#include <passel/detail/task.hpp>
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstring>
+#include <string>
+
+namespace passel::inline v0::detail {
+namespace {
+
+constexpr std::size_t longest_text = std::size_t{64} << 10;
+
+/// An exception's text may be as long as it likes; what is sent is not.
+Encoded encode_bounded(const Error& error) {
+  if (error.what().size() <= longest_text) {
+    const auto* remote = error.detail<RemoteError>();
+    if (remote == nullptr || remote->what.size() <= longest_text) return encode_error(error);
+  }
+  auto detail = std::make_shared<RemoteError>();
+  if (const auto* remote = error.detail<RemoteError>()) {
+    detail->type_name = remote->type_name.substr(0, longest_text);
+    detail->what = remote->what.substr(0, longest_text);
+  }
+  return encode_error(
+      {error.code(), error.what().substr(0, longest_text) + "...", std::move(detail)});
+}
+
+Result<Encoded> run_initializer(const WorkerStart& start, std::span<const std::byte> args,
+                                DescriptorSpan descriptors) {
+  PASSEL_TRY(const TaskFunction initializer, find_task(start.initializer));
+  return initializer(args, descriptors);
+}
+
+void run_task(WorkerEnd& end, const WorkerEnd::Task& task, TaskFunction function,
+              std::uint64_t max_message) {
+  const Result<Encoded> outcome = function(task.args, task.descriptors);
+  if (!outcome) {
+    end.answer(task.number, encode_bounded(outcome.error()).bytes, true, {});
+  } else if (outcome->bytes.size() > max_message) {
+    const Error error{Errc::too_large, "result of " + std::to_string(outcome->bytes.size()) +
+                                           " bytes is over the limit of " +
+                                           std::to_string(max_message) + " bytes"};
+    end.answer(task.number, encode_error(error).bytes, true, {});
+  } else {
+    end.answer(task.number, outcome->bytes, false, outcome->descriptors);
+  }
+}
+
+Result<Encoded> worker_main(std::span<const std::byte> bytes, DescriptorSpan descriptors) {
+  WorkerStart start;
+  if (bytes.size() < sizeof start)
+    return Error{Errc::malformed, "a pool worker was started without its settings"};
+  std::memcpy(&start, bytes.data(), sizeof start);
+  PASSEL_TRY(const std::unique_ptr<WorkerEnd> end,
+             WorkerEnd::attach(descriptors, start.max_message));
+  if (start.has_initializer != 0) {
+    const Result<Encoded> ran =
+        run_initializer(start, bytes.subspan(sizeof start), descriptors.subspan(2));
+    if (!ran) {
+      end->begin_failed(encode_bounded(ran.error()).bytes);
+      // The pool knows why; nothing else is to be seen of it.
+      std::fflush(nullptr);
+      ::_exit(1);
+    }
+  }
+  end->begin();
+  TaskId known{};
+  TaskFunction function = nullptr;
+  while (const std::optional<WorkerEnd::Task> task = end->next()) {
+    if (function == nullptr || known != task->task) {
+      const Result<TaskFunction> found = find_task(task->task);
+      if (!found) {
+        end->answer(task->number, encode_error(found.error()).bytes, true, {});
+        continue;
+      }
+      function = *found;
+      known = task->task;
+    }
+    run_task(*end, *task, function, start.max_message);
+  }
+  return Encoded{};
+}
+
+// In the table of tasks from before main on, as every task is.
+const TaskNode worker_node{&worker_main};
+
+}  // namespace
+
+TaskId pool_worker_task() { return id_of_task(worker_node.function); }
+
+}  // namespace passel::inline v0::detail

@@ -1,0 +1,219 @@
+// Layer pool: the shared memory and the socket between a pool and one of its worker processes.
+#pragma once
+
+#include "payload_arena.hpp"
+
+#include <passel/detail/descriptor.hpp>
+#include <passel/detail/guardian.hpp>
+#include <passel/detail/segment.hpp>
+#include <passel/detail/spin.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+namespace passel::inline v0::detail {
+
+/// The bytes both processes share. Tasks and results are numbered from 1; number n lives in cell n
+/// % cells. Results are written there and not sent, so that what a worker had finished outlives it,
+/// and so does the mark of what it had started.
+struct ChannelLayout {
+  static constexpr std::uint64_t kind = 0x706f6f6c'63680001;
+  static constexpr std::size_t cells = 256;
+  static constexpr std::size_t inline_size = 88;
+
+  /// What the state of a task cell says about task n, beside n itself.
+  enum Mark : std::uint64_t { posted = 1, started = 2, revoked = 3 };
+  static constexpr std::uint64_t state(std::uint64_t number, Mark mark) {
+    return number * 4 + mark;
+  }
+
+  struct alignas(64) TaskCell {
+    std::atomic<std::uint64_t> state;
+    std::uint64_t payload;  ///< offset in the segment, unless it is inline
+    TaskId task;
+    std::uint32_t length;
+    std::uint32_t descriptors;
+    std::byte bytes[inline_size];
+  };
+  struct alignas(64) ResultCell {
+    std::uint64_t number;  ///< of the task
+    std::uint64_t payload;
+    std::uint64_t took_ns;
+    std::uint32_t length;
+    std::uint32_t descriptors;
+    std::uint32_t is_error;
+    std::byte bytes[inline_size];
+  };
+
+  alignas(64) std::atomic<std::uint64_t> posted_up_to;  ///< by the pool
+  std::atomic<std::uint32_t> retire;  ///< by the pool: leave when nothing is left to do
+  CpuMark pool_cpu;
+  alignas(64) std::atomic<std::uint64_t> results_up_to;  ///< by the worker
+  std::atomic<std::uint64_t> passed_up_to;  ///< by the worker: tasks it will not look at again
+  std::atomic<std::uint32_t> ready;         ///< by the worker: its initializer has run
+  CpuMark worker_cpu;
+  alignas(64)
+      std::atomic<std::uint64_t> read_up_to;  ///< by the pool: results whose cells are free again
+  alignas(
+      64) std::atomic<std::uint32_t> worker_sleeps;  ///< set by the worker, taken by whoever rings
+  std::atomic<std::uint32_t> worker_wants_room;      ///< the same, when it waits for read_up_to
+  alignas(64) std::atomic<std::uint32_t> pool_sleeps;  ///< set by the pool, taken by the worker
+                                                       ///< when it rings
+  TaskCell tasks[cells];
+  ResultCell results[cells];
+};
+
+/// What a worker is told when it starts: bytes of the same build on both sides.
+struct WorkerStart {
+  std::uint64_t max_message = 0;
+  TaskId initializer{};
+  std::uint32_t has_initializer = 0;  ///< its arguments follow
+};
+
+/// A piece of work on its way to a worker. It is copied into the channel.
+struct WorkerTask {
+  TaskId task{};
+  std::span<const std::byte> args{};
+  std::span<const std::shared_ptr<Descriptor>> descriptors{};
+};
+
+/// A worker's answer. The bytes are in shared memory and good until the next one is asked for.
+struct WorkerAnswer {
+  std::uint64_t number = 0;
+  std::chrono::nanoseconds took{0};
+  bool is_error = false;
+  std::span<const std::byte> bytes{};
+  std::vector<std::shared_ptr<Descriptor>> descriptors{};
+};
+
+/// Both ends use the same segment, one socket each. A packet on the socket is a bell (1 byte: look
+/// at the memory) or the descriptors of one message (its number). Nothing here waits, apart from
+/// WorkerEnd::wait.
+class WorkerLine {
+ public:
+  static constexpr std::size_t most_descriptors = 250;  ///< the kernel takes 253 in one message
+
+  [[nodiscard]] int socket() const noexcept { return socket_.get(); }
+  [[nodiscard]] ChannelLayout& shared() noexcept {
+    return *reinterpret_cast<ChannelLayout*>(segment_->data());
+  }
+
+ protected:
+  WorkerLine(std::unique_ptr<Segment> segment, Descriptor socket)
+      : segment_{std::move(segment)}, socket_{std::move(socket)} {}
+
+  enum class Heard { nothing, something, end };
+  /// Takes one packet from the socket.
+  Heard hear(bool wait);
+  void ring() noexcept;
+  /// False when the socket takes no more at the moment.
+  bool send_descriptors(std::uint64_t number,
+                        std::span<const std::shared_ptr<Descriptor>> descriptors);
+  std::vector<std::shared_ptr<Descriptor>> take_descriptors(std::uint64_t number, bool wait);
+
+  std::unique_ptr<Segment> segment_;
+  Descriptor socket_;
+  std::map<std::uint64_t, std::vector<std::shared_ptr<Descriptor>>> heard_;
+};
+
+/// The pool's end.
+class PoolEnd : public WorkerLine {
+ public:
+  enum class Posted { yes, no_room };
+  /// What the other end is given: the socket and the memory.
+  struct Created;
+  [[nodiscard]] static Result<Created> create(std::uint64_t max_message);
+
+  PoolEnd(std::unique_ptr<Segment> segment, Descriptor socket, std::size_t arena_size);
+
+  /// Writes a task; the worker is told by `flush`. `no_room`: try again after the next answer.
+  /// Errors: no_space.
+  Result<Posted> post(const WorkerTask& message);
+  /// Number of the task that post wrote last.
+  [[nodiscard]] std::uint64_t last_posted() const noexcept { return posted_; }
+  /// True when the task had not started, and now never will.
+  bool revoke(std::uint64_t number) noexcept;
+  [[nodiscard]] bool has_started(std::uint64_t number) noexcept;
+  /// Wakes the worker if it sleeps and something was posted since the last flush.
+  void flush() noexcept;
+  /// Lets the worker leave when it has nothing left to do.
+  void retire() noexcept;
+
+  /// The next answer in order; empty when there is none. Errors: malformed when the memory makes no
+  /// sense.
+  Result<std::optional<WorkerAnswer>> next_result();
+  /// From now on the worker rings when there is something. True when there is something already.
+  [[nodiscard]] bool go_to_sleep() noexcept;
+  [[nodiscard]] bool is_ready() noexcept {
+    return shared().ready.load(std::memory_order_acquire) != 0;
+  }
+  /// Takes all packets off the socket. False when the worker's end is closed.
+  bool hear_all();
+
+ private:
+  void free_results() noexcept;
+  void release_payload(std::uint64_t number) noexcept;
+
+  PayloadArena arena_;
+  std::uint64_t posted_ = 0;
+  std::uint64_t flushed_ = 0;
+  std::uint64_t read_ = 0;
+  std::uint64_t payloads_[ChannelLayout::cells] = {};  // offset by cell, 0 for none
+};
+
+struct PoolEnd::Created {
+  std::unique_ptr<PoolEnd> end;
+  std::vector<std::shared_ptr<Descriptor>> for_worker;
+};
+
+/// The worker's end.
+class WorkerEnd : public WorkerLine {
+ public:
+  [[nodiscard]] static Result<std::unique_ptr<WorkerEnd>> attach(
+      std::span<const std::shared_ptr<Descriptor>> descriptors, std::uint64_t max_message);
+
+  WorkerEnd(std::unique_ptr<Segment> segment, Descriptor socket, std::size_t arena_size);
+
+  struct Task {
+    std::uint64_t number = 0;
+    TaskId task{};
+    std::span<const std::byte> args{};
+    std::vector<std::shared_ptr<Descriptor>> descriptors{};
+  };
+  /// Claims the next task, waiting for it; nothing when the pool has let this worker go or is gone.
+  [[nodiscard]] std::optional<Task> next();
+  /// Publishes an answer: from here on it is kept, whatever becomes of this process.
+  void answer(std::uint64_t number, std::span<const std::byte> bytes, bool is_error,
+              std::span<const std::shared_ptr<Descriptor>> descriptors);
+  /// Says that the start went well.
+  void begin();
+  /// Says that it did not, with an encoded error; arrives as the answer to task 0.
+  void begin_failed(std::span<const std::byte> why);
+
+ private:
+  [[nodiscard]] std::optional<Task> claim();
+  [[nodiscard]] bool wait_for_task();
+  void announce() noexcept;
+  void announce_if_worth_it(Deadline::Clock::time_point now) noexcept;
+  std::byte* place(std::size_t size, std::uint64_t& offset);
+
+  PayloadArena arena_;
+  Spinner spinner_;
+  std::uint64_t passed_ = 0;
+  std::uint64_t answered_ = 0;
+  std::uint64_t announced_ = 0;
+  Deadline::Clock::time_point task_began_{};
+  Deadline::Clock::time_point oldest_silent_{};
+  std::deque<std::pair<std::uint64_t, std::uint64_t>> payloads_;  // result number, offset
+};
+
+}  // namespace passel::inline v0::detail
