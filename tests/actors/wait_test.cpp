@@ -104,13 +104,14 @@ TEST(AsCompleted, GivesBackInTheOrderOfCompletion) {
 
 TEST(AsCompleted, IsARangeAcrossThreads) {
   Pairs p{200};
+  auto completed = as_completed(std::move(p.futures));
   std::thread answer{[&p] {
     for (std::size_t i = 0; i < p.promises.size(); ++i)
       p.promises[(i * 7) % 200].set(static_cast<int>(i));
   }};
   int sum = 0;
   int last = -1;
-  for (Future<int> future : as_completed(std::move(p.futures))) {
+  for (Future<int> future : completed) {
     const int value = future.get().unwrap();
     EXPECT_EQ(value, last + 1);
     last = value;
