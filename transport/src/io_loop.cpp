@@ -5,7 +5,6 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
-#include <algorithm>
 #include <cerrno>
 #include <csignal>
 
@@ -15,11 +14,14 @@ namespace {
 constexpr std::uint64_t wake_id = 0;
 constexpr int events_at_once = 64;
 
-/// Milliseconds for epoll_wait, rounded up so that a timer never fires early by spinning.
-int timeout_ms(Deadline deadline) {
-  if (deadline.is_never()) return -1;
-  const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline.left()).count();
-  return static_cast<int>(std::min<std::int64_t>(left, 1'000'000'000));
+/// What is left until `deadline`, for epoll_pwait2, which takes nanoseconds.
+timespec time_left(Deadline deadline) {
+  const auto left = deadline.left();
+  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(left);
+  timespec time{};
+  time.tv_sec = seconds.count();
+  time.tv_nsec = std::chrono::nanoseconds{left - seconds}.count();
+  return time;
 }
 
 }  // namespace
@@ -130,18 +132,18 @@ void IoLoop::wake() noexcept {
 
 Deadline IoLoop::run_due() {
   std::unique_lock lock{mutex_};
-  for (;;) {
-    std::vector<std::function<void()>> now = std::exchange(posted_, {});
-    while (!timers_.empty() && timers_.begin()->first.first <= Deadline::Clock::now()) {
-      now.push_back(std::move(timers_.begin()->second));
-      timers_.erase(timers_.begin());
-    }
-    if (now.empty()) break;
-    lock.unlock();
-    for (auto& fn : now) fn();
-    now.clear();
-    lock.lock();
+  std::vector<std::function<void()>> now = std::exchange(posted_, {});
+  while (!timers_.empty() && timers_.begin()->first.first <= Deadline::Clock::now()) {
+    now.push_back(std::move(timers_.begin()->second));
+    timers_.erase(timers_.begin());
   }
+  lock.unlock();
+  for (auto& fn : now) fn();
+  now.clear();
+  lock.lock();
+  // One round only: calls that post calls must not keep descriptors, or the end of the loop,
+  // waiting.
+  if (!posted_.empty()) return Deadline::now_or_never();
   return timers_.empty() ? Deadline::never() : Deadline::at(timers_.begin()->first.first);
 }
 
@@ -153,7 +155,9 @@ void IoLoop::run() {
       const std::lock_guard lock{mutex_};
       if (stop_) return;
     }
-    const int count = ::epoll_wait(epoll_.get(), ready, events_at_once, timeout_ms(next));
+    const timespec left = next.is_never() ? timespec{} : time_left(next);
+    const int count = ::epoll_pwait2(epoll_.get(), ready, events_at_once,
+                                     next.is_never() ? nullptr : &left, nullptr);
     for (int i = 0; i < count; ++i) {
       if (ready[i].data.u64 == wake_id) {
         std::uint64_t ignored = 0;
