@@ -76,8 +76,9 @@ class Family {
   std::map<std::int32_t, IoLoop::Watch>
       forked_;  ///< sentinels of children that this process reaps itself
   std::vector<std::pair<ProcessId, ExitStatus>> early_exits_;  ///< ended before they were entered
-  bool ending_ = false;  ///< shutdown has begun
-  bool ended_ = false;   ///< no more children may be started
+  /// Shutdown has begun; it has come to the point from which on no more children may be started.
+  bool ending_ = false;
+  bool ended_ = false;
 };
 
 /// How a child ends when its task is done.

@@ -1,4 +1,5 @@
 // The logger across processes: what children take over, and lines of many of them in one place.
+#include <passel/future.hpp>
 #include <passel/log.hpp>
 #include <passel/process.hpp>
 #include <passel/queue.hpp>
@@ -13,8 +14,10 @@
 #include <cstdlib>
 #include <filesystem>
 #include <map>
+#include <mutex>
 #include <regex>
 #include <sstream>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -165,6 +168,41 @@ TEST(LogOfProcesses, ASurprisingDeathIsAWarningAndAWantedOneIsNot) {
   passel::set_log_sink(nullptr);
   EXPECT_THAT(warnings, ElementsAre("process crashed (" + std::to_string(*crashed.pid()) +
                                     ") ended with exitcode -9"));
+}
+
+TEST(LogOfProcesses, ALostGuardianIsAnError) {
+  Queue<int> pids;
+  auto child = Process::spawn(
+                   [](const Queue<int>& out) {
+                     out.put(::getppid()).unwrap();
+                     for (;;) ::pause();
+                   },
+                   pids)
+                   .unwrap();
+  const int guardian = pids.get().unwrap();
+  std::mutex mutex;
+  std::vector<std::string> errors;
+  passel::set_log_sink([&](const LogRecord& record) {
+    const std::lock_guard lock{mutex};
+    errors.push_back(record.text);
+  });
+  ::kill(guardian, SIGKILL);
+  EXPECT_EQ(child.join().unwrap(), -SIGKILL);
+  passel::set_log_sink(nullptr);
+  EXPECT_THAT(errors,
+              ElementsAre("the guardian process is gone and takes 1 child processes along"));
+}
+
+TEST(LogOfProcesses, AnExceptionThatLeavesACallbackIsAnError) {
+  std::vector<std::string> errors;
+  passel::set_log_sink([&](const LogRecord& record) { errors.push_back(record.text); });
+  passel::Promise<int> promise;
+  auto future = promise.future();
+  future.on_done([] { throw std::runtime_error{"not now"}; });
+  promise.set(1);
+  passel::set_log_sink(nullptr);
+  EXPECT_THAT(errors, ElementsAre("std::runtime_error: not now"));
+  EXPECT_EQ(future.get().unwrap(), 1);
 }
 
 /// Not tests of their own: what the cases below run in an executed copy, with another stderr.

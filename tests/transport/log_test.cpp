@@ -1,4 +1,4 @@
-// The logger: levels, what reaches stderr and the sink, and that nobody ever waits for a line.
+// The logger: levels, what reaches stderr and the sink, and that a line holds nobody up.
 #include <passel/codec.hpp>
 #include <passel/detail/descriptor.hpp>
 #include <passel/log.hpp>
@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "log_line.hpp"
+#include "support/blocked_thread.hpp"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -15,12 +16,14 @@
 #include <atomic>
 #include <barrier>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <memory>
-#include <mutex>
+#include <sstream>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
@@ -31,6 +34,8 @@ using passel::get_logger;
 using passel::LogLevel;
 using passel::LogRecord;
 using passel::detail::Descriptor;
+using passel::detail::LineWrite;
+using passel::detail::write_within;
 using passel::detail::write_without_waiting;
 
 struct Pipe {
@@ -58,9 +63,9 @@ struct Pipe {
   /// Leaves no room for another byte.
   void fill() const {
     const std::string block(4096, 'x');
-    while (write_without_waiting(write_end.get(), block)) {
+    while (write_without_waiting(write_end.get(), block) == LineWrite::done) {
     }
-    while (write_without_waiting(write_end.get(), "x")) {
+    while (write_without_waiting(write_end.get(), "x") == LineWrite::done) {
     }
   }
 };
@@ -308,9 +313,24 @@ TEST_F(Log, AFullPipeLosesLinesAndIsToldHowMany) {
   EXPECT_EQ(pipe.take(), "[ERROR/MainProcess] more\n");
 }
 
+TEST_F(Log, ASlowReaderIsGivenTimeToMakeRoom) {
+  const Pipe pipe;
+  pipe.fill();
+  LineWrite written = LineWrite::failed;
+  passel_test::BlockedThread writer{
+      [&] { written = write_within(std::chrono::hours{1}, pipe.write_end.get(), "late\n"); }};
+  writer.wait_until_blocked();
+  EXPECT_FALSE(writer.ended());
+  std::string text = pipe.take();
+  writer.join();
+  EXPECT_EQ(written, LineWrite::done);
+  text += pipe.take();
+  EXPECT_EQ(text.substr(text.size() - 6), "xlate\n");
+}
+
 TEST_F(Log, TheFlagsOfAPipeAreLeftAlone) {
   const Pipe pipe;
-  EXPECT_TRUE(write_without_waiting(pipe.write_end.get(), "x"));
+  EXPECT_EQ(write_without_waiting(pipe.write_end.get(), "x"), LineWrite::done);
   EXPECT_EQ(::fcntl(pipe.write_end.get(), F_GETFL) & O_NONBLOCK, 0);
 }
 
@@ -334,7 +354,7 @@ TEST_F(Log, APendingSigpipeOfTheProgramStays) {
   ::pthread_sigmask(SIG_BLOCK, &pipe_signal, &kept);
   ::raise(SIGPIPE);
   const Pipe pipe;
-  EXPECT_TRUE(write_without_waiting(pipe.write_end.get(), "x"));
+  EXPECT_EQ(write_without_waiting(pipe.write_end.get(), "x"), LineWrite::done);
   const timespec none{};
   EXPECT_EQ(::sigtimedwait(&pipe_signal, nullptr, &none), SIGPIPE);
   ::pthread_sigmask(SIG_SETMASK, &kept, nullptr);
@@ -347,17 +367,20 @@ TEST_F(Log, AFullSocketIsNotWaitedFor) {
   Descriptor far{ends[1]};
   const std::string block(4096, 'x');
   int taken = 0;
-  while (write_without_waiting(near.get(), block)) ++taken;
+  while (write_without_waiting(near.get(), block) == LineWrite::done) ++taken;
   EXPECT_GT(taken, 0);
+  EXPECT_EQ(write_within(std::chrono::milliseconds{1}, near.get(), block), LineWrite::would_wait);
   far.reset();
-  EXPECT_FALSE(write_without_waiting(near.get(), block));
+  EXPECT_EQ(write_without_waiting(near.get(), block), LineWrite::failed);
 }
 
 TEST_F(Log, AFullDiskAndAClosedDescriptorLoseTheLine) {
   const Descriptor full{::open("/dev/full", O_WRONLY | O_CLOEXEC)};
   ASSERT_TRUE(full);
-  EXPECT_FALSE(write_without_waiting(full.get(), "x"));
-  EXPECT_FALSE(write_without_waiting(-1, "x"));
+  // At once: what time does not heal is not waited for.
+  constexpr std::chrono::hours long_time{1};
+  EXPECT_EQ(write_within(long_time, full.get(), "x"), LineWrite::failed);
+  EXPECT_EQ(write_within(long_time, -1, "x"), LineWrite::failed);
 }
 
 TEST_F(Log, AFileTakesEveryLine) {

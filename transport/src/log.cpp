@@ -104,7 +104,11 @@ class StderrSink final : public LineSink {
     if (shown.size() < text.size())
       fmt::format_to(end, " ... ({} more bytes)", text.size() - shown.size());
     out.push_back('\n');
-    if (write_without_waiting(STDERR_FILENO, {out.data(), out.size()})) return;
+    const std::chrono::milliseconds patience{stuck_.load(std::memory_order_relaxed) ? 0 : 20};
+    const bool done =
+        write_within(patience, STDERR_FILENO, {out.data(), out.size()}) == LineWrite::done;
+    stuck_.store(!done, std::memory_order_relaxed);
+    if (done) return;
     unreported_lines.fetch_add(lost + 1, std::memory_order_relaxed);
     count_dropped();
   }
@@ -117,6 +121,9 @@ class StderrSink final : public LineSink {
       --at;
     return at;
   }
+
+  /// The last line was lost: a reader that has stopped is not waited for again and again.
+  std::atomic<bool> stuck_{false};
 };
 
 /// The program's own sink. `running` counts the calls under way, so that whoever takes it out can

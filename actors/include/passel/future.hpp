@@ -17,7 +17,7 @@ class Promise;
 /// example.
 using BackgroundErrorHandler = void (*)(const Error& error) noexcept;
 /// Sets the process-wide handler and returns the one before; nullptr (the default) means that such
-/// failures are ignored.
+/// failures are only logged, as errors.
 PASSEL_API BackgroundErrorHandler
 set_background_error_handler(BackgroundErrorHandler handler) noexcept;
 

@@ -81,7 +81,8 @@ PASSEL_API void begin_logging(std::string_view process_name);
 /// never throws.
 class PASSEL_API Logger {
  public:
-  /// Writes a line. To stderr it goes whole, in one write, and never waits: see log_to_stderr.
+  /// Writes a line. To stderr it goes whole, in one write, and waits 20 ms at most: see
+  /// log_to_stderr.
   void log(LogLevel level, std::string_view text,
            SourceLocation where = SourceLocation::current()) const noexcept {
     if (is_enabled_for(level)) detail::write_log(level, text, where);
@@ -129,7 +130,7 @@ class PASSEL_API Logger {
   [[nodiscard]] bool is_enabled_for(LogLevel level) const noexcept {
     return static_cast<int>(level) >= detail::log_threshold.load(std::memory_order_relaxed);
   }
-  /// Lines of this process that were lost: stderr did not take them at once, or the sink threw.
+  /// Lines of this process that were lost: stderr did not take them, or the sink threw.
   [[nodiscard]] std::uint64_t dropped() const noexcept;
 };
 
@@ -142,11 +143,12 @@ class PASSEL_API Logger {
 /// began.
 ///
 /// A line is one write of at most 4096 bytes, so lines of many processes in one pipe, file or
-/// terminal stay whole; longer ones are cut and say so. The write never waits: what a full pipe or
-/// socket, a stopped terminal or a full disk does not take at once is lost and counted, and the
-/// next line that gets through is preceded by a line with their number. A stderr without a reader
-/// raises no SIGPIPE. PASSEL_LOG=level in the environment is the same call when the Runtime begins,
-/// unless the program has called this or set_level itself before.
+/// terminal stay whole; longer ones are cut and say so. A full pipe or socket or a stopped terminal
+/// is given 20 ms to make room; what it does not take then is lost and counted, nothing waits until
+/// a line gets through again, and that line is preceded by one with their number. The same is said
+/// after a full disk. A stderr without a reader raises no SIGPIPE. PASSEL_LOG=level in the
+/// environment is the same call when the Runtime begins, unless the program has called this or
+/// set_level itself before.
 ///
 ///     passel::log_to_stderr(passel::LogLevel::info).info("off we go");   // [INFO/MainProcess] ...
 PASSEL_API Logger log_to_stderr(LogLevel level = LogLevel::notset) noexcept;
