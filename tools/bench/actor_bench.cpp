@@ -1,13 +1,17 @@
-// Benchmark: what a message to an actor costs, beside a mutex and condition variable in the same
-// run.
+// Tools: benchmark group actor. What a message to an actor costs, beside a mutex, a condition
+// variable and threads.
+#include "bench.hpp"
+
 #include <passel/actor.hpp>
 
-#include <benchmark/benchmark.h>
-
 #include <condition_variable>
+#include <future>
 #include <latch>
 #include <mutex>
+#include <thread>
 #include <utility>
+
+namespace bench {
 
 namespace {
 
@@ -19,9 +23,10 @@ struct Counter {
   int total = 0;
 };
 
-passel::Actor<Counter>& shared_counter() {
-  static auto* const counter = new passel::Actor<Counter>{passel::spawn<Counter>().unwrap()};
-  return *counter;
+/// Made once and left to the end of the program.
+const passel::Actor<Counter>& counter() {
+  static const auto* const made = new passel::Actor<Counter>{passel::spawn<Counter>().unwrap()};
+  return *made;
 }
 
 /// The usual alternative: state behind a mutex, whose users tell each other of changes.
@@ -43,31 +48,24 @@ class Monitor {
   int total_ = 0;
 };
 
-void mutex_condvar_call(benchmark::State& state) {
+void monitor_call(benchmark::State& state) {
   static Monitor monitor;
   for (auto _ : state) benchmark::DoNotOptimize(monitor.add(1));
 }
-BENCHMARK(mutex_condvar_call)->Threads(1)->Threads(2)->UseRealTime();
-
 void actor_call(benchmark::State& state) {
-  const auto counter = shared_counter();
-  for (auto _ : state) benchmark::DoNotOptimize(*counter.call(Add{1}));
+  const auto actor = counter();
+  for (auto _ : state) benchmark::DoNotOptimize(*actor.call(Add{1}));
 }
-BENCHMARK(actor_call)->Threads(1)->Threads(2)->UseRealTime();
-
-void actor_ask_get(benchmark::State& state) {
-  const auto counter = shared_counter();
-  for (auto _ : state) benchmark::DoNotOptimize(*counter.ask(Add{1}).get());
+void actor_ask(benchmark::State& state) {
+  const auto actor = counter();
+  for (auto _ : state) benchmark::DoNotOptimize(*actor.ask(Add{1}).get());
 }
-BENCHMARK(actor_ask_get)->Threads(1)->Threads(2)->UseRealTime();
-
 void actor_tell(benchmark::State& state) {
-  const auto counter = shared_counter();
-  for (auto _ : state) counter.tell(Add{1}).unwrap();
+  const auto actor = counter();
+  for (auto _ : state) actor.tell(Add{1}).unwrap();
 }
-BENCHMARK(actor_tell)->Threads(1)->Threads(2)->UseRealTime();
 
-void future_promise(benchmark::State& state) {
+void passel_promise(benchmark::State& state) {
   for (auto _ : state) {
     passel::Promise<int> promise;
     auto future = promise.future();
@@ -75,16 +73,29 @@ void future_promise(benchmark::State& state) {
     benchmark::DoNotOptimize(*future.get());
   }
 }
-BENCHMARK(future_promise);
+void std_promise(benchmark::State& state) {
+  for (auto _ : state) {
+    std::promise<int> promise;
+    auto future = promise.get_future();
+    promise.set_value(1);
+    benchmark::DoNotOptimize(future.get());
+  }
+}
 
 void spawn_message_stop(benchmark::State& state) {
   for (auto _ : state) {
-    const auto counter = passel::spawn<Counter>().unwrap();
-    counter.tell(Add{1}).unwrap();
-    counter.stop();
+    const auto actor = passel::spawn<Counter>().unwrap();
+    actor.tell(Add{1}).unwrap();
+    actor.stop();
   }
 }
-BENCHMARK(spawn_message_stop);
+void thread_start_join(benchmark::State& state) {
+  for (auto _ : state) {
+    int total = 0;
+    std::thread{[&] { ++total; }}.join();
+    benchmark::DoNotOptimize(total);
+  }
+}
 
 struct Ping {
   int left;
@@ -103,7 +114,7 @@ struct Player {
   passel::Actor<Player> other;
 };
 
-void actor_to_actor_round_trip(benchmark::State& state) {
+void actor_round_trip(benchmark::State& state) {
   const auto a = passel::spawn<Player>().unwrap();
   const auto b = passel::spawn<Player>().unwrap();
   a.tell(b).unwrap();
@@ -119,8 +130,54 @@ void actor_to_actor_round_trip(benchmark::State& state) {
   a.stop();
   b.stop();
 }
-BENCHMARK(actor_to_actor_round_trip)->UseRealTime();
+
+void thread_round_trip(benchmark::State& state) {
+  std::mutex mutex;
+  std::condition_variable changed;
+  enum { mine, yours, over } turn = mine;
+  std::jthread other{[&] {
+    std::unique_lock lock{mutex};
+    while (true) {
+      changed.wait(lock, [&] { return turn != mine; });
+      if (turn == over) return;
+      turn = mine;
+      changed.notify_one();
+    }
+  }};
+  std::unique_lock lock{mutex};
+  for (auto _ : state) {
+    turn = yours;
+    changed.notify_one();
+    changed.wait(lock, [&] { return turn == mine; });
+  }
+  turn = over;
+  changed.notify_one();
+  lock.unlock();
+}
 
 }  // namespace
 
-BENCHMARK_MAIN();
+void actor_rows(Table& table) {
+  counter();  // so that no side runs while the process has one thread only
+  const auto side = [](const char* name, void (*body)(benchmark::State&), int threads = 1) {
+    return Contender{.name = name, .body = body, .threads = threads};
+  };
+  const char* const monitor = "mutex + condvar";
+  for (const int threads : {1, 2}) {
+    const std::string by = threads == 1 ? "" : ", 2 threads";
+    table.row("call + reply" + by, side("passel call", actor_call, threads),
+              {side(monitor, monitor_call, threads)});
+    table.row("ask + get" + by, side("passel ask", actor_ask, threads),
+              {side(monitor, monitor_call, threads)});
+    table.row("tell" + by, side("passel tell", actor_tell, threads),
+              {side(monitor, monitor_call, threads)});
+  }
+  table.row("promise + future", side("passel", passel_promise),
+            {side("std::promise", std_promise)});
+  table.row("spawn + tell + stop", side("passel", spawn_message_stop),
+            {side("std::thread + join", thread_start_join)});
+  table.row("actor to actor round trip", side("passel", actor_round_trip),
+            {side("2 threads, mutex + condvar", thread_round_trip)});
+}
+
+}  // namespace bench

@@ -1,0 +1,162 @@
+#!/usr/bin/env python3
+"""Tools: CPython's side of the benchmarks.
+
+    rivals.py WORK [argument...]
+
+Does the work that tools/bench measures of passel with the standard library and prints the nanoseconds of one item.
+"""
+import concurrent.futures
+import multiprocessing as mp
+import queue
+import sys
+import threading
+import time
+
+WORKERS = 2
+
+
+def timed(items, work):
+    start = time.perf_counter_ns()
+    work()
+    return (time.perf_counter_ns() - start) / items
+
+
+def consume(items, answers, count):
+    answers.put(0)  # running
+    for _ in range(count):
+        items.get()
+    answers.put(count)
+
+
+def queue_one_way(size, maxsize, count):
+    items, answers = mp.Queue(int(maxsize)), mp.Queue()
+    count = int(count)
+    item = 1 if int(size) <= 8 else b"x" * int(size)
+    peer = mp.Process(target=consume, args=(items, answers, count))
+    peer.start()
+    answers.get()
+
+    def work():
+        for _ in range(count):
+            items.put(item)
+        answers.get()
+    ns = timed(count, work)
+    peer.join()
+    return ns
+
+
+def send_back(there, back):
+    while (item := there.get()) is not None:
+        back.put(item)
+
+
+def queue_ping_pong(count):
+    there, back = mp.Queue(), mp.Queue()
+    peer = mp.Process(target=send_back, args=(there, back))
+    peer.start()
+
+    def trips(n):
+        for _ in range(n):
+            there.put(1)
+            back.get()
+    trips(1)
+    ns = timed(int(count), lambda: trips(int(count)))
+    there.put(None)
+    peer.join()
+    return ns
+
+
+def nothing():
+    pass
+
+
+def process(method, count):
+    context = mp.get_context(method)
+
+    def start_and_join(n):
+        for _ in range(n):
+            child = context.Process(target=nothing)
+            child.start()
+            child.join()
+    start_and_join(1)
+    return timed(int(count), lambda: start_and_join(int(count)))
+
+
+def twice(n):
+    return 2 * n
+
+
+def ready_pool():
+    pool = mp.Pool(WORKERS)
+    pool.map(twice, range(100 * WORKERS), 1)
+    return pool
+
+
+def pool_map(chunksize, count):
+    with ready_pool() as pool:
+        items = list(range(int(count)))
+        return timed(len(items), lambda: pool.map(twice, items, int(chunksize) or None))
+
+
+def pool_submit(count):
+    with ready_pool() as pool:
+        def work():
+            for result in [pool.apply_async(twice, (i,)) for i in range(int(count))]:
+                result.get()
+        return timed(int(count), work)
+
+
+def executor_submit(count):
+    with concurrent.futures.ProcessPoolExecutor(WORKERS) as executor:
+        list(executor.map(twice, range(100 * WORKERS)))
+
+        def work():
+            for future in [executor.submit(twice, i) for i in range(int(count))]:
+                future.result()
+        return timed(int(count), work)
+
+
+def pool_apply(count):
+    with ready_pool() as pool:
+        def work():
+            for i in range(int(count)):
+                pool.apply(twice, (i,))
+        return timed(int(count), work)
+
+
+def between_threads(kind, pairs, count):
+    items = queue.SimpleQueue() if kind == "simple" else queue.Queue(int(kind))
+    each = max(1, int(count) // int(pairs))
+
+    def put():
+        for i in range(each):
+            items.put(i)
+
+    def get():
+        for _ in range(each):
+            items.get()
+    threads = [threading.Thread(target=target) for target in (put, get) for _ in range(int(pairs))]
+
+    def work():
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    return timed(each * int(pairs), work)
+
+
+WORK = {
+    "queue": queue_one_way,
+    "queue_ping_pong": queue_ping_pong,
+    "process": process,
+    "pool_map": pool_map,
+    "pool_submit": pool_submit,
+    "executor_submit": executor_submit,
+    "pool_apply": pool_apply,
+    "threads": between_threads,
+}
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2 or sys.argv[1] not in WORK:
+        sys.exit(__doc__ + "\nwork: " + " ".join(WORK))
+    print(f"{WORK[sys.argv[1]](*sys.argv[2:]):.3f}")
