@@ -32,7 +32,8 @@ class Engine {
   [[nodiscard]] Result<CellRef> make(std::unique_ptr<CellBody> body, CellOptions options);
   void forget(OpActor& cell) noexcept;
   [[nodiscard]] std::size_t live();
-  /// Ends every cell and takes the system down. Names the cells that did not end in time; then the system stays.
+  /// Ends every cell and takes the system down. Names the cells that did not end in time; then the
+  /// system stays.
   [[nodiscard]] std::vector<std::string> stop(Deadline deadline);
 
   Engine* next_retired = nullptr;

@@ -26,7 +26,6 @@ using passel::detail::SupervisorMachine;
 using State = SupervisorMachine::State;
 
 // --- step by step
-// -----------------------------------------------------------------------------------------------------
 
 class Steps {
  public:
@@ -175,7 +174,6 @@ TEST(SupervisorMachine, ARemovedChildDoesNotHoldUpOthers) {
 }
 
 // --- simulated
-// ----------------------------------------------------------------------------------------------------------
 
 /// A supervisor whose children start slowly, crash, refuse to start, ignore requests to stop and,
 /// some, even kills.
