@@ -38,7 +38,6 @@ std::size_t Ledger::sent_to(WorkerSlot worker) const noexcept {
 }
 
 // --- lists: a task is in the queue, with one worker, or in none
-// -------------------------------------------------------
 
 void Ledger::append(List& list, TaskSlot task) {
   tasks_[task].previous = list.tail;
@@ -74,7 +73,6 @@ void Ledger::settle(TaskSlot task, Settled how, Actions& actions) {
 }
 
 // --- dispatch
-// ---------------------------------------------------------------------------------------------------------
 
 unsigned Ledger::window() const noexcept {
   // Without a measurement nothing is known to be short, and a task above a millisecond gains
@@ -145,7 +143,6 @@ void Ledger::learn(Duration took) noexcept {
 }
 
 // --- tasks
-// ------------------------------------------------------------------------------------------------------------
 
 void Ledger::on(const Submit& event, Time now, Actions& actions) {
   if (event.task >= tasks_.size()) tasks_.resize(event.task + std::size_t{1});
@@ -252,7 +249,6 @@ void Ledger::reclaim(Worker& worker, const std::optional<TaskSlot>& running, Act
 }
 
 // --- workers
-// ----------------------------------------------------------------------------------------------------------
 
 void Ledger::on(const Start&, Time now, Actions& actions) {
   if (!workers_.empty() || phase_ != Phase::open) return;
@@ -356,7 +352,6 @@ void Ledger::on(const SpawnFailed& event, Time now, Actions& actions) {
 }
 
 // --- the end
-// ----------------------------------------------------------------------------------------------------------
 
 void Ledger::stop(WorkerSlot slot, Time now, Actions& actions) {
   Worker& worker = workers_[slot];
@@ -435,7 +430,6 @@ void Ledger::finish_closing(Time now, Actions& actions) {
 }
 
 // --- time
-// -------------------------------------------------------------------------------------------------------------
 
 std::optional<Ledger::Time> Ledger::next_deadline() const {
   std::optional<Time> next;

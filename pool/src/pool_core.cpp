@@ -102,7 +102,6 @@ void PoolCore::terminate() {
 }
 
 // --- jobs
-// -------------------------------------------------------------------------------------------------------------
 
 void PoolCore::accept(Op* op, Cell* cell) noexcept {
   auto& job = static_cast<PoolJob&>(*op);
@@ -166,7 +165,6 @@ void PoolCore::answered(PoolJob& job) noexcept {
 }
 
 // --- the ledger's decisions
-// -------------------------------------------------------------------------------------------
 
 void PoolCore::step(const Ledger::Event& event) { step_with(event, {}); }
 

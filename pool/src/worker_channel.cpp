@@ -33,7 +33,6 @@ std::size_t arena_size_for(std::uint64_t max_message) {
 }  // namespace
 
 // --- both ends
-// --------------------------------------------------------------------------------------------------------
 
 WorkerLine::Heard WorkerLine::hear(bool wait) {
   std::uint64_t number = 0;
@@ -111,7 +110,6 @@ std::vector<std::shared_ptr<Descriptor>> WorkerLine::take_descriptors(std::uint6
 }
 
 // --- the pool's end
-// ---------------------------------------------------------------------------------------------------
 
 PoolEnd::PoolEnd(std::unique_ptr<Segment> segment, Descriptor socket, std::size_t arena_size)
     : WorkerLine{std::move(segment), std::move(socket)},
@@ -275,7 +273,6 @@ bool PoolEnd::hear_all() {
 }
 
 // --- the worker's end
-// -------------------------------------------------------------------------------------------------
 
 WorkerEnd::WorkerEnd(std::unique_ptr<Segment> segment, Descriptor socket, std::size_t arena_size)
     : WorkerLine{std::move(segment), std::move(socket)},

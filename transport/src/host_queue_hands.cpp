@@ -199,7 +199,8 @@ void HostQueue::process_lost(const ProcessId& process) noexcept {
   for (std::uint32_t i = 0; i < made; ++i) {
     Slot& slot = shared_->slot(i);
     if (slot.state.load(std::memory_order_acquire) == slot_free) continue;
-    // Its descendants died with it, and whoever would have told us of them is gone: look at everybody.
+    // Its descendants died with it, and whoever would have told us of them is gone: look at
+    // everybody.
     const ProcessId user{.pid = slot.pid, .start = slot.start};
     if (user != process && is_running(user)) continue;
     found = true;

@@ -7,8 +7,8 @@
 
 namespace passel::inline v0::detail {
 
-/// Waits for something that another thread finishes within a few instructions. Pauses at first; when
-/// the other thread seems to have lost its CPU in between, gives this one away for a moment.
+/// Waits for something that another thread finishes within a few instructions. Pauses at first;
+/// when the other thread seems to have lost its CPU in between, gives this one away for a moment.
 class PASSEL_API BriefWait {
  public:
   void pause() noexcept;
