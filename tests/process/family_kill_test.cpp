@@ -73,14 +73,14 @@ TEST(FamilyKill, WhatAGrandchildHeldComesBackWhenItsBranchIsKilled) {
   jobs.put(7).unwrap();
   auto child = Process::spawn(
                    [](const passel::JoinableQueue<int>& from, const Queue<int>& to) {
-                     auto grandchild = Process::spawn(
-                                           [](const passel::JoinableQueue<int>& mine,
-                                              const Queue<int>& out) {
-                                             out.put(mine.get().unwrap()).unwrap();
-                                             sleep_for_ever();
-                                           },
-                                           from, to)
-                                           .unwrap();
+                     auto grandchild =
+                         Process::spawn(
+                             [](const passel::JoinableQueue<int>& mine, const Queue<int>& out) {
+                               out.put(mine.get().unwrap()).unwrap();
+                               sleep_for_ever();
+                             },
+                             from, to)
+                             .unwrap();
                      sleep_for_ever();
                    },
                    jobs, taken)

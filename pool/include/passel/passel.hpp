@@ -7,10 +7,8 @@
 #include <passel/exit_reason.hpp>
 #include <passel/export.hpp>
 #include <passel/finalize.hpp>
-#include <passel/finalize.hpp>
 #include <passel/future.hpp>
 #include <passel/lifo_queue.hpp>
-#include <passel/log.hpp>
 #include <passel/log.hpp>
 #include <passel/pool.hpp>
 #include <passel/pool_results.hpp>
