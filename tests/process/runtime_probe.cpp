@@ -88,6 +88,7 @@ int order_of_end(int argc, char** argv) {
                  std::puts("child is done");
                }).unwrap();
   std::puts("main is done");
+  std::fflush(stdout);
   return 0;
 }
 
