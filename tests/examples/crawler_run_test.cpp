@@ -47,6 +47,8 @@ class Crawler : public ::testing::TestWithParam<const char*> {
   std::string report() const { return content_of(directory.file("report")); }
   std::string errors() const { return content_of(directory.file("stderr")); }
 
+  // Before the site, whose last handlers may still ask it.
+  std::atomic<bool> over{false};
   Site site;
   TemporaryDirectory directory;
 };
@@ -129,7 +131,6 @@ TEST_P(Crawler, RetriesWhatMayPassAndReportsDeadLinks) {
 
 TEST_P(Crawler, LimitsOfTimeAndSize) {
   site.page("/", {"/slow", "/large", "/endless"});
-  std::atomic<bool> over{false};
   site.http().Get("/slow", [&](const httplib::Request&, httplib::Response& response) {
     response.set_chunked_content_provider("text/html", [&](std::size_t, httplib::DataSink& sink) {
       if (over || !sink.is_writable()) return false;
@@ -410,7 +411,6 @@ TEST_P(FetcherProcesses, NothingIsLeftWhenTheCrawlerIsKilled) {
 }
 
 TEST_P(FetcherProcesses, SecondInterruptLeavesAtOnce) {
-  std::atomic<bool> over{false};
   site.page("/", {"/hangs"});
   site.http().Get("/hangs", [&](const httplib::Request&, httplib::Response& response) {
     while (!over) std::this_thread::sleep_for(1ms);
