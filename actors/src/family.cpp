@@ -307,7 +307,7 @@ std::vector<std::string> Family::shutdown(Deadline deadline) {
     ended_ = true;
   }
   flush_standard_streams();
-  std::vector<std::string> killed;
+  std::vector<std::string> late;
   const auto children = active();
   for (const auto& child : children) {
     if (!child->daemon()) continue;
@@ -321,13 +321,13 @@ std::vector<std::string> Family::shutdown(Deadline deadline) {
     if (child->wait(limit)) continue;
     logger.log(LogLevel::warning,
                [&] { return "killing " + title(*child) + ": it did not end in time"; });
-    killed.push_back(child->name());
+    late.push_back(child->name());
     static_cast<void>(child->signal(SIGKILL).is_ok());
     static_cast<void>(child->wait(Deadline::never()).is_ok());
   }
   logger.debug("running the remaining finalizers");
   run_finalizers(std::nullopt, deadline);
-  stop_engine(deadline);
+  for (std::string& actor : stop_engine(deadline)) late.push_back(std::move(actor));
   link_->set_read_hook(nullptr);
   link_watch_.reset();
   std::map<std::int32_t, IoLoop::Watch> sentinels;
@@ -342,7 +342,7 @@ std::vector<std::string> Family::shutdown(Deadline deadline) {
     while (::waitpid(guardian_.pid, nullptr, 0) < 0 && errno == EINTR) {
     }
   }
-  return killed;
+  return late;
 }
 
 }  // namespace passel::inline v0::detail

@@ -22,8 +22,9 @@ void sleep_for_ever() {
   for (;;) ::pause();
 }
 void say(std::string text) { std::printf("%s\n", text.c_str()); }
-void ignore_terminate() {
+void ignore_terminate(const passel::Queue<int>& ready) {
   ::signal(SIGTERM, SIG_IGN);
+  ready.put(1).unwrap();
   sleep_for_ever();
 }
 
@@ -69,7 +70,9 @@ int with_threads(int argc, char** argv) {
 
 int deadline(int argc, char** argv) {
   passel::Runtime runtime{argc, argv};
-  auto daemon = Process::spawn<ignore_terminate>({.name = "deaf", .daemon = true}).unwrap();
+  const passel::Queue<int> ready;
+  auto daemon = Process::spawn<ignore_terminate>({.name = "deaf", .daemon = true}, ready).unwrap();
+  ready.get().unwrap();
   auto stubborn = Process::spawn<sleep_for_ever>({.name = "stubborn"}).unwrap();
   auto quick = Process::spawn<nothing>({.name = "quick"}).unwrap();
   for (const std::string& name : runtime.shutdown_for(50ms).unwrap())

@@ -50,8 +50,8 @@ class PASSEL_API Runtime {
   Runtime& operator=(const Runtime&) = delete;
 
   /// Ends in order, and by `limit` in any case: daemon children are terminated at once, the others
-  /// are joined until the limit and then killed. Returns the names of those that had to be killed.
-  /// A second call returns at once.
+  /// are joined until the limit and then killed. Returns the names of those that had to be killed,
+  /// and of actors whose handlers had not returned by then. A second call returns at once.
   Result<std::vector<std::string>> shutdown_for(std::chrono::nanoseconds limit);
 
   /// True while there is a Runtime in this process.
