@@ -1,5 +1,6 @@
 // Behaviour of Process, after CPython's _TestProcess; one body over the start methods where the
 // method could matter.
+#include <passel/context.hpp>
 #include <passel/process.hpp>
 #include <passel/queue.hpp>
 
@@ -18,6 +19,26 @@
 #include <string>
 #include <thread>
 #include <vector>
+
+namespace {
+
+/// An argument that knows how many of its kind there are in this process.
+struct Counted {
+  Counted() { ++alive; }
+  Counted(const Counted&) { ++alive; }
+  Counted(Counted&&) noexcept { ++alive; }
+  Counted& operator=(const Counted&) = default;
+  ~Counted() { --alive; }
+  static inline int alive = 0;
+};
+
+}  // namespace
+
+template <>
+struct passel::codec<Counted> {
+  static Value encode(const Counted&) { return Value{}; }
+  static Result<Counted> decode(const Value&) { return Counted{}; }
+};
 
 namespace {
 
@@ -412,6 +433,38 @@ TEST(Process, CpuCountIsSensible) {
   ::setenv("PASSEL_CPU_COUNT", "none", 1);
   EXPECT_LE(passel::usable_cpu_count(), passel::cpu_count());
   ::unsetenv("PASSEL_CPU_COUNT");
+}
+
+TEST(Process, TheParentKeepsNoCopyOfTheArgumentsOnceItHasStarted) {
+  auto p = Process::make(
+      {}, [](const Counted&) {}, Counted{});
+  EXPECT_EQ(Counted::alive, 1);
+  p.start().unwrap();
+  EXPECT_EQ(Counted::alive, 0);
+  EXPECT_EQ(p.join().unwrap(), 0);
+}
+
+TEST(StartMethods, HandlesWorkAcrossThem) {
+  const Queue<int> shared;
+  std::vector<Process> processes;
+  int n = 0;
+  for (const StartMethod method : passel::all_start_methods())
+    processes.push_back(
+        passel::get_context(to_string(method))
+            .unwrap()
+            .spawn([](const Queue<int>& to, int i) { to.put(i).unwrap(); }, shared, ++n)
+            .unwrap());
+  int sum = 0;
+  for (int i = 0; i < n; ++i) sum += shared.get().unwrap();
+  EXPECT_EQ(sum, 6);
+  for (const Process& p : processes) EXPECT_EQ(p.join().unwrap(), 0);
+}
+
+TEST(StartMethods, AContextIsBoundToOne) {
+  const auto spawning = passel::get_context("spawn").unwrap();
+  EXPECT_EQ(spawning.method(), StartMethod::spawn);
+  EXPECT_EQ(spawning.spawn<exit_with>(4).unwrap().join().unwrap(), 4);
+  EXPECT_TRUE(passel::get_context("threads").error() == Errc::invalid_argument);
 }
 
 TEST(StartMethods, AreListedNamedAndSetOnce) {

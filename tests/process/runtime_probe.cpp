@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <stdexcept>
 #include <string>
 #include <thread>
 
@@ -95,6 +96,13 @@ int order_of_end(int argc, char** argv) {
   return 0;
 }
 
+int uncaught(int argc, char** argv) {
+  const passel::Runtime runtime{argc, argv};
+  auto p =
+      Process::spawn({.name = "unlucky"}, [] { throw std::out_of_range{"no such page"}; }).unwrap();
+  return p.join().unwrap() == 1 ? 0 : 1;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -104,6 +112,7 @@ int main(int argc, char** argv) {
   if (mode == "with_threads") return with_threads(argc, argv);
   if (mode == "deadline") return deadline(argc, argv);
   if (mode == "order_of_end") return order_of_end(argc, argv);
+  if (mode == "uncaught") return uncaught(argc, argv);
   try {
     const passel::Runtime runtime{argc, argv};
     std::puts("plain");

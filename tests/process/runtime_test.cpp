@@ -68,6 +68,12 @@ TEST(Runtime, TheEndOfMainJoinsChildrenAndTerminatesDaemons) {
   EXPECT_THAT(ran.lines, ElementsAre("main is done", "child is done"));
 }
 
+TEST(Runtime, AnUncaughtExceptionOfAChildIsToldOnStderr) {
+  const Ran ran = run("uncaught");
+  EXPECT_EQ(ran.code, 0);
+  EXPECT_THAT(ran.lines, ElementsAre("Process unlucky:", "std::out_of_range: no such page"));
+}
+
 TEST(Runtime, AHandoverThatIsNoneIsRefusedWithItsName) {
   for (const std::string value : {"nonsense", "-1", "1", "9999"}) {
     const Ran ran = run("plain", "PASSEL_HANDOVER=" + value);

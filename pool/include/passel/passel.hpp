@@ -4,6 +4,7 @@
 #include <passel/actor.hpp>
 #include <passel/channel.hpp>
 #include <passel/codec.hpp>
+#include <passel/context.hpp>
 #include <passel/exit_reason.hpp>
 #include <passel/export.hpp>
 #include <passel/finalize.hpp>
