@@ -99,9 +99,11 @@ std::size_t Ledger::room() const noexcept {
 void Ledger::fill(WorkerSlot slot, unsigned target, Time now, Actions& actions) {
   Worker& worker = workers_[slot];
   if (worker.state != WorkerState::ready) return;
-  if (worker.tasks.count > 0 && now - worker.touched >= limits_.patience) worker.stuck = true;
   while (queue_.count > 0 && worker.tasks.count < target) {
-    if (worker.stuck && worker.tasks.count > 0) return;
+    // Nothing goes behind a task that runs long. Only a Tick calls it stuck: that also takes back
+    // what is there already.
+    if (worker.tasks.count > 0 && (worker.stuck || now - worker.touched >= limits_.patience))
+      return;
     if (limits_.max_tasks_per_child != 0 && worker.sent >= limits_.max_tasks_per_child) return;
     const TaskSlot number = queue_.head;
     Task& task = tasks_[number];

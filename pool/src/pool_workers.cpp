@@ -220,7 +220,11 @@ void PoolCore::tick() {
   now_ = Deadline::Clock::now();
   // A worker in a long task may have answered others before it: those answers count first.
   for (WorkerSlot worker = 0; worker < links_.size(); ++worker) {
-    if (links_[worker]->life != 0) drain(worker);
+    Link& link = *links_[worker];
+    if (link.life == 0) continue;
+    if (link.end) static_cast<void>(link.end->hear_all());
+    link.bells = 0;
+    drain(worker);
   }
   const auto due = ledger_.next_deadline();
   if (due && *due <= now_) step(Ledger::Tick{});

@@ -4,6 +4,9 @@
 
 #include <passel/detail/task.hpp>
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <unistd.h>
 
 #include <cstdio>
@@ -51,6 +54,16 @@ void run_task(WorkerEnd& end, const WorkerEnd::Task& task, TaskFunction function
   }
 }
 
+/// A worker that answers large messages all day should not give the memory back after each and take
+/// it anew page by page.
+void keep_memory() {
+#ifdef __GLIBC__
+  constexpr int large = 32 << 20;
+  ::mallopt(M_MMAP_THRESHOLD, large);
+  ::mallopt(M_TRIM_THRESHOLD, 2 * large);
+#endif
+}
+
 Result<Encoded> worker_main(std::span<const std::byte> bytes, DescriptorSpan descriptors) {
   WorkerStart start;
   if (bytes.size() < sizeof start)
@@ -68,6 +81,7 @@ Result<Encoded> worker_main(std::span<const std::byte> bytes, DescriptorSpan des
       ::_exit(1);
     }
   }
+  keep_memory();
   end->begin();
   TaskId known{};
   TaskFunction function = nullptr;

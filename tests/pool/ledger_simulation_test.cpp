@@ -31,7 +31,9 @@ class World {
     limits_.window_tasks = 1 + pick(8);
     limits_.max_tasks_per_child = pick(3) == 0 ? 1 + pick(4) : 0;
     limits_.max_restarts = faults && pick(4) == 0 ? 3 : 1'000'000;
+    fast_ = pick(2) == 0;
     ledger_.emplace(limits_);
+    sim.explain("nobody waits long behind a long task", [this] { return overtaken(); });
   }
 
   void play() {
@@ -74,6 +76,7 @@ class World {
     std::optional<Sent> running{};
     std::deque<Sent> results{};  // finished, not yet read by the pool
     unsigned life_tasks = 0;
+    Simulation::Time moved{0};  // when it last began or ended something
   };
 
   unsigned pick(unsigned below) { return static_cast<unsigned>(sim_.random().below(below)); }
@@ -93,7 +96,9 @@ class World {
     const auto due = ledger_->next_deadline();
     if (!due || (armed_ && *armed_ <= *due)) return;
     armed_ = due;
-    sim_.at(sim_.now() + (*due - sim_.time_point()), pool_, "tick", [this, at = *due] {
+    // A timer of the real world is late, and other things happen meanwhile.
+    const std::chrono::nanoseconds late{pick(1'000'000)};
+    sim_.at(sim_.now() + (*due - sim_.time_point()) + late, pool_, "tick", [this, at = *due] {
       if (armed_ == at) armed_.reset();
       feed(Ledger::Tick{});
     });
@@ -158,6 +163,7 @@ class World {
       }
       if (other->running && other->running->job == job) sim_.fail("task runs and is sent again");
     }
+    if (process.waiting.empty() && !process.running) process.moved = sim_.now();
     process.waiting.push_back({.job = job, .slot = action.task});
     ++process.life_tasks;
     const std::size_t held = process.waiting.size() + (process.running ? 1 : 0);
@@ -188,7 +194,7 @@ class World {
       static constexpr std::chrono::nanoseconds times[] = {100ns, 10us, 100us, 900us, 20ms};
       // After terminate the slot may stand for another task by now: a real pool drops such answers.
       if (slots_.at(result.slot) == result.job) {
-        feed(Ledger::Done{worker, result.slot, times[pick(5)]});
+        feed(Ledger::Done{worker, result.slot, times[pick(fast_ ? 2 : 5)]});
       } else if (!terminated_ && !failed_) {
         sim_.fail("a result of a task that is over");
       }
@@ -203,6 +209,19 @@ class World {
     if (process.running) running = process.running->slot;
     process = Process{};
     feed(Ledger::Gone{worker, running});
+  }
+
+  /// A task may wait behind another one for the patience of the pool and the way of the news.
+  std::optional<std::string> overtaken() const {
+    for (const auto& process : processes_) {
+      if (!process->there || process->retired || !sim_.is_alive(process->node)) continue;
+      const std::size_t behind = process->waiting.size() + (process->running ? 1 : 0);
+      if (behind < 2 || terminated_ || failed_) continue;
+      if (sim_.now() - process->moved > 5ms)
+        return std::to_string(behind - 1) + " tasks wait for " +
+               std::to_string((sim_.now() - process->moved).count()) + " ns";
+    }
+    return {};
   }
 
   // --- the workers ---
@@ -228,6 +247,7 @@ class World {
       });
       return;
     }
+    process.moved = sim_.now();
     if (process.running) {
       ++tasks_[process.running->job].finished;
       process.results.push_back(*process.running);
@@ -324,6 +344,7 @@ class World {
   std::vector<TaskSlot> free_;
   std::vector<std::unique_ptr<Process>> processes_;
   unsigned lives_ = 0;
+  bool fast_ = false;  // tasks are short, so that many of them go to a worker at once
   bool terminated_ = false;
   bool failed_ = false;
   bool closed_ = false;

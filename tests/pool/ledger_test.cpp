@@ -144,6 +144,17 @@ TEST(Ledger, NothingIsQueuedBehindATaskThatRunsLong) {
   EXPECT_EQ(pool.step(Ledger::Done{0, 0, 2ms}), (Words{"settle 0 done", "send 1 to 0"}));
 }
 
+TEST(Ledger, TasksAreTakenBackAlsoWhenMoreWereOfferedMeanwhile) {
+  Fixture pool{{.workers = 1}};
+  pool.start_ready(1);
+  pool.teach(1us);
+  pool.step(Ledger::Submit{.task = 0});
+  pool.step(Ledger::Submit{.task = 1});
+  pool.now += 2ms;
+  EXPECT_EQ(pool.step(Ledger::Submit{.task = 2}), Words{});
+  EXPECT_EQ(pool.tick(), Words{"take back 1 from 0"});
+}
+
 TEST(Ledger, DeathCostsOnlyTheTaskThatRan) {
   Fixture pool{{.workers = 2}};
   pool.step(Ledger::Start{});

@@ -297,7 +297,7 @@ TEST(Pool, ThreadsMaySubmitAtOnce) {
 
 TEST(Pool, MapKeepsTheOrder) {
   Pool pool = make_pool(2);
-  for (const std::size_t chunk : {0, 1, 7, 1'000}) {
+  for (const unsigned chunk : {0U, 1U, 7U, 1'000U}) {
     EXPECT_EQ(pool.map<square>(numbers(100), {.chunksize = chunk}).unwrap(), squares(100)) << chunk;
   }
 }
@@ -359,7 +359,7 @@ TEST(Pool, StarmapUnpacksTuplesAndPairs) {
 
 TEST(Pool, ImapYieldsInOrderAndImapUnorderedAll) {
   Pool pool = make_pool(2);
-  for (const std::size_t chunk : {1, 7}) {
+  for (const unsigned chunk : {1U, 7U}) {
     std::vector<int> ordered;
     for (Result<int>& result : pool.imap<square>(numbers(500), {.chunksize = chunk}).unwrap()) {
       ordered.push_back(*result);

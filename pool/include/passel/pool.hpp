@@ -247,13 +247,15 @@ class PASSEL_API Pool {
   template <class Target, class... A>
   auto submit_target(TaskOptions options, A&&... args) {
     using Stored = detail::task_arguments<Target, A...>;
-    using Task = detail::Task<Target, Stored>;
-    using R = typename Task::result;
+    using Chunk = detail::ChunkTask<Target, Stored>;
+    using R = typename Chunk::result;
     if (auto refusal = handle_->refusal()) return Future<R>::of(*std::move(refusal));
-    auto encoded = detail::encode_arguments<Stored>(std::forward<A>(args)...);
-    if (!encoded) return Future<R>::of(encoded.error());
-    auto job = std::make_unique<detail::SubmitJob<R>>(Task::id(), &detail::task_name<Target>,
-                                                      *std::move(encoded));
+    detail::EncodingScratch scratch;
+    detail::ChunkWriter writer{scratch.encoded};
+    const auto written = detail::ArgumentList<Stored>::write(writer, std::forward<A>(args)...);
+    if (!written) return Future<R>::of(written.error());
+    auto job = std::make_unique<detail::SubmitJob<R>>(Chunk::id(), &detail::task_name<Target>,
+                                                      scratch.encoded);
     job->set_attempts(options.attempts);
     auto future = job->future();
     handle_->submit(std::move(job));

@@ -138,6 +138,18 @@ class ChunkReader {
 /// stores.
 template <class Stored>
 struct ArgumentList;
+template <>
+struct ArgumentList<std::tuple<>> {
+  // A call without arguments must be seen as well.
+  static Result<void> write(ChunkWriter& out) {
+    out.put_mark(0);
+    return {};
+  }
+  static Result<std::tuple<>> read(ChunkReader& in) {
+    PASSEL_CHECK(in.mark());
+    return std::tuple<>{};
+  }
+};
 template <class... S>
 struct ArgumentList<std::tuple<S...>> {
   template <class... A>

@@ -5,6 +5,8 @@
 #include <passel/detail/pool_job.hpp>
 #include <passel/future.hpp>
 
+#include <cstring>
+#include <memory>
 #include <optional>
 #include <string>
 #include <type_traits>
@@ -23,42 +25,83 @@ template <class Target>
   return name.starts_with("&") ? name.substr(1) : name;
 }
 
+/// The encoded arguments of one call. Small ones, and that is most, lie in the object itself: a
+/// hundred thousand waiting tasks should be a hundred thousand blocks of memory and not twice as
+/// many.
+class CallArguments {
+ public:
+  explicit CallArguments(Encoded& encoded) : size_{encoded.bytes.size()} {
+    if (size_ <= sizeof small_ && encoded.descriptors.empty() && encoded.objects.empty()) {
+      if (size_ != 0) std::memcpy(small_, encoded.bytes.data(), size_);
+    } else {
+      large_ = std::make_unique<Encoded>(std::move(encoded));
+    }
+  }
+  [[nodiscard]] PoolJob::Payload payload() const noexcept {
+    if (!large_) return {.args = {small_, size_}};
+    return {.args = large_->bytes, .descriptors = large_->descriptors, .objects = large_->objects};
+  }
+
+ private:
+  std::size_t size_;
+  std::unique_ptr<Encoded> large_;
+  std::byte small_[48];
+};
+
 /// One task whose answer is a Future.
 template <class R>
 class SubmitJob final : public PoolJob {
  public:
-  SubmitJob(TaskId task, std::string (*namer)(), Encoded args)
-      : PoolJob{task}, name_{namer}, args_{std::move(args)} {}
+  SubmitJob(TaskId task, std::string (*namer)(), Encoded& args)
+      : PoolJob{task}, name_{namer}, args_{args} {}
 
   [[nodiscard]] Future<R> future() { return promise_.future(); }
 
   [[nodiscard]] std::size_t count() const noexcept override { return 1; }
   [[nodiscard]] std::string name() const override { return name_(); }
-  [[nodiscard]] Payload payload(std::size_t) noexcept override {
-    return {.args = args_.bytes, .descriptors = args_.descriptors, .objects = args_.objects};
-  }
+  [[nodiscard]] Payload payload(std::size_t) noexcept override { return args_.payload(); }
   [[nodiscard]] bool begin(std::size_t) noexcept override {
     return promise_.set_running_or_notify_cancel();
   }
   void value(std::size_t, std::span<const std::byte> bytes,
              DescriptorSpan descriptors) noexcept override {
-    if constexpr (std::is_void_v<R>) {
-      promise_.set(Result<void>{});
-    } else {
-      try {
-        promise_.set(decode<R>(bytes, descriptors));
-      } catch (...) {
-        promise_.set(current_exception_as_error());
-      }
-    }
+    ChunkReader in{bytes, descriptors};
+    promise_.set(read_answer<R>(in));
   }
   void error(std::size_t, const Error& error) noexcept override { promise_.set(Result<R>{error}); }
   void finished() noexcept override { delete this; }
 
  private:
   std::string (*name_)();
-  Encoded args_;
+  CallArguments args_;
   Promise<R> promise_;
+};
+
+/// Where the calling thread encodes arguments; small ones never need memory of their own. Taken
+/// while it is in use, because a user's codec may submit tasks too.
+class EncodingScratch {
+ public:
+  EncodingScratch() : encoded{std::move(kept())} {
+    encoded.bytes.clear();
+    encoded.descriptors.clear();
+    encoded.objects.clear();
+  }
+  EncodingScratch(const EncodingScratch&) = delete;
+  EncodingScratch& operator=(const EncodingScratch&) = delete;
+  ~EncodingScratch() {
+    constexpr std::size_t most = std::size_t{64} << 10;
+    if (encoded.bytes.capacity() <= most && encoded.descriptors.empty()) {
+      kept() = std::move(encoded);
+    }
+  }
+
+  Encoded encoded;
+
+ private:
+  static Encoded& kept() {
+    static thread_local Encoded slot;
+    return slot;
+  }
 };
 
 /// The argument lists of a map, cut into chunks: one block of bytes, however many there are.
