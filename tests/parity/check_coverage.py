@@ -27,16 +27,17 @@ STATUSES = {"covered", "open", "not-applicable"}
 def listed(executable):
     """The cases of one executable as Suite.Case; of typed and parameterised ones the plain names."""
     out = subprocess.run([executable, "--gtest_list_tests"], capture_output=True, text=True, check=True).stdout
-    suite = ""
+    suites = []
     for line in out.splitlines():
         name = line.split("#")[0].strip()
         if not name:
             continue
         if not line.startswith(" "):
-            parts = [p for p in name.rstrip(".").split("/") if not p.isdigit()]
-            suite = parts[-1]
+            # "Suite.", "Suite/Type.", "Instance/Suite." or "Instance/Suite/Type.": which part is the suite is not said.
+            suites = name.rstrip(".").split("/")
         else:
-            yield f"{suite}.{name.split('/')[0]}"
+            for suite in suites:
+                yield f"{suite}.{name.split('/')[0]}"
 
 
 def known_tests(path):
