@@ -17,6 +17,12 @@ Result<Pool> Pool::start(PoolOptions options) {
     return Error{Errc::invalid_argument, "max_restarts must not be negative, but is " +
                                              std::to_string(options.max_restarts)};
   }
+  constexpr std::size_t largest = std::size_t{1} << 30;
+  if (options.max_message < 1 || options.max_message > largest) {
+    return Error{Errc::invalid_argument, "max_message must be from 1 to " +
+                                             std::to_string(largest) + " bytes, not " +
+                                             std::to_string(options.max_message)};
+  }
   detail::PoolConfig config;
   config.processes = static_cast<unsigned>(processes);
   config.name = std::move(options.name);

@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include <unistd.h>
+#include <algorithm>
 #include <atomic>
 #include <functional>
 #include <list>
@@ -533,6 +534,33 @@ TEST(Pool, ACancelledTaskNeverRuns) {
   EXPECT_EQ(pool.apply<square>(2).unwrap(), 4);
   EXPECT_EQ(ran.qsize(), 0U);
   EXPECT_FALSE(blocker.cancel());
+}
+
+TEST(Pool, CancelTellsTheTruthAlsoWhenItRacesTheStart) {
+  Pool pool = make_pool(2);
+  passel::Queue<int> ran;
+  std::vector<Future<void>> futures;
+  std::set<int> cancelled;
+  constexpr int tasks = 3'000;
+  for (int i = 0; i < tasks; ++i) {
+    futures.push_back(
+        pool.submit([](int n, const passel::Queue<int>& out) { out.put(n).unwrap(); }, i, ran));
+    // Now the task that was just submitted, now one that is about to start.
+    const int which = i % 3 == 0 ? i : std::max(0, i - i % 70);
+    if (i % 3 != 2 && futures[static_cast<std::size_t>(which)].cancel()) cancelled.insert(which);
+  }
+  std::size_t done = 0;
+  for (auto& future : futures) {
+    const auto result = future.get();
+    if (result) {
+      ++done;
+    } else {
+      ASSERT_TRUE(result.error() == Errc::cancelled) << result.error().to_string();
+    }
+  }
+  EXPECT_EQ(done + cancelled.size(), std::size_t{tasks});
+  EXPECT_EQ(ran.qsize(), done);
+  while (auto n = ran.try_get()) EXPECT_FALSE(cancelled.contains(*n)) << *n;
 }
 
 struct NoStandardException {

@@ -67,7 +67,8 @@ struct PoolOptions {
   std::chrono::milliseconds start_timeout{
       60'000};  ///< until a new worker must have run its initializer
   std::chrono::milliseconds stop_grace{5'000};  ///< until a worker that was told to leave is killed
-  std::size_t max_message = std::size_t{64} << 20;  ///< largest argument list or result in bytes
+  /// Largest argument list or result in bytes, at most 1 GiB.
+  std::size_t max_message = std::size_t{64} << 20;
 };
 
 /// Settings of one task.
@@ -83,8 +84,8 @@ struct MapOptions {
 };
 
 /// Worker processes that run tasks. A task is a function (`pool.submit<fib>(30)`) or a lambda
-/// without captures
-/// (`pool.submit([](int n) { return n * n; }, 4)`); arguments and results travel by `codec<T>`.
+/// without captures (`pool.submit([](int n) { return n * n; }, 4)`); arguments and results travel
+/// by `codec<T>`.
 ///
 ///     auto pool = passel::Pool::start({.processes = 4}).unwrap();
 ///     passel::Future<long> f = pool.submit<fib>(30);
@@ -93,15 +94,16 @@ struct MapOptions {
 ///     pool.close();
 ///     pool.join().unwrap();
 ///
-/// | what happens to a task            | its future | | --------------------------------- |
-/// ------------------------------------------------------------------- | | returns | the value; a
-/// returned Result<T> is flattened                        | | throws                            |
-/// task_failed with RemoteError{type_name, what}                       | | its worker exits,
-/// crashes, is killed | worker_lost with WorkerLost{pid, exit_code, signal, task, attempt}; other
-/// tasks go on | | result or arguments over max_message | too_large | | cancel() before it is sent
-/// | cancelled; it never runs                                            | | terminate() first |
-/// cancelled                                                           | | workers cannot be kept
-/// alive      | pool_failed, naming the last worker's end                           |
+/// | what happens to a task     | its future                                                     |
+/// | -------------------------- | -------------------------------------------------------------- |
+/// | returns                    | the value; a returned Result<T> is flattened                   |
+/// | throws                     | task_failed with RemoteError{type_name, what}                  |
+/// | its worker exits, crashes  | worker_lost with WorkerLost{pid, exit_code, signal, task,      |
+/// | or is killed               | attempt}; other tasks go on                                    |
+/// | message over max_message   | too_large, arguments as well as results                        |
+/// | cancel() before it is sent | cancelled; it never runs                                       |
+/// | terminate() first          | cancelled                                                      |
+/// | workers keep failing       | pool_failed, naming the last worker's end                      |
 ///
 /// A worker that dies costs only the task it was running: what it had finished is kept, what it had
 /// not started goes to another worker, and it is replaced. Deaths outside of a task (in the
@@ -116,8 +118,9 @@ struct MapOptions {
 class PASSEL_API Pool {
  public:
   /// Starts the workers and returns without waiting for them to be ready. Errors: invalid_argument
-  /// (processes < 1, maxtasksperchild < 1), invalid_state (no Runtime; a daemon process may not
-  /// have children), and whatever kept the first worker from starting; then none is left running.
+  /// (processes < 1, maxtasksperchild < 1, max_message out of range), invalid_state (no Runtime; a
+  /// daemon process may not have children), and whatever kept the first worker from starting; then
+  /// none is left running.
   [[nodiscard]] static Result<Pool> start(PoolOptions options = {});
   Pool(Pool&&) noexcept = default;
   Pool& operator=(Pool&& other) noexcept;
