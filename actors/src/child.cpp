@@ -77,7 +77,7 @@ void Child::finish(ExitStatus status) {
   for (const auto& handler : handlers) handler(status);
 }
 
-Result<std::shared_ptr<Child>> start_child(ChildSpec spec) {
+Result<std::shared_ptr<Child>> start_child(ProcessSpec spec) {
   Family* family = Family::current();
   if (family == nullptr)
     return Error{Errc::invalid_state,

@@ -112,7 +112,7 @@ Result<void> Family::ensure_link() {
   return {};
 }
 
-Result<std::shared_ptr<Child>> Family::start(ChildSpec spec) {
+Result<std::shared_ptr<Child>> Family::start(ProcessSpec spec) {
   if (daemon_)
     return Error{Errc::invalid_state, "daemonic processes are not allowed to have children"};
   const std::lock_guard starting{start_mutex_};
@@ -130,7 +130,7 @@ Result<std::shared_ptr<Child>> Family::start(ChildSpec spec) {
                                           : start_by_guardian(spec, label);
 }
 
-Result<std::shared_ptr<Child>> Family::start_by_guardian(ChildSpec& spec,
+Result<std::shared_ptr<Child>> Family::start_by_guardian(ProcessSpec& spec,
                                                          const std::string& label) {
   SpawnRequest request{
       .name = label,
@@ -146,7 +146,7 @@ Result<std::shared_ptr<Child>> Family::start_by_guardian(ChildSpec& spec,
   return enter(started.process, spec, Child::Reaper::guardian, std::move(started.pidfd));
 }
 
-std::shared_ptr<Child> Family::enter(const ProcessId& id, ChildSpec& spec, Child::Reaper reaper,
+std::shared_ptr<Child> Family::enter(const ProcessId& id, ProcessSpec& spec, Child::Reaper reaper,
                                      Descriptor pidfd) {
   auto child = std::make_shared<Child>(id, spec.name, spec.daemon, std::move(pidfd), reaper,
                                        std::move(spec.args.objects));
@@ -166,7 +166,7 @@ std::shared_ptr<Child> Family::enter(const ProcessId& id, ChildSpec& spec, Child
   return child;
 }
 
-Result<std::shared_ptr<Child>> Family::start_by_fork(ChildSpec& spec, const std::string& label) {
+Result<std::shared_ptr<Child>> Family::start_by_fork(ProcessSpec& spec, const std::string& label) {
   const int threads = count_threads() - (io_->started() ? 1 : 0);
   if (threads != 1)
     return Error{Errc::unsupported,
@@ -209,7 +209,7 @@ Result<std::shared_ptr<Child>> Family::start_by_fork(ChildSpec& spec, const std:
   return child;
 }
 
-void Family::become_forked_child(ChildSpec& spec, const std::string& label, Descriptor control,
+void Family::become_forked_child(ProcessSpec& spec, const std::string& label, Descriptor control,
                                  const ProcessId& parent) {
   reset_signals();
   if (spec.ignore_interrupt) ::signal(SIGINT, SIG_IGN);

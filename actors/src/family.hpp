@@ -31,7 +31,7 @@ class Family {
   /// The family of this process, or nullptr.
   [[nodiscard]] static Family* current() noexcept;
 
-  Result<std::shared_ptr<Child>> start(ChildSpec spec);
+  Result<std::shared_ptr<Child>> start(ProcessSpec spec);
   [[nodiscard]] std::vector<std::shared_ptr<Child>> active() const;
   [[nodiscard]] IoLoop& io() noexcept { return *io_; }
   /// Waits for a child's end, reading the guardian's line itself when nobody else does.
@@ -46,15 +46,15 @@ class Family {
   [[nodiscard]] const std::optional<ParentProcess>& parent() const noexcept { return parent_; }
 
  private:
-  Result<std::shared_ptr<Child>> start_by_guardian(ChildSpec& spec, const std::string& label);
-  Result<std::shared_ptr<Child>> start_by_fork(ChildSpec& spec, const std::string& label);
-  [[noreturn]] void become_forked_child(ChildSpec& spec, const std::string& label,
+  Result<std::shared_ptr<Child>> start_by_guardian(ProcessSpec& spec, const std::string& label);
+  Result<std::shared_ptr<Child>> start_by_fork(ProcessSpec& spec, const std::string& label);
+  [[noreturn]] void become_forked_child(ProcessSpec& spec, const std::string& label,
                                         Descriptor control, const ProcessId& parent);
   Result<void> ensure_link();
   void connect(Descriptor control);
   void exited(const ProcessId& process, ExitStatus status);
   void guardian_lost();
-  std::shared_ptr<Child> enter(const ProcessId& id, ChildSpec& spec, Child::Reaper reaper,
+  std::shared_ptr<Child> enter(const ProcessId& id, ProcessSpec& spec, Child::Reaper reaper,
                                Descriptor pidfd);
 
   RuntimeOptions options_;

@@ -87,7 +87,7 @@ Result<void> Process::start() {
   if (closed_) return Error{Errc::invalid_state, "process object is closed"};
   if (child_) return Error{Errc::invalid_state, "cannot start a process twice"};
   PASSEL_TRY(detail::Encoded args, encode_());
-  PASSEL_TRY(child_, detail::start_child(detail::ChildSpec{
+  PASSEL_TRY(child_, detail::start_child(detail::ProcessSpec{
                          .name = options_.name,
                          .task = task_,
                          .method = options_.method.value_or(start_method()),

@@ -49,7 +49,7 @@ Result<void> PoolCore::prepare(WorkerSlot worker) {
   WorkerStart start;
   start.max_message = config_.max_message;
   // Shared because std::function wants to be copied; it never is.
-  auto spec = std::make_shared<ChildSpec>(ChildSpec{.name = link.name,
+  auto spec = std::make_shared<ProcessSpec>(ProcessSpec{.name = link.name,
                                                     .task = pool_worker_task(),
                                                     .method = config_.method,
                                                     .daemon = true,

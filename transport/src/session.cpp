@@ -1,19 +1,13 @@
 // Layer transport: the rules of a session.
 #include "session.hpp"
 
+#include "overloaded.hpp"
+
 #include <algorithm>
 #include <string>
 
 namespace passel::inline v0::detail {
 namespace {
-
-template <class... F>
-struct Overloaded : F... {
-  using F::operator()...;
-};
-// Clang 14 deduces no arguments for aggregates.
-template <class... F>
-Overloaded(F...) -> Overloaded<F...>;
 
 std::string hex(const std::vector<std::byte>& bytes) {
   static constexpr char digits[] = "0123456789abcdef";

@@ -1,6 +1,7 @@
 // Layer transport: session messages to and from Cap'n Proto.
 #include "session_messages.hpp"
 
+#include "overloaded.hpp"
 #include "value_wire.hpp"
 
 #include <array>
@@ -8,14 +9,6 @@
 
 namespace passel::inline v0::detail {
 namespace {
-
-template <class... F>
-struct Overloaded : F... {
-  using F::operator()...;
-};
-// Clang 14 deduces no arguments for aggregates.
-template <class... F>
-Overloaded(F...) -> Overloaded<F...>;
 
 capnp::Data::Reader data_of(BytesView bytes) {
   return {reinterpret_cast<const kj::byte*>(bytes.data()), bytes.size()};

@@ -1,21 +1,11 @@
 // Layer transport: a session over a frame socket.
 #include "session_port.hpp"
 
+#include "overloaded.hpp"
+
 #include <utility>
 
 namespace passel::inline v0::detail {
-namespace {
-
-template <class... F>
-struct Overloaded : F... {
-  using F::operator()...;
-};
-// Clang 14 deduces no arguments for aggregates.
-template <class... F>
-Overloaded(F...) -> Overloaded<F...>;
-
-}  // namespace
-
 SessionHandler::~SessionHandler() = default;
 void SessionHandler::opened(const Hello&) {}
 void SessionHandler::serve(SessionPort& port, session_action::Serve&& call) {

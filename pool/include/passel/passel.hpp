@@ -21,6 +21,7 @@
 #include <passel/runtime.hpp>
 #include <passel/select.hpp>
 #include <passel/simple_queue.hpp>
+#include <passel/supervised_process.hpp>
 #include <passel/supervisor.hpp>
 #include <passel/supervisor_options.hpp>
 #include <passel/value.hpp>

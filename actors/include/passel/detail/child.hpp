@@ -26,7 +26,7 @@ enum class StartMethod {
 namespace detail {
 
 /// What start_child is told.
-struct ChildSpec {
+struct ProcessSpec {
   std::string name{};  ///< empty: "Process-N", nested "Process-N:M"
   TaskId task{};
   StartMethod method = StartMethod::forkserver;
@@ -84,7 +84,7 @@ class PASSEL_API Child : public std::enable_shared_from_this<Child> {
 
 /// Starts a child of this process. Errors: invalid_state (no Runtime, or a daemon may not have
 /// children), no_space, unsupported (start method fork beside other threads), timeout, peer_lost.
-PASSEL_API Result<std::shared_ptr<Child>> start_child(ChildSpec spec);
+PASSEL_API Result<std::shared_ptr<Child>> start_child(ProcessSpec spec);
 
 class IoLoop;
 /// The I/O loop of this process's Runtime. Errors: invalid_state when there is no Runtime.
