@@ -115,6 +115,14 @@ Result<void> Family::ensure_link() {
 Result<std::shared_ptr<Child>> Family::start(ProcessSpec spec) {
   if (daemon_)
     return Error{Errc::invalid_state, "daemonic processes are not allowed to have children"};
+  {
+    const std::lock_guard lock{mutex_};
+    // It would wait for news that only this thread could read.
+    if (link_->is_read_here())
+      return Error{
+          Errc::invalid_state,
+          "a process cannot be started by a handler that is told of another's end: post it"};
+  }
   const std::lock_guard starting{start_mutex_};
   std::string identity;
   {

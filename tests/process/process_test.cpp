@@ -14,6 +14,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
+#include <future>
 #include <map>
 #include <stdexcept>
 #include <string>
@@ -433,6 +434,25 @@ TEST(Process, CpuCountIsSensible) {
   ::setenv("PASSEL_CPU_COUNT", "none", 1);
   EXPECT_LE(passel::usable_cpu_count(), passel::cpu_count());
   ::unsetenv("PASSEL_CPU_COUNT");
+}
+
+TEST(Process, StartingOneInAnExitHandlerIsRefusedNotADeadlock) {
+  const Queue<std::string> gate;
+  auto task = passel::detail::encode_pack(gate).unwrap();
+  using Wait =
+      passel::detail::task_for<passel::detail::FunctionTarget<wait_for_word>, Queue<std::string>>;
+  auto child = passel::detail::start_child({.task = Wait::id(), .args = std::move(task)}).unwrap();
+  std::promise<passel::Result<void>> tried;
+  child->on_exit([&](passel::detail::ExitStatus) {
+    auto second = Process::make<nothing>({});
+    tried.set_value(second.start());
+  });
+  gate.put("go").unwrap();
+  ASSERT_TRUE(child->wait(passel::detail::Deadline::never()).is_ok());
+  const auto outcome = tried.get_future().get();
+  ASSERT_TRUE(outcome.is_err());
+  EXPECT_TRUE(outcome.error() == Errc::invalid_state) << outcome.error().to_string();
+  EXPECT_EQ(Process::spawn<nothing>().unwrap().join().unwrap(), 0);
 }
 
 TEST(Process, TheParentKeepsNoCopyOfTheArgumentsOnceItHasStarted) {

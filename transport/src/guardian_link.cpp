@@ -7,6 +7,7 @@
 #include <condition_variable>
 #include <csignal>
 #include <map>
+#include <thread>
 
 namespace passel::inline v0::detail {
 
@@ -16,6 +17,7 @@ struct GuardianLink::State {
   std::uint64_t next_request = 1;
   std::map<std::uint64_t, std::optional<Result<Started>>> replies;
   bool reading = false;  // somebody is at the socket: everybody else waits for `changed`
+  std::thread::id reader{};
   bool lost = false;
   ExitHandler on_exit;
   std::function<void()> on_lost;
@@ -33,6 +35,11 @@ GuardianLink::~GuardianLink() = default;
 bool GuardianLink::lost() const noexcept {
   const std::lock_guard lock{state_->mutex};
   return state_->lost;
+}
+
+bool GuardianLink::is_read_here() const noexcept {
+  const std::lock_guard lock{state_->mutex};
+  return state_->reader == std::this_thread::get_id();
 }
 
 void GuardianLink::set_read_hook(std::function<void(bool)> hook) {
@@ -99,6 +106,7 @@ bool GuardianLink::wait_until(const std::function<bool()>& done, Deadline deadli
       continue;
     }
     state_->reading = true;
+    state_->reader = std::this_thread::get_id();
     const auto hook = state_->read_hook;
     if (hook) hook(true);
     while (!done() && !state_->lost && !deadline.passed()) {
@@ -116,6 +124,7 @@ bool GuardianLink::wait_until(const std::function<bool()>& done, Deadline deadli
       }
     }
     state_->reading = false;
+    state_->reader = {};
     if (hook) hook(false);
     state_->changed.notify_all();
   }
@@ -126,9 +135,11 @@ void GuardianLink::readable() {
   std::unique_lock lock{state_->mutex};
   if (state_->reading) return;
   state_->reading = true;
+  state_->reader = std::this_thread::get_id();
   while (read_one(lock)) {
   }
   state_->reading = false;
+  state_->reader = {};
   state_->changed.notify_all();
 }
 

@@ -108,6 +108,9 @@ class PASSEL_API GuardianLink {
   void readable();
   [[nodiscard]] int descriptor() const noexcept { return control_.get(); }
   [[nodiscard]] bool lost() const noexcept;
+  /// True on the thread that is reading the line, that is, inside of one of the handlers: nothing
+  /// may wait there.
+  [[nodiscard]] bool is_read_here() const noexcept;
   /// Called around a stretch in which a waiting caller reads the line itself: true when it begins,
   /// false when it ends.
   void set_read_hook(std::function<void(bool caller_reads)> hook);
