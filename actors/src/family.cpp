@@ -202,13 +202,15 @@ Result<std::shared_ptr<Child>> Family::start_by_fork(ProcessSpec& spec, const st
   PASSEL_CHECK(link_->adopt(id, label, pidfd, std::move(line.first)));
   const int sentinel = pidfd.get();
   auto child = enter(id, spec, Child::Reaper::parent, std::move(pidfd));
-  PASSEL_TRY(auto watch, io_->watch(sentinel, EPOLLIN, [this, child](std::uint32_t) {
+  // One shot: the level stays up for ever once the process has ended.
+  PASSEL_TRY(auto watch, io_->watch(sentinel, EPOLLIN | EPOLLONESHOT, [this, child](std::uint32_t) {
     siginfo_t info{};
-    if (::waitid(P_PID, static_cast<id_t>(child->id().pid), &info, WEXITED | WNOHANG) == 0 &&
-        info.si_pid == 0)
-      return;
-    exited(child->id(), info.si_code == CLD_EXITED ? ExitStatus{.code = info.si_status}
-                                                   : ExitStatus{.signal = info.si_status});
+    ExitStatus status{.code =
+                          255};  // when the program reaped it itself, nobody can say how it ended
+    if (::waitid(P_PID, static_cast<id_t>(child->id().pid), &info, WEXITED | WNOHANG) == 0)
+      status = info.si_code == CLD_EXITED ? ExitStatus{.code = info.si_status}
+                                          : ExitStatus{.signal = info.si_status};
+    exited(child->id(), status);
   }));
   // When it has ended by now nobody would ever take the watch out again: then it goes with this
   // scope. Watches are destroyed without the lock, because that waits for their handler.
