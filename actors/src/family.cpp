@@ -221,8 +221,9 @@ Result<std::shared_ptr<Child>> Family::start_by_fork(ProcessSpec& spec, const st
 
 void Family::become_forked_child(ProcessSpec& spec, const std::string& label, Descriptor control,
                                  const ProcessId& parent) {
-  reset_signals();
+  reset_handlers();
   if (spec.ignore_interrupt) ::signal(SIGINT, SIG_IGN);
+  unblock_signals();
   ::close(link_->descriptor());
   ChildStart start{.name = label,
                    .parent_name = name_,

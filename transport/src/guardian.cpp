@@ -156,9 +156,10 @@ class Guardian {
 
     const bool execute = message.header.image == ChildImage::executed || !fork_allowed_;
     int exec_errno = 0;
+    const pid_t guardian = ::getpid();
     const pid_t pid = execute ? execute_child(start, argv_, exec_errno) : ::fork();
     if (pid == 0) {
-      become_child(start, ::getppid());
+      become_child(start, guardian);
       return start;
     }
     if (pid < 0) {
@@ -184,8 +185,8 @@ class Guardian {
   static void become_child(const ChildStart& start, pid_t guardian) {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (::getppid() != guardian) ::_exit(255);
-    reset_signals();
     if (start.ignore_interrupt) ::signal(SIGINT, SIG_IGN);
+    unblock_signals();  // the guardian has no handlers that would have to go
     ::prctl(PR_SET_NAME, start.name.substr(0, 15).c_str());
   }
 
@@ -383,6 +384,7 @@ ChildStart run_guardian(Descriptor control, ProcessId root, std::string root_nam
   sigset_t all;
   ::sigfillset(&all);
   ::sigprocmask(SIG_SETMASK, &all, nullptr);
+  reset_handlers();
   ::prctl(PR_SET_CHILD_SUBREAPER, 1);
   ::prctl(PR_SET_NAME, "passel.guardian");
   close_all_but({control.get()});

@@ -150,14 +150,19 @@ Result<std::vector<std::byte>> memfd_to_bytes(const Descriptor& memfd) {
   return bytes;
 }
 
-void reset_signals() noexcept {
+void reset_handlers() noexcept {
   for (int number = 1; number < NSIG; ++number) {
     struct sigaction action {};
-    if (::sigaction(number, nullptr, &action) != 0 || action.sa_handler == SIG_IGN) continue;
+    if (::sigaction(number, nullptr, &action) != 0 || action.sa_handler == SIG_IGN ||
+        action.sa_handler == SIG_DFL)
+      continue;
     action.sa_handler = SIG_DFL;
     action.sa_flags = 0;
     ::sigaction(number, &action, nullptr);
   }
+}
+
+void unblock_signals() noexcept {
   sigset_t none;
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);

@@ -157,9 +157,12 @@ PASSEL_API Result<InheritedRole> inherited_role();
 /// Identity of this build: the linker's build id, else size and time of the executable.
 [[nodiscard]] PASSEL_API const std::string& build_id();
 
-/// In a forked child: signal mask empty, the parent's handlers gone, ignored signals still ignored.
-/// Signals must be blocked since before the fork, or one could reach a handler of the parent's.
-PASSEL_API void reset_signals() noexcept;
+/// In a forked child: handlers of the parent's program go, ignored signals stay ignored. Signals
+/// must have been blocked since before the fork, or one could reach a handler that is not the
+/// child's.
+PASSEL_API void reset_handlers() noexcept;
+/// Then: no signal is blocked.
+PASSEL_API void unblock_signals() noexcept;
 
 /// pidfd_open and pidfd_send_signal.
 PASSEL_API Result<Descriptor> open_process(std::int32_t pid);
