@@ -7,7 +7,7 @@ namespace crawler {
 namespace {
 
 constexpr std::size_t queue_bound = 1000;
-constexpr unsigned max_deaths_without_answer = 10;
+constexpr unsigned max_deaths_without_answer = 50;
 
 }  // namespace
 

@@ -9,8 +9,9 @@
 namespace crawler {
 namespace {
 
-// A page that has killed so many fetchers is not tried again.
-constexpr std::uint32_t max_deaths = 5;
+// A page that has killed so many fetchers is not tried again. High, because fetchers may be killed
+// for reasons of their own, and a page that takes long to parse is in the hand of many of them.
+constexpr std::uint32_t max_deaths = 25;
 
 PageResult deadly(const Job& job, std::uint32_t deaths) {
   return {.id = job.id,

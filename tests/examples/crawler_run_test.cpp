@@ -397,9 +397,9 @@ TEST_P(FetcherProcesses, PageThatKillsItsFetchersIsGivenUp) {
   Program program{directory, arguments({site.url("/"), "--fetchers", "1", "--no-robots"})};
   running = &program;
   EXPECT_EQ(program.wait(), 0) << errors();
-  EXPECT_EQ(results().at("/deadly").at("error"), "5 fetchers died with this page in hand");
+  EXPECT_EQ(results().at("/deadly").at("error"), "25 fetchers died with this page in hand");
   EXPECT_EQ(results().at("/ok").at("status"), 200);
-  EXPECT_EQ(site.requests("/deadly"), 5);
+  EXPECT_EQ(site.requests("/deadly"), 25);
   EXPECT_THAT(report(), HasSubstr("5 restarts"));
 }
 
