@@ -59,7 +59,7 @@ class Cursor {
   explicit Cursor(std::span<const std::byte> bytes) : bytes_{bytes} {}
   bool read(void* to, std::size_t size) {
     if (size > bytes_.size()) return false;
-    std::memcpy(to, bytes_.data(), size);
+    if (size != 0) std::memcpy(to, bytes_.data(), size);
     bytes_ = bytes_.subspan(size);
     return true;
   }

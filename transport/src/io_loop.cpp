@@ -132,14 +132,14 @@ void IoLoop::wake() noexcept {
 
 Deadline IoLoop::run_due() {
   std::unique_lock lock{mutex_};
-  std::vector<std::function<void()>> now = std::exchange(posted_, {});
+  batch_.swap(posted_);
   while (!timers_.empty() && timers_.begin()->first.first <= Deadline::Clock::now()) {
-    now.push_back(std::move(timers_.begin()->second));
+    batch_.push_back(std::move(timers_.begin()->second));
     timers_.erase(timers_.begin());
   }
   lock.unlock();
-  for (auto& fn : now) fn();
-  now.clear();
+  for (auto& fn : batch_) fn();
+  batch_.clear();
   lock.lock();
   // One round only: calls that post calls must not keep descriptors, or the end of the loop,
   // waiting.

@@ -105,6 +105,7 @@ class PASSEL_API IoLoop {
   std::map<std::uint64_t, std::shared_ptr<Entry>> entries_;
   std::map<TimerKey, std::function<void()>> timers_;
   std::vector<std::function<void()>> posted_;
+  std::vector<std::function<void()>> batch_;  // being called; the loop's thread alone touches it
   std::uint64_t next_id_ = 1;
   bool stop_ = false;
   bool started_ = false;
