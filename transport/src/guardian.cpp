@@ -106,7 +106,7 @@ class Guardian {
     if (found == members_.end()) return std::nullopt;
     if ((events & EPOLLOUT) != 0) flush(found->second);
     for (;;) {
-      auto message = receive_message(found->second.control.get());
+      auto message = receive_message(found->second.control.get(), buffer_);
       if (!message) {
         if (message.error() == Errc::empty) return std::nullopt;
         if (message.error() == Errc::closed) {
@@ -334,6 +334,7 @@ class Guardian {
   Descriptor signals_;
   Descriptor epoll_;
   std::map<std::int32_t, Member> members_;
+  std::vector<std::byte> buffer_;  ///< for messages that come in
 };
 
 pid_t Guardian::execute_child(const ChildStart& start, const std::vector<std::string>& argv,

@@ -18,6 +18,7 @@ struct GuardianLink::State {
   std::map<std::uint64_t, std::optional<Result<Started>>> replies;
   bool reading = false;  // somebody is at the socket: everybody else waits for `changed`
   std::thread::id reader{};
+  std::vector<std::byte> buffer;  // the reader's
   bool lost = false;
   ExitHandler on_exit;
   std::function<void()> on_lost;
@@ -147,7 +148,7 @@ bool GuardianLink::read_one(std::unique_lock<std::mutex>& lock) {
   // Called with the lock held and `reading` set; gives the lock up while handlers run.
   if (state_->lost) return false;
   lock.unlock();
-  auto message = receive_message(control_.get());
+  auto message = receive_message(control_.get(), state_->buffer);
   lock.lock();
   if (!message) {
     if (message.error() == Errc::empty) return false;

@@ -65,8 +65,8 @@ Result<void> send_message(int socket, GuardianHeader header, std::string_view te
   }
 }
 
-Result<GuardianMessage> receive_message(int socket) {
-  static thread_local std::vector<std::byte> buffer(message_limit);
+Result<GuardianMessage> receive_message(int socket, std::vector<std::byte>& buffer) {
+  buffer.resize(message_limit);
   iovec part{buffer.data(), buffer.size()};
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * (descriptors_limit + 3))];
   msghdr message{};

@@ -53,7 +53,8 @@ Result<void> send_message(int socket, GuardianHeader header, std::string_view te
                           int flags);
 /// Takes one whole message without waiting. Errors: empty (nothing there), closed (the other end is
 /// gone), malformed.
-Result<GuardianMessage> receive_message(int socket);
+/// `buffer` is the reader's, kept from one call to the next.
+Result<GuardianMessage> receive_message(int socket, std::vector<std::byte>& buffer);
 
 /// A sealed-size memfd that holds `bytes`.
 Result<Descriptor> bytes_to_memfd(const char* name, std::span<const std::byte> bytes);
