@@ -197,21 +197,31 @@ Result<std::shared_ptr<Child>> Family::start_by_fork(ProcessSpec& spec, const st
     if (pid == 0) become_forked_child(spec, label, std::move(line.second), parent);
   });
   if (pid < 0) return system_error("fork", failed);
+  auto child = watch_forked(spec, label, pid, std::move(line.first));
+  if (!child) {
+    // Nobody would ever learn of its end: it must not stay.
+    ::kill(pid, SIGKILL);
+    ::waitpid(pid, nullptr, 0);
+  }
+  return child;
+}
+
+Result<std::shared_ptr<Child>> Family::watch_forked(ProcessSpec& spec, const std::string& label,
+                                                    std::int32_t pid, Descriptor control_end) {
   const ProcessId id = process_with_pid(pid);
   PASSEL_TRY(Descriptor pidfd, open_process(pid));
-  PASSEL_CHECK(link_->adopt(id, label, pidfd, std::move(line.first)));
-  const int sentinel = pidfd.get();
-  auto child = enter(id, spec, Child::Reaper::parent, std::move(pidfd));
   // One shot: the level stays up for ever once the process has ended.
-  PASSEL_TRY(auto watch, io_->watch(sentinel, EPOLLIN | EPOLLONESHOT, [this, child](std::uint32_t) {
+  PASSEL_TRY(auto watch, io_->watch(pidfd.get(), EPOLLIN | EPOLLONESHOT, [this, id](std::uint32_t) {
     siginfo_t info{};
-    ExitStatus status{.code =
-                          255};  // when the program reaped it itself, nobody can say how it ended
-    if (::waitid(P_PID, static_cast<id_t>(child->id().pid), &info, WEXITED | WNOHANG) == 0)
+    // When the program reaped it itself, nobody can say how it ended.
+    ExitStatus status{.code = 255};
+    if (::waitid(P_PID, static_cast<id_t>(id.pid), &info, WEXITED | WNOHANG) == 0)
       status = info.si_code == CLD_EXITED ? ExitStatus{.code = info.si_status}
                                           : ExitStatus{.signal = info.si_status};
-    exited(child->id(), status);
+    exited(id, status);
   }));
+  PASSEL_CHECK(link_->adopt(id, label, pidfd, std::move(control_end)));
+  auto child = enter(id, spec, Child::Reaper::parent, std::move(pidfd));
   // When it has ended by now nobody would ever take the watch out again: then it goes with this
   // scope. Watches are destroyed without the lock, because that waits for their handler.
   const std::lock_guard lock{mutex_};

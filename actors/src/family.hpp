@@ -48,6 +48,9 @@ class Family {
  private:
   Result<std::shared_ptr<Child>> start_by_guardian(ProcessSpec& spec, const std::string& label);
   Result<std::shared_ptr<Child>> start_by_fork(ProcessSpec& spec, const std::string& label);
+  /// Learns of the end of a child that this process forked, and tells the guardian of it.
+  Result<std::shared_ptr<Child>> watch_forked(ProcessSpec& spec, const std::string& label,
+                                              std::int32_t pid, Descriptor control_end);
   [[noreturn]] void become_forked_child(ProcessSpec& spec, const std::string& label,
                                         Descriptor control, const ProcessId& parent);
   Result<void> ensure_link();

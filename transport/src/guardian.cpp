@@ -30,7 +30,7 @@ struct Member {
   Descriptor control{};
   Descriptor pidfd{};  ///< watched for the root and adopted members, who are not the guardian's own
                        ///< children
-  std::deque<std::pair<GuardianHeader, int>>
+  std::deque<std::pair<GuardianHeader, Descriptor>>
       unsent{};  ///< news a member that does not read has not taken yet
   bool own_child = false;
   std::optional<ExitStatus> ended{};  ///< it is dead; kept until its descendants are, too
@@ -134,7 +134,7 @@ class Guardian {
     auto line = control_pair();
     if (!line) {
       reply.code = EMFILE;
-      tell(parent, reply, -1);
+      tell(parent, reply, {});
       return std::nullopt;
     }
     ChildStart start{
@@ -164,7 +164,16 @@ class Guardian {
     }
     if (pid < 0) {
       reply.code = exec_errno != 0 ? exec_errno : errno;
-      tell(parent, reply, -1);
+      tell(parent, reply, {});
+      return std::nullopt;
+    }
+    auto pidfd = open_process(pid);
+    if (!pidfd) {
+      // A child that its parent could neither signal nor watch is worse than none.
+      ::kill(pid, SIGKILL);
+      ::waitpid(pid, nullptr, 0);
+      reply.code = EMFILE;
+      tell(parent, reply, {});
       return std::nullopt;
     }
     Member member{.process = process_with_pid(pid),
@@ -174,8 +183,7 @@ class Guardian {
                   .own_child = true};
     reply = GuardianHeader{
         .op = GuardianOp::started, .request = message.header.request, .process = member.process};
-    auto pidfd = open_process(pid);
-    tell(parent, reply, pidfd ? pidfd->release() : -1);
+    tell(parent, reply, std::move(*pidfd));
     watch(member.control.get(), pid, Source::control);
     members_.emplace(pid, std::move(member));
     return std::nullopt;
@@ -273,7 +281,7 @@ class Guardian {
                               .process = member.process,
                               .code = member.ended->code,
                               .signal = member.ended->signal},
-               -1);
+               {});
         members_.erase(it);
         again = true;
         break;
@@ -283,14 +291,15 @@ class Guardian {
 
   /// Sends, or keeps for later when the member does not read at the moment: the guardian itself
   /// never waits for anybody.
-  void tell(Member& member, const GuardianHeader& header, int owned_descriptor) {
-    member.unsent.emplace_back(header, owned_descriptor);
+  void tell(Member& member, const GuardianHeader& header, Descriptor descriptor) {
+    member.unsent.emplace_back(header, std::move(descriptor));
     if (member.unsent.size() == 1) flush(member);
   }
 
   void flush(Member& member) {
     while (!member.unsent.empty()) {
-      const auto& [header, fd] = member.unsent.front();
+      const auto& [header, descriptor] = member.unsent.front();
+      const int fd = descriptor.get();
       const std::span<const int> descriptors{&fd, fd >= 0 ? std::size_t{1} : std::size_t{0}};
       const auto sent =
           send_message(member.control.get(), header, {}, {}, descriptors, MSG_DONTWAIT);
@@ -298,7 +307,6 @@ class Guardian {
         listen_for(member, EPOLLIN | EPOLLOUT);
         return;
       }
-      if (fd >= 0) ::close(fd);
       member.unsent.pop_front();
     }
     listen_for(member, EPOLLIN);
