@@ -2,17 +2,17 @@
 #include <passel/process.hpp>
 #include <passel/queue.hpp>
 #include <passel/runtime.hpp>
-#include <passel/value.hpp>
+#include <passel/wire_value.hpp>
 
 #include <cstdio>
 
-void put_some(const passel::Queue<passel::Value>& queue) {
-  queue.put(passel::Value::list({42, nullptr, "hello"})).unwrap();
+void put_some(const passel::Queue<passel::WireValue>& queue) {
+  queue.put(passel::WireValue::list({42, nullptr, "hello"})).unwrap();
 }
 
 int main(int argc, char** argv) {
   passel::Runtime runtime{argc, argv};
-  passel::Queue<passel::Value> queue;
+  passel::Queue<passel::WireValue> queue;
   auto p = passel::Process::spawn<put_some>(queue).unwrap();
   std::puts(queue.get().unwrap().to_string().c_str());
   p.join().unwrap();

@@ -4,14 +4,14 @@
 namespace passel::inline v0::detail {
 namespace {
 
-const Handle* first_handle(const Value& value) {
+const Handle* first_handle(const WireValue& value) {
   if (const Handle* handle = value.handle()) return handle;
-  if (const Value::Items* items = value.items()) {
-    for (const Value& item : *items) {
+  if (const WireValue::Items* items = value.items()) {
+    for (const WireValue& item : *items) {
       if (const Handle* handle = first_handle(item)) return handle;
     }
   }
-  if (const Value::Entries* entries = value.entries()) {
+  if (const WireValue::Entries* entries = value.entries()) {
     for (const auto& [key, mapped] : *entries) {
       if (const Handle* handle = first_handle(key)) return handle;
       if (const Handle* handle = first_handle(mapped)) return handle;
@@ -33,14 +33,14 @@ Error queue_needs_codec(const std::string& type) {
                "a Queue of " + type + " cannot reach other processes: the type cannot be encoded"};
 }
 
-Error only_by_inheritance(const Value& item) {
+Error only_by_inheritance(const WireValue& item) {
   const Handle* handle = first_handle(item);
   const std::string kind = handle != nullptr ? handle->kind : "Such";
   return Error{Errc::invalid_state,
                kind + " objects should only be shared between processes through inheritance"};
 }
 
-Error wrong_handle(const std::string& kind, const std::string& type, const Value& found) {
+Error wrong_handle(const std::string& kind, const std::string& type, const WireValue& found) {
   const Handle* handle = found.handle();
   const std::string what = handle == nullptr      ? std::string{to_string(found.kind())}
                            : handle->type.empty() ? handle->kind
@@ -49,7 +49,7 @@ Error wrong_handle(const std::string& kind, const std::string& type, const Value
 }
 
 Result<std::shared_ptr<HostQueue>> open_queue(const std::string& kind, const std::string& type,
-                                              const Value& value) {
+                                              const WireValue& value) {
   const Handle* handle = value.handle();
   if (handle == nullptr || handle->kind != kind || handle->type != type) {
     return wrong_handle(kind, type, value);
@@ -68,8 +68,8 @@ Result<std::shared_ptr<HostQueue>> open_queue(const std::string& kind, const std
   return queue;
 }
 
-Value queue_handle(const std::string& kind, const std::string& type,
-                   const std::shared_ptr<HostQueue>& host, bool closed) {
+WireValue queue_handle(const std::string& kind, const std::string& type,
+                       const std::shared_ptr<HostQueue>& host, bool closed) {
   Handle handle{.kind = kind,
                 .type = type,
                 .id = closed ? closed_id : threads_id,
@@ -80,7 +80,7 @@ Value queue_handle(const std::string& kind, const std::string& type,
     // The queue's own descriptor, kept open by the queue.
     handle.descriptor = {host, const_cast<Descriptor*>(&host->descriptor())};
   }
-  return Value{std::move(handle)};
+  return WireValue{std::move(handle)};
 }
 
 }  // namespace passel::inline v0::detail

@@ -88,8 +88,8 @@ std::vector<int> squares(int count) {
 
 template <>
 struct passel::codec<Meters> {
-  static passel::Value encode(const Meters& meters) { return passel::to_value(meters.value()); }
-  static passel::Result<Meters> decode(const passel::Value& value) {
+  static passel::WireValue encode(const Meters& meters) { return passel::to_value(meters.value()); }
+  static passel::Result<Meters> decode(const passel::WireValue& value) {
     PASSEL_TRY(const double number, passel::from_value<double>(value));
     return Meters{number};
   }

@@ -37,8 +37,8 @@ struct Counted {
 
 template <>
 struct passel::codec<Counted> {
-  static Value encode(const Counted&) { return Value{}; }
-  static Result<Counted> decode(const Value&) { return Counted{}; }
+  static WireValue encode(const Counted&) { return WireValue{}; }
+  static Result<Counted> decode(const WireValue&) { return Counted{}; }
 };
 
 namespace {

@@ -12,7 +12,7 @@
 namespace {
 
 using passel::Errc;
-using passel::Value;
+using passel::WireValue;
 using passel::detail::decode;
 using passel::detail::decode_value;
 using passel::detail::encode;
@@ -22,7 +22,7 @@ class RandomValues {
  public:
   explicit RandomValues(std::uint32_t seed) : random_{seed} {}
 
-  Value make(int depth = 0) {
+  WireValue make(int depth = 0) {
     switch (below(depth > 4 ? 9 : 13)) {
       case 0: return {};
       case 1: return below(2) == 1;
@@ -37,14 +37,14 @@ class RandomValues {
         data.resize(data.size() / 8 * 8);
         return passel::NumberArray{static_cast<passel::NumberType>(1 + below(10)), std::move(data)};
       }
-      case 9: return Value::list(items(depth));
-      case 10: return Value::tuple(items(depth));
-      case 11: return Value::set(items(depth));
+      case 9: return WireValue::list(items(depth));
+      case 10: return WireValue::tuple(items(depth));
+      case 11: return WireValue::set(items(depth));
       default: {
-        Value::Entries entries;
+        WireValue::Entries entries;
         for (std::uint32_t n = below(4); n > 0; --n)
           entries.emplace_back(make(depth + 1), make(depth + 1));
-        return Value::map(std::move(entries));
+        return WireValue::map(std::move(entries));
       }
     }
   }
@@ -64,8 +64,8 @@ class RandomValues {
     for (T& byte : out) byte = static_cast<T>(below(256));
     return out;
   }
-  Value::Items items(int depth) {
-    Value::Items out;
+  WireValue::Items items(int depth) {
+    WireValue::Items out;
     for (std::uint32_t n = below(5); n > 0; --n) out.push_back(make(depth + 1));
     return out;
   }
@@ -78,7 +78,7 @@ TEST(Codec, RandomValuesGoThereAndBack) {
   SCOPED_TRACE("seed " + std::to_string(seed));
   RandomValues values{seed};
   for (int i = 0; i < 3000; ++i) {
-    const Value sent = values.make();
+    const WireValue sent = values.make();
     const auto encoded = encode_value(sent);
     ASSERT_TRUE(encoded.is_ok()) << encoded.error().to_string();
     const auto back = decode_value(encoded->bytes);
@@ -94,7 +94,7 @@ TEST(Codec, DamagedBytesNeverCrash) {
   RandomValues values{seed};
   for (int i = 0; i < 300; ++i) {
     const auto encoded =
-        encode_value(Value::list({values.make(), values.make(), "some text"})).unwrap();
+        encode_value(WireValue::list({values.make(), values.make(), "some text"})).unwrap();
     for (std::size_t size = 0; size < encoded.bytes.size(); size += 1 + size / 16) {
       ASSERT_TRUE(decode_value(std::span{encoded.bytes}.first(size)).is_err()) << size;
     }
@@ -111,7 +111,7 @@ TEST(Codec, DamagedBytesNeverCrash) {
 }
 
 TEST(Codec, AHugeListOfNothingIsRefused) {
-  auto bytes = encode_value(Value::list({})).unwrap().bytes;
+  auto bytes = encode_value(WireValue::list({})).unwrap().bytes;
   // Behind the header: segment table, root pointer, two words of data, the pointer to the list.
   const std::size_t at = 8 + 4 * 8;
   ASSERT_GE(bytes.size(), at + 8);

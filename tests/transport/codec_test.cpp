@@ -100,8 +100,8 @@ struct Page {
 
 template <>
 struct passel::codec<app::Url> {
-  static Value encode(const app::Url& url) { return url.text(); }
-  static Result<app::Url> decode(const Value& value) {
+  static WireValue encode(const app::Url& url) { return url.text(); }
+  static Result<app::Url> decode(const WireValue& value) {
     PASSEL_TRY(std::string text, from_value<std::string>(value));
     if (!text.starts_with("http")) return Error{Errc::invalid_argument, "no web address: " + text};
     return app::Url{std::move(text)};
@@ -116,7 +116,7 @@ using passel::Error;
 using passel::from_value;
 using passel::Result;
 using passel::to_value;
-using passel::Value;
+using passel::WireValue;
 using passel::detail::decode;
 using passel::detail::decode_value;
 using passel::detail::encode;
@@ -181,7 +181,7 @@ TEST(Codec, OptionalsAndVariantsGoThereAndBack) {
   round_trip(std::optional<std::optional<int>>{});
   round_trip(std::optional<std::optional<int>>{std::optional<int>{}});
   round_trip(std::optional<std::optional<int>>{5});
-  round_trip(std::optional<Value>{Value{}});
+  round_trip(std::optional<WireValue>{WireValue{}});
   round_trip(std::variant<int, std::string, app::Point>{app::Point{1, 2}});
   round_trip(std::variant<std::monostate, int>{});
   round_trip(std::vector<std::variant<int, std::string>>{1, "x"});
@@ -202,11 +202,13 @@ TEST(Codec, TimesGoThereAndBackAndConvertExactly) {
   EXPECT_EQ(*from_value<duration<double>>(to_value(1500ms)), duration<double>{1.5});
   EXPECT_TRUE(from_value<seconds>(to_value(1500ms)).error() == Errc::type_mismatch);
   EXPECT_TRUE(from_value<nanoseconds>(to_value(hours::max())).is_err());
-  EXPECT_TRUE(from_value<seconds>(Value::tuple({1, 0, 1})).is_err());
+  EXPECT_TRUE(from_value<seconds>(WireValue::tuple({1, 0, 1})).is_err());
   EXPECT_TRUE(
-      from_value<seconds>(Value::tuple({1, std::numeric_limits<std::int64_t>::max(), 1})).is_ok());
+      from_value<seconds>(WireValue::tuple({1, std::numeric_limits<std::int64_t>::max(), 1}))
+          .is_ok());
   EXPECT_TRUE(
-      from_value<seconds>(Value::tuple({2, std::numeric_limits<std::int64_t>::max(), 1})).is_err());
+      from_value<seconds>(WireValue::tuple({2, std::numeric_limits<std::int64_t>::max(), 1}))
+          .is_err());
 }
 
 TEST(Codec, AggregatesNeedNoMacro) {
@@ -233,7 +235,7 @@ TEST(Codec, AggregatesNeedNoMacro) {
 
 TEST(Codec, ConceptsSayWhatCanTravel) {
   static_assert(Encodable<app::Job> && Encodable<app::Tree> && Encodable<app::Page>);
-  static_assert(Encodable<Value> && Encodable<Result<int>> && Encodable<Result<void>>);
+  static_assert(Encodable<WireValue> && Encodable<Result<int>> && Encodable<Result<void>>);
   static_assert(!Encodable<app::Fields25>);
   static_assert(!Encodable<app::Derived>);
   static_assert(!Encodable<app::WithArray>);
@@ -288,20 +290,20 @@ TEST(Codec, MismatchesNameExpectedFoundAndThePath) {
   };
   EXPECT_EQ(text_of(from_value<int>("x")), "expected int, found str 'x' at value");
   EXPECT_EQ(text_of(from_value<std::vector<app::Point>>(
-                Value::list({Value::tuple({1.0, 2.0}), Value::tuple({1.0, "x"})}))),
+                WireValue::list({WireValue::tuple({1.0, 2.0}), WireValue::tuple({1.0, "x"})}))),
             "expected double, found str 'x' at value[1].1");
   EXPECT_EQ(text_of(from_value<std::map<std::string, std::vector<int>>>(
-                Value::map({{"k", Value::list({1, nullptr})}}))),
+                WireValue::map({{"k", WireValue::list({1, nullptr})}}))),
             "expected int, found None at value['k'][1]");
-  EXPECT_EQ(text_of(from_value<app::Point>(Value::tuple({1.0}))),
+  EXPECT_EQ(text_of(from_value<app::Point>(WireValue::tuple({1.0}))),
             "expected app::Point (2 items), found tuple of 1 at value");
-  EXPECT_EQ(text_of(from_value<std::array<int, 2>>(Value::list({1, 2, 3}))),
+  EXPECT_EQ(text_of(from_value<std::array<int, 2>>(WireValue::list({1, 2, 3}))),
             "expected array<int, 2> (2 items), found list of 3 at value");
   EXPECT_EQ(text_of(from_value<std::string>(5)), "expected std::string, found int 5 at value");
-  EXPECT_EQ(text_of(from_value<std::variant<int, bool>>(Value::tuple({2, 1}))),
+  EXPECT_EQ(text_of(from_value<std::variant<int, bool>>(WireValue::tuple({2, 1}))),
             "expected variant<int, bool>, found int 2 at value.0");
   // A user's own error keeps its code and gets the path.
-  const auto page = from_value<std::vector<app::Url>>(Value::list({"http://x", "ftp://y"}));
+  const auto page = from_value<std::vector<app::Url>>(WireValue::list({"http://x", "ftp://y"}));
   EXPECT_TRUE(page.error() == Errc::invalid_argument);
   EXPECT_EQ(page.error().what(), "no web address: ftp://y at value[1]");
 }
@@ -333,9 +335,9 @@ TEST(Codec, NumbersAndContainersConvertWhereNothingIsLost) {
   EXPECT_EQ(*decode<std::list<int>>(encode(std::vector<int>{1, 2})->bytes), (std::list{1, 2}));
   EXPECT_EQ(*decode<std::vector<std::uint8_t>>(encode(std::vector{std::byte{7}})->bytes),
             (std::vector<std::uint8_t>{7}));
-  EXPECT_EQ(*decode<Value>(encode(5)->bytes), Value{5});
-  EXPECT_EQ(*decode<Value>(encode(std::string{"s"})->bytes), Value{"s"});
-  EXPECT_EQ(decode<Value>(encode(std::vector<int>{1, 2})->bytes)->to_string(),
+  EXPECT_EQ(*decode<WireValue>(encode(5)->bytes), WireValue{5});
+  EXPECT_EQ(*decode<WireValue>(encode(std::string{"s"})->bytes), WireValue{"s"});
+  EXPECT_EQ(decode<WireValue>(encode(std::vector<int>{1, 2})->bytes)->to_string(),
             "array('i32', [1, 2])");
 }
 
@@ -374,27 +376,28 @@ TEST(Codec, ArgumentListsAreChecked) {
 TEST(Codec, DescriptorsOfHandlesTravelBesideTheBytes) {
   const auto first = std::make_shared<passel::detail::Descriptor>();
   const auto second = std::make_shared<passel::detail::Descriptor>();
-  const Value a = passel::Handle{"Queue", "int", 1, first, nullptr};
-  const Value b = passel::Handle{"Lock", "", 2, second, nullptr};
-  const auto packed = passel::detail::encode_pack(a, 5, Value::list({b, a})).unwrap();
+  const WireValue a = passel::Handle{"Queue", "int", 1, first, nullptr};
+  const WireValue b = passel::Handle{"Lock", "", 2, second, nullptr};
+  const auto packed = passel::detail::encode_pack(a, 5, WireValue::list({b, a})).unwrap();
   ASSERT_EQ(packed.descriptors.size(), 3U);
   const auto back =
-      passel::detail::decode_pack<Value, int, Value>(packed.bytes, packed.descriptors).unwrap();
+      passel::detail::decode_pack<WireValue, int, WireValue>(packed.bytes, packed.descriptors)
+          .unwrap();
   EXPECT_EQ(std::get<0>(back).handle()->descriptor, first);
   EXPECT_EQ(std::get<2>(back).items()->at(0).handle()->descriptor, second);
   EXPECT_EQ(std::get<2>(back).items()->at(1).handle()->descriptor, first);
-  const auto missing = passel::detail::decode_pack<Value, int, Value>(packed.bytes, {});
+  const auto missing = passel::detail::decode_pack<WireValue, int, WireValue>(packed.bytes, {});
   EXPECT_TRUE(missing.error() == Errc::malformed);
 }
 
 TEST(Codec, NestingHasALimitInBothDirections) {
   const auto nested = [](int depth) {
-    Value value = 1;
+    WireValue value = 1;
     for (int i = 0; i < depth; ++i)
-      value = i % 2 == 0 ? Value::list({value}) : Value::map({{1, value}});
+      value = i % 2 == 0 ? WireValue::list({value}) : WireValue::map({{1, value}});
     return value;
   };
-  const Value deepest = nested(passel::detail::max_value_depth);
+  const WireValue deepest = nested(passel::detail::max_value_depth);
   EXPECT_EQ(*decode_value(encode_value(deepest)->bytes), deepest);
   const auto refused = encode_value(nested(passel::detail::max_value_depth + 1));
   ASSERT_TRUE(refused.is_err());
@@ -403,7 +406,7 @@ TEST(Codec, NestingHasALimitInBothDirections) {
 }
 
 TEST(Codec, UnalignedBytesAreReadAsWell) {
-  const Value value = Value::list({1, "x", Value::map({{1, 2.5}})});
+  const WireValue value = WireValue::list({1, "x", WireValue::map({{1, 2.5}})});
   const auto encoded = encode_value(value).unwrap();
   for (std::size_t off = 1; off < 8; ++off) {
     std::vector<std::byte> moved(off);

@@ -21,7 +21,7 @@ namespace {
 using namespace passel::detail;
 using passel::Errc;
 using passel::Error;
-using passel::Value;
+using passel::WireValue;
 
 template <class... F>
 struct Overloaded : F... {
@@ -138,8 +138,8 @@ void check(const std::string& name, const SessionMessage& message, const std::st
 }
 
 TEST(Golden, SessionMessagesOfVersionOne) {
-  const auto args = encode_value(Value::tuple({1, "two", 3.5})).unwrap().bytes;
-  const auto value = encode_value(Value::list({42, nullptr, "hello"})).unwrap().bytes;
+  const auto args = encode_value(WireValue::tuple({1, "two", 3.5})).unwrap().bytes;
+  const auto value = encode_value(WireValue::list({42, nullptr, "hello"})).unwrap().bytes;
   auto lost = std::make_shared<passel::WorkerLost>();
   lost->pid = 4711;
   lost->exit_code = 3;
@@ -175,10 +175,10 @@ TEST(Golden, SessionMessagesOfVersionOne) {
 }
 
 TEST(Golden, ValuesOfVersionOne) {
-  const Value all = Value::tuple(
+  const WireValue all = WireValue::tuple(
       {nullptr, true, -5, ~std::uint64_t{0}, passel::BigInt{true, {0, 0, 0, 0, 0, 0, 0, 0, 1}}, 0.1,
-       "text", Value::Bytes{std::byte{0}, std::byte{255}}, Value::list({1}), Value::set({2}),
-       Value::map({{"k", 3}, {4, "v"}}),
+       "text", WireValue::Bytes{std::byte{0}, std::byte{255}}, WireValue::list({1}),
+       WireValue::set({2}), WireValue::map({{"k", 3}, {4, "v"}}),
        passel::NumberArray{passel::NumberType::i16,
                            {std::byte{1}, std::byte{0}, std::byte{254}, std::byte{255}}},
        passel::Handle{"Queue", "int", 7, nullptr, nullptr},
@@ -201,17 +201,17 @@ TEST(Golden, ValuesOfVersionOne) {
   EXPECT_EQ(
       *decode<std::vector<double>>(recorded("raw_numbers.bytes", encode(numbers).unwrap().bytes)),
       numbers);
-  const auto pack =
-      recorded("pack.bytes", encode_pack(1, std::string{"two"}, Value::list({3})).unwrap().bytes);
-  const auto arguments = decode_pack<int, std::string, Value>(pack).unwrap();
-  EXPECT_EQ(arguments, (std::tuple{1, std::string{"two"}, Value::list({3})}));
+  const auto pack = recorded(
+      "pack.bytes", encode_pack(1, std::string{"two"}, WireValue::list({3})).unwrap().bytes);
+  const auto arguments = decode_pack<int, std::string, WireValue>(pack).unwrap();
+  EXPECT_EQ(arguments, (std::tuple{1, std::string{"two"}, WireValue::list({3})}));
   const auto error = recorded("error.bytes", encode_error(Error{Errc::timeout, "2 s"}).bytes);
   EXPECT_EQ(decode_error(error).to_string(), "timeout: 2 s");
 }
 
 TEST(Golden, DamagedFramesNeverCrash) {
   std::vector<std::byte> payload;
-  const auto args = encode_value(Value::tuple({1, "two", 3.5})).unwrap().bytes;
+  const auto args = encode_value(WireValue::tuple({1, "two", 3.5})).unwrap().bytes;
   write_session_message(
       CallMessage{1, 5, std::string{"put"}, args, std::chrono::microseconds{1500}, 99}, payload);
   for (std::size_t size = 0; size < payload.size(); size += 8) {

@@ -17,7 +17,7 @@ namespace {
 constexpr std::string_view path_start = " at value";
 constexpr std::size_t max_shown = 60;
 
-std::string shown(const Value& value) {
+std::string shown(const WireValue& value) {
   std::string out{to_string(value.kind())};
   if (value.is_none()) return out;
   if (const auto* items = value.items()) return out + " of " + std::to_string(items->size());
@@ -31,7 +31,7 @@ std::string shown(const Value& value) {
   return out + " " + text;
 }
 
-Error out_of_range(const Value& value, std::string_view expected, const std::string& lowest,
+Error out_of_range(const WireValue& value, std::string_view expected, const std::string& lowest,
                    const std::string& highest) {
   std::string text{"expected "};
   ((text += expected) += " from " + lowest) += " to " + highest;
@@ -64,13 +64,13 @@ bool is_utf8(std::string_view text) noexcept {
 }
 
 struct DurationParts {
-  const Value* count;
+  const WireValue* count;
   std::int64_t num;
   std::int64_t den;
 };
 
-Result<DurationParts> duration_parts(const Value& value) {
-  const Value::Items* items = value.items();
+Result<DurationParts> duration_parts(const WireValue& value) {
+  const WireValue::Items* items = value.items();
   if (items == nullptr || items->size() != 3)
     return mismatch("duration (count, numerator, denominator)", value);
   const auto num = (*items)[1].as_int64();
@@ -105,21 +105,22 @@ Error no_message(std::span<const std::byte> bytes) {
 
 // Raw bytes that are read as something else than what was written, or that nobody knows the type
 // of.
-Result<Value> raw_value(std::span<const std::byte> bytes) {
+Result<WireValue> raw_value(std::span<const std::byte> bytes) {
   const auto shape = static_cast<RawShape>(bytes[1]);
   const auto type = static_cast<NumberType>(bytes[2]);
   const auto rest = bytes.subspan(encoded_header_size);
   switch (shape) {
-    case RawShape::boolean: return raw_read<bool>(rest).map([](bool flag) { return Value{flag}; });
+    case RawShape::boolean:
+      return raw_read<bool>(rest).map([](bool flag) { return WireValue{flag}; });
     case RawShape::text:
       return write_text({reinterpret_cast<const char*>(rest.data()), rest.size()});
-    case RawShape::bytes: return Value{Value::Bytes(rest.begin(), rest.end())};
+    case RawShape::bytes: return WireValue{WireValue::Bytes(rest.begin(), rest.end())};
     case RawShape::number:
     case RawShape::numbers: {
       const std::size_t size = size_of(type);
       if (size == 0 || rest.size() % size != 0) return wrong_raw_size(to_string(type), rest.size());
-      NumberArray numbers{type, Value::Bytes(rest.begin(), rest.end())};
-      if (shape == RawShape::numbers) return Value{std::move(numbers)};
+      NumberArray numbers{type, WireValue::Bytes(rest.begin(), rest.end())};
+      if (shape == RawShape::numbers) return WireValue{std::move(numbers)};
       if (numbers.size() != 1) return wrong_raw_size(to_string(type), rest.size());
       return numbers.at(0);
     }
@@ -130,13 +131,13 @@ Result<Value> raw_value(std::span<const std::byte> bytes) {
 
 }  // namespace
 
-Error mismatch(std::string_view expected, const Value& found) {
+Error mismatch(std::string_view expected, const WireValue& found) {
   std::string text{"expected "};
   ((text += expected) += ", found ") += shown(found);
   return {Errc::type_mismatch, text += path_start};
 }
 
-Error wrong_length(std::string_view expected, std::size_t count, const Value& found) {
+Error wrong_length(std::string_view expected, std::size_t count, const WireValue& found) {
   return mismatch(std::string{expected} + " (" + std::to_string(count) + " items)", found);
 }
 
@@ -154,7 +155,7 @@ Error at_index(const Error& error, std::size_t index) {
   return at_step(error, "[" + std::to_string(index) + "]");
 }
 
-Error at_key(const Error& error, const Value& key) {
+Error at_key(const Error& error, const WireValue& key) {
   std::string text = key.to_string();
   if (text.size() > max_shown) text = text.substr(0, max_shown) + "...";
   return at_step(error, "[" + text + "]");
@@ -164,7 +165,7 @@ Error wrong_raw_size(std::string_view expected, std::size_t size) {
   return {Errc::malformed, std::to_string(size) + " raw bytes cannot be " + std::string{expected}};
 }
 
-Result<std::int64_t> read_signed(const Value& value, std::int64_t lowest, std::int64_t highest,
+Result<std::int64_t> read_signed(const WireValue& value, std::int64_t lowest, std::int64_t highest,
                                  std::string_view expected) {
   if (value.kind() != ValueKind::integer) return mismatch(expected, value);
   const auto number = value.as_int64();
@@ -172,7 +173,7 @@ Result<std::int64_t> read_signed(const Value& value, std::int64_t lowest, std::i
   return out_of_range(value, expected, std::to_string(lowest), std::to_string(highest));
 }
 
-Result<std::uint64_t> read_unsigned(const Value& value, std::uint64_t highest,
+Result<std::uint64_t> read_unsigned(const WireValue& value, std::uint64_t highest,
                                     std::string_view expected) {
   if (value.kind() != ValueKind::integer) return mismatch(expected, value);
   const auto number = value.as_uint64();
@@ -180,7 +181,7 @@ Result<std::uint64_t> read_unsigned(const Value& value, std::uint64_t highest,
   return out_of_range(value, expected, "0", std::to_string(highest));
 }
 
-Result<double> read_double(const Value& value, std::string_view expected) {
+Result<double> read_double(const WireValue& value, std::string_view expected) {
   if (const auto number = value.as_double()) return *number;
   if (value.kind() != ValueKind::integer) return mismatch(expected, value);
   constexpr std::int64_t exact = std::int64_t{1} << 53;
@@ -189,34 +190,36 @@ Result<double> read_double(const Value& value, std::string_view expected) {
   return out_of_range(value, expected, std::to_string(-exact), std::to_string(exact));
 }
 
-Result<float> read_float(const Value& value) {
+Result<float> read_float(const WireValue& value) {
   PASSEL_TRY(const double number, read_double(value, "float"));
   constexpr double highest = std::numeric_limits<float>::max();
   if (std::isfinite(number) && (number > highest || number < -highest)) {
-    return out_of_range(value, "float", Value{-highest}.to_string(), Value{highest}.to_string());
+    return out_of_range(value, "float", WireValue{-highest}.to_string(),
+                        WireValue{highest}.to_string());
   }
   return static_cast<float>(number);
 }
 
-Value write_text(std::string_view text) {
+WireValue write_text(std::string_view text) {
   if (is_utf8(text)) return text;
   const auto* from = reinterpret_cast<const std::byte*>(text.data());
-  return Value::Bytes(from, from + text.size());
+  return WireValue::Bytes(from, from + text.size());
 }
 
-Result<std::string> read_text(const Value& value, std::string_view expected) {
+Result<std::string> read_text(const WireValue& value, std::string_view expected) {
   if (const std::string* text = value.as_text()) return *text;
-  if (const Value::Bytes* bytes = value.as_bytes()) {
+  if (const WireValue::Bytes* bytes = value.as_bytes()) {
     return std::string{reinterpret_cast<const char*>(bytes->data()), bytes->size()};
   }
   return mismatch(expected, value);
 }
 
-Value write_duration(Value count, std::intmax_t num, std::intmax_t den) {
-  return Value::tuple({std::move(count), num, den});
+WireValue write_duration(WireValue count, std::intmax_t num, std::intmax_t den) {
+  return WireValue::tuple({std::move(count), num, den});
 }
 
-Result<std::int64_t> read_whole_duration(const Value& value, std::intmax_t num, std::intmax_t den) {
+Result<std::int64_t> read_whole_duration(const WireValue& value, std::intmax_t num,
+                                         std::intmax_t den) {
   PASSEL_TRY(const DurationParts parts, duration_parts(value));
   constexpr std::int64_t lowest = std::numeric_limits<std::int64_t>::min();
   constexpr std::int64_t highest = std::numeric_limits<std::int64_t>::max();
@@ -238,7 +241,7 @@ Result<std::int64_t> read_whole_duration(const Value& value, std::intmax_t num, 
       "whole number of units of " + std::to_string(num) + "/" + std::to_string(den) + " s", value);
 }
 
-Result<double> read_real_duration(const Value& value, std::intmax_t num, std::intmax_t den) {
+Result<double> read_real_duration(const WireValue& value, std::intmax_t num, std::intmax_t den) {
   PASSEL_TRY(const DurationParts parts, duration_parts(value));
   auto count = read_double(*parts.count, "count of a duration");
   if (!count) return at_step(count.error(), ".0");
@@ -247,19 +250,19 @@ Result<double> read_real_duration(const Value& value, std::intmax_t num, std::in
   return *count * (static_cast<double>(parts.num) / static_cast<double>(parts.den)) / unit;
 }
 
-Value write_error(const Error& error) {
-  Value detail;
+WireValue write_error(const Error& error) {
+  WireValue detail;
   if (const auto* lost = error.detail<WorkerLost>()) {
-    detail = Value::tuple(
+    detail = WireValue::tuple(
         {"worker_lost", lost->pid, lost->exit_code, lost->signal, lost->task, lost->attempt});
   } else if (const auto* remote = error.detail<RemoteError>()) {
-    detail = Value::tuple({"remote_error", remote->type_name, remote->what});
+    detail = WireValue::tuple({"remote_error", remote->type_name, remote->what});
   }
-  return Value::tuple({static_cast<int>(error.code()), error.what(), std::move(detail)});
+  return WireValue::tuple({static_cast<int>(error.code()), error.what(), std::move(detail)});
 }
 
-std::optional<Error> read_error(const Value& value) {
-  const Value::Items* items = value.items();
+std::optional<Error> read_error(const WireValue& value) {
+  const WireValue::Items* items = value.items();
   if (items == nullptr || items->size() != 3) return std::nullopt;
   const auto code = (*items)[0].as_uint64();
   const std::string* what = (*items)[1].as_text();
@@ -286,8 +289,8 @@ std::optional<Error> read_error(const Value& value) {
   return std::nullopt;
 }
 
-Result<const Value*> read_result(const Value& value, bool& ok) {
-  const Value::Items* items = value.items();
+Result<const WireValue*> read_result(const WireValue& value, bool& ok) {
+  const WireValue::Items* items = value.items();
   if (items == nullptr || items->size() != 2)
     return mismatch("Result (flag, value or error)", value);
   const auto flag = (*items)[0].as_bool();
@@ -313,7 +316,7 @@ std::optional<std::span<const std::byte>> raw_bytes(std::span<const std::byte> b
   return bytes.subspan(encoded_header_size);
 }
 
-Result<Encoded> encode_value(const Value& value) {
+Result<Encoded> encode_value(const WireValue& value) {
   // The first segment lies on the stack: most messages need no other.
   std::array<capnp::word, 512> scratch;
   std::memset(scratch.data(), 0, sizeof scratch);
@@ -325,7 +328,7 @@ Result<Encoded> encode_value(const Value& value) {
   return out;
 }
 
-Result<Value> decode_value(std::span<const std::byte> bytes, DescriptorSpan descriptors) {
+Result<WireValue> decode_value(std::span<const std::byte> bytes, DescriptorSpan descriptors) {
   if (has_form(bytes, EncodedForm::raw)) return raw_value(bytes);
   if (!has_form(bytes, EncodedForm::value)) return no_message(bytes);
   return with_message(bytes.subspan(encoded_header_size),

@@ -1,7 +1,7 @@
 // Layer transport: what lies where in the shared memory of a host queue.
 #pragma once
 
-#include "robust_lock.hpp"
+#include <passel/detail/robust_lock.hpp>
 
 #include <passel/detail/host_queue.hpp>
 #include <passel/detail/wait_point.hpp>

@@ -1,5 +1,5 @@
 // Layer transport: a mutex in shared memory that the death of its holder does not keep.
-#include "robust_lock.hpp"
+#include <passel/detail/robust_lock.hpp>
 
 #include <algorithm>
 #include <cerrno>

@@ -19,16 +19,16 @@ capnp::Data::Reader data_of(std::span<const std::byte> bytes) {
 }
 capnp::Text::Reader text_of(const std::string& text) { return {text.c_str(), text.size()}; }
 std::string to_text(capnp::Text::Reader text) { return {text.begin(), text.size()}; }
-Value::Bytes to_bytes(capnp::Data::Reader data) {
+WireValue::Bytes to_bytes(capnp::Data::Reader data) {
   const auto* from = reinterpret_cast<const std::byte*>(data.begin());
-  return Value::Bytes(from, from + data.size());
+  return WireValue::Bytes(from, from + data.size());
 }
 
 class Writer {
  public:
   explicit Writer(Encoded& beside) : beside_{beside} {}
 
-  Result<void> write(const Value& value, wire::Value::Builder to, int depth) {
+  Result<void> write(const WireValue& value, wire::Value::Builder to, int depth) {
     if (depth > max_value_depth) {
       return Error{Errc::too_large,
                    "value is nested deeper than " + std::to_string(max_value_depth) + " levels"};
@@ -69,7 +69,7 @@ class Writer {
     return static_cast<unsigned>(items.size());
   }
 
-  static void write_integer(const Value& value, wire::Value::Builder to) {
+  static void write_integer(const WireValue& value, wire::Value::Builder to) {
     if (const auto number = value.as_int64()) {
       to.setInt64(*number);
     } else if (const BigInt* big = value.as_big()) {
@@ -81,13 +81,14 @@ class Writer {
     }
   }
 
-  Result<void> items(const Value& value, capnp::List<wire::Value>::Builder to, int depth) {
+  Result<void> items(const WireValue& value, capnp::List<wire::Value>::Builder to, int depth) {
     unsigned index = 0;
-    for (const Value& item : *value.items()) PASSEL_CHECK(write(item, to[index++], depth + 1));
+    for (const WireValue& item : *value.items()) PASSEL_CHECK(write(item, to[index++], depth + 1));
     return {};
   }
 
-  Result<void> entries(const Value::Entries& map, capnp::List<wire::Entry>::Builder to, int depth) {
+  Result<void> entries(const WireValue::Entries& map, capnp::List<wire::Entry>::Builder to,
+                       int depth) {
     unsigned index = 0;
     for (const auto& [key, item] : map) {
       auto entry = to[index++];
@@ -115,33 +116,33 @@ class Reader {
  public:
   explicit Reader(DescriptorSpan descriptors) : descriptors_{descriptors} {}
 
-  Result<Value> read(wire::Value::Reader from, int depth) {
+  Result<WireValue> read(wire::Value::Reader from, int depth) {
     if (depth > max_value_depth) {
       return Error{Errc::malformed,
                    "value is nested deeper than " + std::to_string(max_value_depth) + " levels"};
     }
     switch (from.which()) {
-      case wire::Value::NONE: return Value{};
-      case wire::Value::BOOLEAN: return Value{from.getBoolean()};
-      case wire::Value::INT64: return Value{from.getInt64()};
-      case wire::Value::UINT64: return Value{from.getUint64()};
+      case wire::Value::NONE: return WireValue{};
+      case wire::Value::BOOLEAN: return WireValue{from.getBoolean()};
+      case wire::Value::INT64: return WireValue{from.getInt64()};
+      case wire::Value::UINT64: return WireValue{from.getUint64()};
       case wire::Value::BIG: {
         const auto magnitude = from.getBig().getMagnitude();
-        return Value{BigInt{from.getBig().getNegative(), {magnitude.begin(), magnitude.end()}}};
+        return WireValue{BigInt{from.getBig().getNegative(), {magnitude.begin(), magnitude.end()}}};
       }
-      case wire::Value::FLOAT64: return Value{from.getFloat64()};
-      case wire::Value::TEXT: return Value{to_text(from.getText())};
-      case wire::Value::BYTES: return Value{to_bytes(from.getBytes())};
-      case wire::Value::LIST: return items(from.getList(), depth).map(&Value::list);
-      case wire::Value::TUPLE: return items(from.getTuple(), depth).map(&Value::tuple);
-      case wire::Value::SET: return items(from.getSet(), depth).map(&Value::set);
+      case wire::Value::FLOAT64: return WireValue{from.getFloat64()};
+      case wire::Value::TEXT: return WireValue{to_text(from.getText())};
+      case wire::Value::BYTES: return WireValue{to_bytes(from.getBytes())};
+      case wire::Value::LIST: return items(from.getList(), depth).map(&WireValue::list);
+      case wire::Value::TUPLE: return items(from.getTuple(), depth).map(&WireValue::tuple);
+      case wire::Value::SET: return items(from.getSet(), depth).map(&WireValue::set);
       case wire::Value::MAP: return entries(from.getMap(), depth);
       case wire::Value::NUMBERS: return numbers(from.getNumbers());
       case wire::Value::HANDLE: return handle(from.getHandle());
       case wire::Value::FOREIGN: {
         const auto foreign = from.getForeign();
-        return Value{Foreign{to_text(foreign.getFormat()), to_text(foreign.getType()),
-                             to_bytes(foreign.getData())}};
+        return WireValue{Foreign{to_text(foreign.getFormat()), to_text(foreign.getType()),
+                                 to_bytes(foreign.getData())}};
       }
     }
     return Error{Errc::malformed,
@@ -149,28 +150,28 @@ class Reader {
   }
 
  private:
-  Result<Value::Items> items(capnp::List<wire::Value>::Reader from, int depth) {
-    Value::Items out;
+  Result<WireValue::Items> items(capnp::List<wire::Value>::Reader from, int depth) {
+    WireValue::Items out;
     out.reserve(from.size());
     for (const auto item : from) {
-      PASSEL_TRY(Value value, read(item, depth + 1));
+      PASSEL_TRY(WireValue value, read(item, depth + 1));
       out.push_back(std::move(value));
     }
     return out;
   }
 
-  Result<Value> entries(capnp::List<wire::Entry>::Reader from, int depth) {
-    Value::Entries out;
+  Result<WireValue> entries(capnp::List<wire::Entry>::Reader from, int depth) {
+    WireValue::Entries out;
     out.reserve(from.size());
     for (const auto entry : from) {
-      PASSEL_TRY(Value key, read(entry.getKey(), depth + 1));
-      PASSEL_TRY(Value value, read(entry.getValue(), depth + 1));
+      PASSEL_TRY(WireValue key, read(entry.getKey(), depth + 1));
+      PASSEL_TRY(WireValue value, read(entry.getValue(), depth + 1));
       out.emplace_back(std::move(key), std::move(value));
     }
-    return Value::map(std::move(out));
+    return WireValue::map(std::move(out));
   }
 
-  static Result<Value> numbers(wire::NumberArray::Reader from) {
+  static Result<WireValue> numbers(wire::NumberArray::Reader from) {
     const auto type = static_cast<NumberType>(from.getType());
     const auto data = from.getData();
     const std::size_t size = size_of(type);
@@ -181,10 +182,10 @@ class Reader {
                                         std::to_string(data.size()) + " bytes, no multiple of " +
                                         std::to_string(size)};
     }
-    return Value{NumberArray{type, to_bytes(data)}};
+    return WireValue{NumberArray{type, to_bytes(data)}};
   }
 
-  Result<Value> handle(wire::Handle::Reader from) {
+  Result<WireValue> handle(wire::Handle::Reader from) {
     Handle out{to_text(from.getKind()), to_text(from.getType()), from.getId(), nullptr, nullptr};
     if (const std::uint32_t index = from.getDescriptor(); index != no_descriptor) {
       if (index >= descriptors_.size()) {
@@ -193,7 +194,7 @@ class Reader {
       }
       out.descriptor = descriptors_[index];
     }
-    return Value{std::move(out)};
+    return WireValue{std::move(out)};
   }
 
   DescriptorSpan descriptors_;
@@ -201,11 +202,11 @@ class Reader {
 
 }  // namespace
 
-Result<void> write_value(const Value& value, wire::Value::Builder to, Encoded& beside) {
+Result<void> write_value(const WireValue& value, wire::Value::Builder to, Encoded& beside) {
   return Writer{beside}.write(value, to, 0);
 }
 
-Result<Value> read_wire_value(wire::Value::Reader from, DescriptorSpan descriptors) {
+Result<WireValue> read_wire_value(wire::Value::Reader from, DescriptorSpan descriptors) {
   return Reader{descriptors}.read(from, 0);
 }
 

@@ -14,10 +14,11 @@
 namespace passel::inline v0::detail {
 
 /// Writes `value` into `to`; descriptors and objects of handles go to `beside`. Errors: too_large.
-[[nodiscard]] Result<void> write_value(const Value& value, wire::Value::Builder to,
+[[nodiscard]] Result<void> write_value(const WireValue& value, wire::Value::Builder to,
                                        Encoded& beside);
 /// Throws kj::Exception for what Cap'n Proto finds wrong; Errors: malformed for what it cannot see.
-[[nodiscard]] Result<Value> read_wire_value(wire::Value::Reader from, DescriptorSpan descriptors);
+[[nodiscard]] Result<WireValue> read_wire_value(wire::Value::Reader from,
+                                                DescriptorSpan descriptors);
 
 void write_wire_error(const Error& error, wire::Error::Builder to);
 [[nodiscard]] Error read_wire_error(wire::Error::Reader from);

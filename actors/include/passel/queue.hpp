@@ -260,11 +260,11 @@ template <class T>
 requires Encodable<T>
 struct codec<Queue<T>> {
   static std::string name() { return "Queue<" + detail::type_name<T>() + ">"; }
-  static Value encode(const Queue<T>& queue) {
+  static WireValue encode(const Queue<T>& queue) {
     return detail::queue_handle("Queue", detail::type_name<T>(),
                                 queue.core_ ? queue.core_->host : nullptr, queue.closed());
   }
-  static Result<Queue<T>> decode(const Value& value) {
+  static Result<Queue<T>> decode(const WireValue& value) {
     auto core = std::make_shared<detail::QueueCore<T>>();
     PASSEL_TRY(core->host, detail::open_queue("Queue", detail::type_name<T>(), value));
     return Queue<T>{std::move(core)};
@@ -275,8 +275,8 @@ template <class T>
 requires Encodable<T>
 struct codec<JoinableQueue<T>> {
   static std::string name() { return "JoinableQueue<" + detail::type_name<T>() + ">"; }
-  static Value encode(const JoinableQueue<T>& queue) { return codec<Queue<T>>::encode(queue); }
-  static Result<JoinableQueue<T>> decode(const Value& value) {
+  static WireValue encode(const JoinableQueue<T>& queue) { return codec<Queue<T>>::encode(queue); }
+  static Result<JoinableQueue<T>> decode(const WireValue& value) {
     PASSEL_TRY(Queue<T> queue, codec<Queue<T>>::decode(value));
     return JoinableQueue<T>{std::move(queue)};
   }

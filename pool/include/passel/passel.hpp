@@ -24,6 +24,6 @@
 #include <passel/supervised_process.hpp>
 #include <passel/supervisor.hpp>
 #include <passel/supervisor_options.hpp>
-#include <passel/value.hpp>
 #include <passel/version.hpp>
 #include <passel/wait.hpp>
+#include <passel/wire_value.hpp>

@@ -10,7 +10,7 @@
 #include <passel/detail/shared_object.hpp>
 #include <passel/detail/type_name.hpp>
 #include <passel/result.hpp>
-#include <passel/value.hpp>
+#include <passel/wire_value.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -45,11 +45,11 @@ enum class EncodedForm : std::uint8_t { raw = 1, value, pack, error };
 inline constexpr int max_value_depth = 100;
 
 /// Errors: too_large, when lists are nested deeper than max_value_depth.
-[[nodiscard]] PASSEL_API Result<Encoded> encode_value(const Value& value);
+[[nodiscard]] PASSEL_API Result<Encoded> encode_value(const WireValue& value);
 /// Reads what encode_value or encode<T> wrote, whoever wrote it: time and memory are bounded by the
 /// size of `bytes`. Errors: malformed.
-[[nodiscard]] PASSEL_API Result<Value> decode_value(std::span<const std::byte> bytes,
-                                                    DescriptorSpan descriptors = {});
+[[nodiscard]] PASSEL_API Result<WireValue> decode_value(std::span<const std::byte> bytes,
+                                                        DescriptorSpan descriptors = {});
 
 [[nodiscard]] PASSEL_API Encoded encode_error(const Error& error);
 /// The error in the bytes, with its WorkerLost or RemoteError; or the error `malformed`, when there
@@ -80,7 +80,7 @@ template <class T>
   if constexpr (is_raw<T>) {
     if (const auto raw = raw_bytes(bytes, raw_tag<T>())) return raw_read<T>(*raw);
   }
-  PASSEL_TRY(const Value value, decode_value(bytes, descriptors));
+  PASSEL_TRY(const WireValue value, decode_value(bytes, descriptors));
   return from_value<T>(value);
 }
 

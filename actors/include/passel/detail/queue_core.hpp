@@ -39,17 +39,18 @@ namespace detail {
 [[nodiscard]] PASSEL_API Error queue_is_closed();
 [[nodiscard]] PASSEL_API Error queue_needs_codec(const std::string& type);
 /// The refusal of an item that carries a descriptor, by the kind of the first handle in it.
-[[nodiscard]] PASSEL_API Error only_by_inheritance(const Value& item);
+[[nodiscard]] PASSEL_API Error only_by_inheritance(const WireValue& item);
 /// "expected Queue of int, found Lock".
 [[nodiscard]] PASSEL_API Error wrong_handle(const std::string& kind, const std::string& type,
-                                            const Value& found);
+                                            const WireValue& found);
 /// The host queue behind a handle: the object itself when it is of this process, else attached by
 /// its descriptor. Checks kind and type first.
 [[nodiscard]] PASSEL_API Result<std::shared_ptr<HostQueue>> open_queue(const std::string& kind,
                                                                        const std::string& type,
-                                                                       const Value& value);
-[[nodiscard]] PASSEL_API Value queue_handle(const std::string& kind, const std::string& type,
-                                            const std::shared_ptr<HostQueue>& host, bool closed);
+                                                                       const WireValue& value);
+[[nodiscard]] PASSEL_API WireValue queue_handle(const std::string& kind, const std::string& type,
+                                                const std::shared_ptr<HostQueue>& host,
+                                                bool closed);
 
 /// Exactly one of the two is there.
 template <class T>
@@ -111,7 +112,7 @@ struct QueueCore {
       const auto write = [&item](std::byte* to) { raw_write(item, to); };
       return host->put_with(raw_size(item), write, deadline);
     } else {
-      const Value value = to_value(item);
+      const WireValue value = to_value(item);
       PASSEL_TRY(const Encoded encoded, encode_value(value));
       if (!encoded.descriptors.empty()) return only_by_inheritance(value);
       return host->put(encoded.bytes, deadline);

@@ -19,8 +19,8 @@ namespace detail {
 
 // One decoded item after the other, with the first error winning.
 template <class... T>
-Result<std::tuple<T...>> read_tuple(const Value& value, std::string_view expected) {
-  const Value::Items* items = value.items();
+Result<std::tuple<T...>> read_tuple(const WireValue& value, std::string_view expected) {
+  const WireValue::Items* items = value.items();
   if (items == nullptr || value.kind() == ValueKind::set) return mismatch(expected, value);
   if (items->size() != sizeof...(T)) return wrong_length(expected, sizeof...(T), value);
   auto read = [items]<std::size_t... I>(std::index_sequence<I...>) {
@@ -43,41 +43,42 @@ Result<std::tuple<T...>> read_tuple(const Value& value, std::string_view expecte
 }
 
 template <>
-inline Result<std::tuple<>> read_tuple<>(const Value& value, std::string_view expected) {
+inline Result<std::tuple<>> read_tuple<>(const WireValue& value, std::string_view expected) {
   if (value.items() == nullptr) return mismatch(expected, value);
   if (!value.items()->empty()) return wrong_length(expected, 0, value);
   return std::tuple<>{};
 }
 
 template <class... T>
-Value write_tuple(const T&... items) {
-  Value::Items out;
+WireValue write_tuple(const T&... items) {
+  WireValue::Items out;
   out.reserve(sizeof...(T));
   (out.push_back(to_value(items)), ...);
-  return Value::tuple(std::move(out));
+  return WireValue::tuple(std::move(out));
 }
 
 // Types of which a present value can look like an absent one: optional wraps those in a tuple of
 // one.
 template <class T>
-inline constexpr bool may_be_none = std::is_same_v<T, Value> || std::is_same_v<T, std::monostate>;
+inline constexpr bool may_be_none =
+    std::is_same_v<T, WireValue> || std::is_same_v<T, std::monostate>;
 template <class T>
 inline constexpr bool may_be_none<std::optional<T>> = true;
 template <class T, class D>
 inline constexpr bool may_be_none<std::unique_ptr<T, D>> = true;
 
 template <class T>
-Value write_optional(const T* item) {
+WireValue write_optional(const T* item) {
   if (item == nullptr) return {};
   if constexpr (may_be_none<T>) {
-    return Value::tuple({to_value(*item)});
+    return WireValue::tuple({to_value(*item)});
   } else {
     return to_value(*item);
   }
 }
 
 template <class T>
-Result<std::optional<T>> read_optional(const Value& value) {
+Result<std::optional<T>> read_optional(const WireValue& value) {
   if (value.is_none()) return std::optional<T>{};
   if constexpr (may_be_none<T>) {
     PASSEL_TRY(auto inner, read_tuple<T>(value, "None or a tuple of one"));
@@ -96,10 +97,10 @@ template <class T>
 struct codec<std::optional<T>> {
   using parts = detail::types<T>;
   static std::string name() { return "optional<" + detail::type_name<T>() + ">"; }
-  static Value encode(const std::optional<T>& item) {
+  static WireValue encode(const std::optional<T>& item) {
     return detail::write_optional(item ? &*item : nullptr);
   }
-  static Result<std::optional<T>> decode(const Value& value) {
+  static Result<std::optional<T>> decode(const WireValue& value) {
     return detail::read_optional<T>(value);
   }
 };
@@ -109,10 +110,10 @@ template <class T>
 struct codec<std::unique_ptr<T>> {
   using parts = detail::types<T>;
   static std::string name() { return "unique_ptr<" + detail::type_name<T>() + ">"; }
-  static Value encode(const std::unique_ptr<T>& item) {
+  static WireValue encode(const std::unique_ptr<T>& item) {
     return detail::write_optional<T>(item.get());
   }
-  static Result<std::unique_ptr<T>> decode(const Value& value) {
+  static Result<std::unique_ptr<T>> decode(const WireValue& value) {
     PASSEL_TRY(auto item, detail::read_optional<T>(value));
     if (!item) return std::unique_ptr<T>{};
     return std::make_unique<T>(*std::move(item));
@@ -123,10 +124,10 @@ template <class... T>
 struct codec<std::tuple<T...>> {
   using parts = detail::types<T...>;
   static std::string name() { return "tuple<" + detail::type_names<T...>() + ">"; }
-  static Value encode(const std::tuple<T...>& items) {
+  static WireValue encode(const std::tuple<T...>& items) {
     return std::apply([](const auto&... item) { return detail::write_tuple(item...); }, items);
   }
-  static Result<std::tuple<T...>> decode(const Value& value) {
+  static Result<std::tuple<T...>> decode(const WireValue& value) {
     return detail::read_tuple<T...>(value, name());
   }
 };
@@ -135,10 +136,10 @@ template <class A, class B>
 struct codec<std::pair<A, B>> {
   using parts = detail::types<A, B>;
   static std::string name() { return "pair<" + detail::type_names<A, B>() + ">"; }
-  static Value encode(const std::pair<A, B>& both) {
+  static WireValue encode(const std::pair<A, B>& both) {
     return detail::write_tuple(both.first, both.second);
   }
-  static Result<std::pair<A, B>> decode(const Value& value) {
+  static Result<std::pair<A, B>> decode(const WireValue& value) {
     auto read = detail::read_tuple<A, B>(value, name());
     if (!read) return read.error();
     return std::pair<A, B>{std::move(std::get<0>(*read)), std::move(std::get<1>(*read))};
@@ -151,15 +152,15 @@ struct codec<std::variant<T...>> {
   using Variant = std::variant<T...>;
   using parts = detail::types<T...>;
   static std::string name() { return "variant<" + detail::type_names<T...>() + ">"; }
-  static Value encode(const Variant& any) {
+  static WireValue encode(const Variant& any) {
     return std::visit(
         [&any](const auto& item) {
-          return Value::tuple({any.index(), to_value(item)});
+          return WireValue::tuple({any.index(), to_value(item)});
         },
         any);
   }
-  static Result<Variant> decode(const Value& value) {
-    const Value::Items* items = value.items();
+  static Result<Variant> decode(const WireValue& value) {
+    const WireValue::Items* items = value.items();
     if (items == nullptr || items->size() != 2) return detail::mismatch(name(), value);
     const auto which = (*items)[0].as_uint64();
     if (!which || *which >= sizeof...(T))
@@ -169,7 +170,7 @@ struct codec<std::variant<T...>> {
 
  private:
   template <std::size_t I>
-  static Result<Variant> read(std::size_t which, const Value& item) {
+  static Result<Variant> read(std::size_t which, const WireValue& item) {
     if constexpr (I == sizeof...(T)) {
       return detail::mismatch(name(), item);
     } else {
@@ -185,15 +186,15 @@ struct codec<std::variant<T...>> {
 template <detail::PlainAggregate T>
 struct codec<T> {
   using parts = detail::field_types<T, detail::types>;
-  static Value encode(const T& all) {
+  static WireValue encode(const T& all) {
     return std::apply([](const auto&... field) { return detail::write_tuple(field...); },
                       detail::fields(all));
   }
-  static Result<T> decode(const Value& value) { return read(value, parts{}); }
+  static Result<T> decode(const WireValue& value) { return read(value, parts{}); }
 
  private:
   template <class... Field>
-  static Result<T> read(const Value& value, detail::types<Field...>) {
+  static Result<T> read(const WireValue& value, detail::types<Field...>) {
     auto found = detail::read_tuple<Field...>(value, detail::type_name<T>());
     if (!found) return found.error();
     return std::apply([](auto&... field) { return T{std::move(field)...}; }, *found);

@@ -53,17 +53,17 @@ consteval NumberType number_type() {
 }
 
 template <class T>
-Value write_items(std::span<const T> items) {
+WireValue write_items(std::span<const T> items) {
   if constexpr (std::is_same_v<T, std::byte>) {
-    return Value::Bytes{items.begin(), items.end()};
+    return WireValue::Bytes{items.begin(), items.end()};
   } else if constexpr (PlainNumber<T>) {
     const auto* from = reinterpret_cast<const std::byte*>(items.data());
-    return NumberArray{number_type<T>(), Value::Bytes(from, from + items.size_bytes())};
+    return NumberArray{number_type<T>(), WireValue::Bytes(from, from + items.size_bytes())};
   } else {
-    Value::Items out;
+    WireValue::Items out;
     out.reserve(items.size());
     for (const T& item : items) out.push_back(to_value(item));
-    return Value::list(std::move(out));
+    return WireValue::list(std::move(out));
   }
 }
 
@@ -74,19 +74,19 @@ inline constexpr bool is_byte_sized = std::is_same_v<T, std::byte> ||
 /// Calls `take(T&&)` for each item of a list, tuple, set, array or bytes. `resize(n)` is told the
 /// number first.
 template <class T, class Resize, class Take>
-Result<void> read_items(const Value& value, std::string_view expected, Resize&& resize,
+Result<void> read_items(const WireValue& value, std::string_view expected, Resize&& resize,
                         Take&& take) {
   std::size_t index = 0;
-  const auto one = [&](const Value& item) -> Result<void> {
+  const auto one = [&](const WireValue& item) -> Result<void> {
     auto read = codec<T>::decode(item);
     if (!read) return at_index(read.error(), index);
     take(*std::move(read));
     ++index;
     return {};
   };
-  if (const Value::Items* items = value.items()) {
+  if (const WireValue::Items* items = value.items()) {
     resize(items->size());
-    for (const Value& item : *items) PASSEL_CHECK(one(item));
+    for (const WireValue& item : *items) PASSEL_CHECK(one(item));
     return {};
   }
   if constexpr (PlainNumber<T>) {
@@ -97,7 +97,7 @@ Result<void> read_items(const Value& value, std::string_view expected, Resize&& 
     }
   }
   if constexpr (is_byte_sized<T>) {
-    if (const Value::Bytes* bytes = value.as_bytes()) {
+    if (const WireValue::Bytes* bytes = value.as_bytes()) {
       resize(bytes->size());
       for (const std::byte byte : *bytes) take(static_cast<T>(byte));
       return {};
@@ -108,7 +108,7 @@ Result<void> read_items(const Value& value, std::string_view expected, Resize&& 
 
 // The whole contents of an array of exactly this type, or nothing.
 template <class T>
-std::optional<std::span<const std::byte>> same_numbers(const Value& value) {
+std::optional<std::span<const std::byte>> same_numbers(const WireValue& value) {
   if constexpr (PlainNumber<T>) {
     if (const NumberArray* numbers = value.numbers();
         numbers != nullptr && numbers->type == number_type<T>()) {
@@ -116,14 +116,14 @@ std::optional<std::span<const std::byte>> same_numbers(const Value& value) {
     }
   }
   if constexpr (is_byte_sized<T>) {
-    if (const Value::Bytes* bytes = value.as_bytes()) return std::span{*bytes};
+    if (const WireValue::Bytes* bytes = value.as_bytes()) return std::span{*bytes};
   }
   return std::nullopt;
 }
 
 /// "tuple of 3" or the like for errors about a wrong number of items.
 [[nodiscard]] PASSEL_API Error wrong_length(std::string_view expected, std::size_t count,
-                                            const Value& found);
+                                            const WireValue& found);
 
 }  // namespace detail
 
@@ -136,17 +136,17 @@ struct codec<C> {
   static std::string name() {
     return (detail::ContiguousOf<C> ? "vector<" : "sequence<") + detail::type_name<Item>() + ">";
   }
-  static Value encode(const C& items) {
+  static WireValue encode(const C& items) {
     if constexpr (detail::ContiguousOf<C>) {
       return detail::write_items(std::span<const Item>{items.data(), items.size()});
     } else {
-      Value::Items out;
+      WireValue::Items out;
       out.reserve(items.size());
       for (const Item& item : items) out.push_back(to_value(item));
-      return Value::list(std::move(out));
+      return WireValue::list(std::move(out));
     }
   }
-  static Result<C> decode(const Value& value) {
+  static Result<C> decode(const WireValue& value) {
     C out;
     if constexpr (detail::ContiguousOf<C> && std::is_scalar_v<Item>) {
       if (const auto same = detail::same_numbers<Item>(value)) {
@@ -170,10 +170,10 @@ struct codec<std::array<T, N>> {
   static std::string name() {
     return "array<" + detail::type_name<T>() + ", " + std::to_string(N) + ">";
   }
-  static Value encode(const std::array<T, N>& items) {
+  static WireValue encode(const std::array<T, N>& items) {
     return detail::write_items(std::span<const T>{items});
   }
-  static Result<std::array<T, N>> decode(const Value& value) {
+  static Result<std::array<T, N>> decode(const WireValue& value) {
     std::vector<T> read;
     PASSEL_CHECK(detail::read_items<T>(
         value, name(), [](std::size_t) {}, [&read](T&& item) { read.push_back(std::move(item)); }));
@@ -189,7 +189,7 @@ struct codec<std::array<T, N>> {
 template <class T, std::size_t N>
 struct codec<std::span<T, N>> {
   using parts = detail::types<T>;
-  static Value encode(std::span<T, N> items) {
+  static WireValue encode(std::span<T, N> items) {
     return detail::write_items(std::span<const T>{items});
   }
 };
@@ -199,13 +199,13 @@ struct codec<C> {
   using Item = typename C::key_type;
   using parts = detail::types<Item>;
   static std::string name() { return "set<" + detail::type_name<Item>() + ">"; }
-  static Value encode(const C& items) {
-    Value::Items out;
+  static WireValue encode(const C& items) {
+    WireValue::Items out;
     out.reserve(items.size());
     for (const Item& item : items) out.push_back(to_value(item));
-    return Value::set(std::move(out));
+    return WireValue::set(std::move(out));
   }
-  static Result<C> decode(const Value& value) {
+  static Result<C> decode(const WireValue& value) {
     C out;
     PASSEL_CHECK(detail::read_items<Item>(
         value, name(), [](std::size_t) {}, [&out](Item&& item) { out.insert(std::move(item)); }));
@@ -219,14 +219,14 @@ struct codec<C> {
   using Item = typename C::mapped_type;
   using parts = detail::types<Key, Item>;
   static std::string name() { return "map<" + detail::type_names<Key, Item>() + ">"; }
-  static Value encode(const C& map) {
-    Value::Entries out;
+  static WireValue encode(const C& map) {
+    WireValue::Entries out;
     out.reserve(map.size());
     for (const auto& [key, item] : map) out.emplace_back(to_value(key), to_value(item));
-    return Value::map(std::move(out));
+    return WireValue::map(std::move(out));
   }
-  static Result<C> decode(const Value& value) {
-    const Value::Entries* entries = value.entries();
+  static Result<C> decode(const WireValue& value) {
+    const WireValue::Entries* entries = value.entries();
     if (entries == nullptr) return detail::mismatch(name(), value);
     C out;
     for (const auto& [key, item] : *entries) {

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <passel/result.hpp>
-#include <passel/value.hpp>
+#include <passel/wire_value.hpp>
 
 #include <concepts>
 #include <cstddef>
@@ -18,8 +18,8 @@ namespace passel::inline v0 {
 ///
 ///     template <>
 ///     struct passel::codec<Url> {
-///       static passel::Value encode(const Url& url) { return url.text(); }
-///       static passel::Result<Url> decode(const passel::Value& value) {
+///       static passel::WireValue encode(const Url& url) { return url.text(); }
+///       static passel::Result<Url> decode(const passel::WireValue& value) {
 ///         PASSEL_TRY(std::string text, passel::from_value<std::string>(value));
 ///         return Url::parse(text);
 ///       }
@@ -41,11 +41,11 @@ concept HasCodec = requires {
 
 template <class T>
 concept HasEncode = HasCodec<T> && requires(const T& value) {
-  { codec<T>::encode(value) } -> std::same_as<Value>;
+  { codec<T>::encode(value) } -> std::same_as<WireValue>;
 };
 
 template <class T>
-concept HasDecode = HasCodec<T> && requires(const Value& value) {
+concept HasDecode = HasCodec<T> && requires(const WireValue& value) {
   { codec<T>::decode(value) } -> std::same_as<Result<T>>;
 };
 
@@ -86,26 +86,26 @@ concept HasBuiltInCodec = HasCodec<T> && requires {
 };
 
 /// "expected int, found str 'hello' at value": what a decoder answers to a value of another kind.
-[[nodiscard]] PASSEL_API Error mismatch(std::string_view expected, const Value& found);
+[[nodiscard]] PASSEL_API Error mismatch(std::string_view expected, const WireValue& found);
 /// The same error seen from one level further out: `step` is "[3]" or ".2", and goes to the front
 /// of the path.
 [[nodiscard]] PASSEL_API Error at_step(const Error& error, std::string_view step);
 [[nodiscard]] PASSEL_API Error at_index(const Error& error, std::size_t index);
-[[nodiscard]] PASSEL_API Error at_key(const Error& error, const Value& key);
+[[nodiscard]] PASSEL_API Error at_key(const Error& error, const WireValue& key);
 
 }  // namespace detail
 
 /// Types that can be sent to another process and come out there equal: numbers, enums, strings,
-/// bytes, containers, optional, variant, tuple, pair, chrono types, paths, Value, Error, Result,
-/// handles such as Queue, plain aggregates of such types (no macro needed, up to 24 members), and
-/// whatever has a `passel::codec<T>` of its own.
+/// bytes, containers, optional, variant, tuple, pair, chrono types, paths, WireValue, Error,
+/// Result, handles such as Queue, plain aggregates of such types (no macro needed, up to 24
+/// members), and whatever has a `passel::codec<T>` of its own.
 template <class T>
 concept Encodable = std::same_as<T, std::remove_cvref_t<T>> && detail::travels<T, true>();
 
 /// The value's self-describing form. Cannot fail; throws only what a user's codec or the allocator
 /// throws.
 template <class T>
-[[nodiscard]] Value to_value(const T& value) {
+[[nodiscard]] WireValue to_value(const T& value) {
   static_assert(detail::Writable<T>,
                 "passel: this type cannot be sent to another process. Make it a plain aggregate "
                 "(no constructor, no "
@@ -123,7 +123,7 @@ template <class T>
 /// was found and where
 /// ("expected int, found str 'x' at value[3].1"), also for a number outside of the type's limits.
 template <class T>
-[[nodiscard]] Result<T> from_value(const Value& value) {
+[[nodiscard]] Result<T> from_value(const WireValue& value) {
   static_assert(Encodable<T>,
                 "passel: this type cannot be received from another process. Make it a plain "
                 "aggregate (no constructor, "

@@ -1,5 +1,5 @@
-// Layer transport: codecs of single things: numbers, enums, text, paths, durations, Value itself,
-// errors and results.
+// Layer transport: codecs of single things: numbers, enums, text, paths, durations, WireValue
+// itself, errors and results.
 #pragma once
 
 #include <passel/detail/codec_core.hpp>
@@ -38,35 +38,37 @@ template <PlainInteger T>
 }
 
 /// An integer within [lowest, highest], or an error that names the limits.
-[[nodiscard]] PASSEL_API Result<std::int64_t> read_signed(const Value& value, std::int64_t lowest,
-                                                          std::int64_t highest,
+[[nodiscard]] PASSEL_API Result<std::int64_t> read_signed(const WireValue& value,
+                                                          std::int64_t lowest, std::int64_t highest,
                                                           std::string_view expected);
-[[nodiscard]] PASSEL_API Result<std::uint64_t> read_unsigned(const Value& value,
+[[nodiscard]] PASSEL_API Result<std::uint64_t> read_unsigned(const WireValue& value,
                                                              std::uint64_t highest,
                                                              std::string_view expected);
 /// A float, or an integer that a double holds exactly.
-[[nodiscard]] PASSEL_API Result<double> read_double(const Value& value, std::string_view expected);
-[[nodiscard]] PASSEL_API Result<float> read_float(const Value& value);
+[[nodiscard]] PASSEL_API Result<double> read_double(const WireValue& value,
+                                                    std::string_view expected);
+[[nodiscard]] PASSEL_API Result<float> read_float(const WireValue& value);
 /// Text, or bytes for text that is not UTF-8.
-[[nodiscard]] PASSEL_API Value write_text(std::string_view text);
-[[nodiscard]] PASSEL_API Result<std::string> read_text(const Value& value,
+[[nodiscard]] PASSEL_API WireValue write_text(std::string_view text);
+[[nodiscard]] PASSEL_API Result<std::string> read_text(const WireValue& value,
                                                        std::string_view expected);
 
 /// Durations travel as (count, numerator, denominator) of their unit, so that a reader with another
 /// unit converts.
-[[nodiscard]] PASSEL_API Value write_duration(Value count, std::intmax_t num, std::intmax_t den);
+[[nodiscard]] PASSEL_API WireValue write_duration(WireValue count, std::intmax_t num,
+                                                  std::intmax_t den);
 /// The count in units of num/den, exactly, or an error.
-[[nodiscard]] PASSEL_API Result<std::int64_t> read_whole_duration(const Value& value,
+[[nodiscard]] PASSEL_API Result<std::int64_t> read_whole_duration(const WireValue& value,
                                                                   std::intmax_t num,
                                                                   std::intmax_t den);
-[[nodiscard]] PASSEL_API Result<double> read_real_duration(const Value& value, std::intmax_t num,
-                                                           std::intmax_t den);
+[[nodiscard]] PASSEL_API Result<double> read_real_duration(const WireValue& value,
+                                                           std::intmax_t num, std::intmax_t den);
 
-[[nodiscard]] PASSEL_API Value write_error(const Error& error);
+[[nodiscard]] PASSEL_API WireValue write_error(const Error& error);
 /// Nothing when the value is no error. (A Result<Error> could not tell its value from its failure.)
-[[nodiscard]] PASSEL_API std::optional<Error> read_error(const Value& value);
+[[nodiscard]] PASSEL_API std::optional<Error> read_error(const WireValue& value);
 /// A result is (True, value) or (False, error); gives the item behind the flag and sets `ok`.
-[[nodiscard]] PASSEL_API Result<const Value*> read_result(const Value& value, bool& ok);
+[[nodiscard]] PASSEL_API Result<const WireValue*> read_result(const WireValue& value, bool& ok);
 
 // std::filesystem::path without its header.
 template <class T>
@@ -82,8 +84,8 @@ template <std::same_as<bool> T>
 struct codec<T> {
   using parts = detail::types<>;
   static std::string name() { return "bool"; }
-  static Value encode(bool flag) { return flag; }
-  static Result<T> decode(const Value& value) {
+  static WireValue encode(bool flag) { return flag; }
+  static Result<T> decode(const WireValue& value) {
     if (const auto flag = value.as_bool()) return *flag;
     return detail::mismatch("bool", value);
   }
@@ -93,8 +95,8 @@ template <detail::PlainInteger T>
 struct codec<T> {
   using parts = detail::types<>;
   static std::string name() { return std::string{detail::integer_name<T>()}; }
-  static Value encode(T number) { return number; }
-  static Result<T> decode(const Value& value) {
+  static WireValue encode(T number) { return number; }
+  static Result<T> decode(const WireValue& value) {
     using Limits = std::numeric_limits<T>;
     constexpr std::string_view expected = detail::integer_name<T>();
     if constexpr (std::is_signed_v<T>) {
@@ -111,15 +113,17 @@ struct codec<T> {
 template <>
 struct codec<double> {
   using parts = detail::types<>;
-  static Value encode(double number) { return number; }
-  static Result<double> decode(const Value& value) { return detail::read_double(value, "double"); }
+  static WireValue encode(double number) { return number; }
+  static Result<double> decode(const WireValue& value) {
+    return detail::read_double(value, "double");
+  }
 };
 
 template <>
 struct codec<float> {
   using parts = detail::types<>;
-  static Value encode(float number) { return number; }
-  static Result<float> decode(const Value& value) { return detail::read_float(value); }
+  static WireValue encode(float number) { return number; }
+  static Result<float> decode(const WireValue& value) { return detail::read_float(value); }
 };
 
 /// Enums travel as their number. Whether the number is one of the enumerators is not checked.
@@ -128,8 +132,8 @@ requires std::is_enum_v<T>
 struct codec<T> {
   using parts = detail::types<>;
   using Number = std::underlying_type_t<T>;
-  static Value encode(T value) { return static_cast<Number>(value); }
-  static Result<T> decode(const Value& value) {
+  static WireValue encode(T value) { return static_cast<Number>(value); }
+  static Result<T> decode(const WireValue& value) {
     PASSEL_TRY(const Number number, codec<Number>::decode(value));
     return static_cast<T>(number);
   }
@@ -140,8 +144,10 @@ struct codec<std::basic_string<char, Traits, Allocator>> {
   using String = std::basic_string<char, Traits, Allocator>;
   using parts = detail::types<>;
   static std::string name() { return "std::string"; }
-  static Value encode(const String& text) { return detail::write_text({text.data(), text.size()}); }
-  static Result<String> decode(const Value& value) {
+  static WireValue encode(const String& text) {
+    return detail::write_text({text.data(), text.size()});
+  }
+  static Result<String> decode(const WireValue& value) {
     if constexpr (std::is_same_v<String, std::string>) {
       return detail::read_text(value, "std::string");
     } else {
@@ -155,27 +161,27 @@ template <>
 struct codec<std::string_view> {
   using parts = detail::types<>;
   static std::string name() { return "std::string_view"; }
-  static Value encode(std::string_view text) { return detail::write_text(text); }
+  static WireValue encode(std::string_view text) { return detail::write_text(text); }
 };
 
 template <>
 struct codec<const char*> {
   using parts = detail::types<>;
-  static Value encode(const char* text) { return detail::write_text(text); }
+  static WireValue encode(const char* text) { return detail::write_text(text); }
 };
 
 template <std::size_t N>
 struct codec<char[N]> {
   using parts = detail::types<>;
-  static Value encode(const char (&text)[N]) { return detail::write_text(text); }
+  static WireValue encode(const char (&text)[N]) { return detail::write_text(text); }
 };
 
 template <detail::PathLike T>
 struct codec<T> {
   using parts = detail::types<>;
   static std::string name() { return "std::filesystem::path"; }
-  static Value encode(const T& path) { return detail::write_text(path.native()); }
-  static Result<T> decode(const Value& value) {
+  static WireValue encode(const T& path) { return detail::write_text(path.native()); }
+  static Result<T> decode(const WireValue& value) {
     PASSEL_TRY(std::string text, detail::read_text(value, "std::filesystem::path"));
     return T{std::move(text)};
   }
@@ -184,8 +190,8 @@ struct codec<T> {
 template <>
 struct codec<std::monostate> {
   using parts = detail::types<>;
-  static Value encode(std::monostate) { return {}; }
-  static Result<std::monostate> decode(const Value& value) {
+  static WireValue encode(std::monostate) { return {}; }
+  static Result<std::monostate> decode(const WireValue& value) {
     if (value.is_none()) return std::monostate{};
     return detail::mismatch("None", value);
   }
@@ -194,8 +200,8 @@ struct codec<std::monostate> {
 template <>
 struct codec<std::nullptr_t> {
   using parts = detail::types<>;
-  static Value encode(std::nullptr_t) { return {}; }
-  static Result<std::nullptr_t> decode(const Value& value) {
+  static WireValue encode(std::nullptr_t) { return {}; }
+  static Result<std::nullptr_t> decode(const WireValue& value) {
     if (value.is_none()) return nullptr;
     return detail::mismatch("None", value);
   }
@@ -205,10 +211,10 @@ template <class Rep, class Period>
 requires(detail::PlainNumber<Rep>) struct codec<std::chrono::duration<Rep, Period>> {
   using Duration = std::chrono::duration<Rep, Period>;
   using parts = detail::types<Rep>;
-  static Value encode(Duration time) {
+  static WireValue encode(Duration time) {
     return detail::write_duration(time.count(), Period::num, Period::den);
   }
-  static Result<Duration> decode(const Value& value) {
+  static Result<Duration> decode(const WireValue& value) {
     if constexpr (std::is_floating_point_v<Rep>) {
       PASSEL_TRY(const double count, detail::read_real_duration(value, Period::num, Period::den));
       return Duration{static_cast<Rep>(count)};
@@ -226,26 +232,26 @@ template <class Clock, class Duration>
 struct codec<std::chrono::time_point<Clock, Duration>> {
   using Time = std::chrono::time_point<Clock, Duration>;
   using parts = detail::types<Duration>;
-  static Value encode(Time time) { return to_value(time.time_since_epoch()); }
-  static Result<Time> decode(const Value& value) {
+  static WireValue encode(Time time) { return to_value(time.time_since_epoch()); }
+  static Result<Time> decode(const WireValue& value) {
     PASSEL_TRY(const Duration since, codec<Duration>::decode(value));
     return Time{since};
   }
 };
 
 template <>
-struct codec<Value> {
+struct codec<WireValue> {
   using parts = detail::types<>;
-  static std::string name() { return "Value"; }
-  static Value encode(const Value& value) { return value; }
-  static Result<Value> decode(const Value& value) { return value; }
+  static std::string name() { return "WireValue"; }
+  static WireValue encode(const WireValue& value) { return value; }
+  static Result<WireValue> decode(const WireValue& value) { return value; }
 };
 
 template <>
 struct codec<NumberArray> {
   using parts = detail::types<>;
-  static Value encode(const NumberArray& numbers) { return numbers; }
-  static Result<NumberArray> decode(const Value& value) {
+  static WireValue encode(const NumberArray& numbers) { return numbers; }
+  static Result<NumberArray> decode(const WireValue& value) {
     if (const NumberArray* numbers = value.numbers()) return *numbers;
     return detail::mismatch("array", value);
   }
@@ -257,7 +263,7 @@ template <>
 struct codec<Error> {
   using parts = detail::types<>;
   static std::string name() { return "Error"; }
-  static Value encode(const Error& error) { return detail::write_error(error); }
+  static WireValue encode(const Error& error) { return detail::write_error(error); }
 };
 
 template <class T>
@@ -265,17 +271,17 @@ struct codec<Result<T>> {
   using Item = std::conditional_t<std::is_void_v<T>, std::monostate, T>;
   using parts = detail::types<Item>;
   static std::string name() { return "Result<" + detail::type_name<T>() + ">"; }
-  static Value encode(const Result<T>& result) {
-    if (!result) return Value::tuple({false, detail::write_error(result.error())});
+  static WireValue encode(const Result<T>& result) {
+    if (!result) return WireValue::tuple({false, detail::write_error(result.error())});
     if constexpr (std::is_void_v<T>) {
-      return Value::tuple({true, nullptr});
+      return WireValue::tuple({true, nullptr});
     } else {
-      return Value::tuple({true, to_value(*result)});
+      return WireValue::tuple({true, to_value(*result)});
     }
   }
-  static Result<Result<T>> decode(const Value& value) {
+  static Result<Result<T>> decode(const WireValue& value) {
     bool ok = false;
-    PASSEL_TRY(const Value* const inner, detail::read_result(value, ok));
+    PASSEL_TRY(const WireValue* const inner, detail::read_result(value, ok));
     if (!ok) {
       auto error = detail::read_error(*inner);
       if (!error) return detail::at_step(detail::mismatch("Error", *inner), ".1");

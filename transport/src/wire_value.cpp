@@ -1,5 +1,5 @@
 // Layer transport: comparing, hashing and printing self-describing values.
-#include <passel/value.hpp>
+#include <passel/wire_value.hpp>
 
 #include <algorithm>
 #include <array>
@@ -27,7 +27,7 @@ std::weak_ordering compare_doubles(double a, double b) noexcept {
                  : std::weak_ordering::equivalent;
 }
 
-std::weak_ordering compare_items(const Value::Items& a, const Value::Items& b) {
+std::weak_ordering compare_items(const WireValue::Items& a, const WireValue::Items& b) {
   for (std::size_t i = 0; i < a.size() && i < b.size(); ++i) {
     if (const auto order = a[i].compare(b[i]); order != 0) return order;
   }
@@ -35,12 +35,12 @@ std::weak_ordering compare_items(const Value::Items& a, const Value::Items& b) {
 }
 
 // Sorted copies of pointers: comparing sets pair by pair would take quadratic time.
-std::weak_ordering compare_sets(const Value::Items& a, const Value::Items& b) {
+std::weak_ordering compare_sets(const WireValue::Items& a, const WireValue::Items& b) {
   if (a.size() != b.size()) return a.size() <=> b.size();
-  const auto sorted = [](const Value::Items& items) {
-    std::vector<const Value*> found;
+  const auto sorted = [](const WireValue::Items& items) {
+    std::vector<const WireValue*> found;
     found.reserve(items.size());
-    for (const Value& item : items) found.push_back(&item);
+    for (const WireValue& item : items) found.push_back(&item);
     std::sort(found.begin(), found.end(), [](auto* x, auto* y) { return x->compare(*y) < 0; });
     return found;
   };
@@ -52,16 +52,16 @@ std::weak_ordering compare_sets(const Value::Items& a, const Value::Items& b) {
   return std::weak_ordering::equivalent;
 }
 
-std::weak_ordering compare_entry(const std::pair<Value, Value>& a,
-                                 const std::pair<Value, Value>& b) {
+std::weak_ordering compare_entry(const std::pair<WireValue, WireValue>& a,
+                                 const std::pair<WireValue, WireValue>& b) {
   const auto order = a.first.compare(b.first);
   return order != 0 ? order : a.second.compare(b.second);
 }
 
-std::weak_ordering compare_maps(const Value::Entries& a, const Value::Entries& b) {
+std::weak_ordering compare_maps(const WireValue::Entries& a, const WireValue::Entries& b) {
   if (a.size() != b.size()) return a.size() <=> b.size();
-  const auto sorted = [](const Value::Entries& entries) {
-    std::vector<const std::pair<Value, Value>*> found;
+  const auto sorted = [](const WireValue::Entries& entries) {
+    std::vector<const std::pair<WireValue, WireValue>*> found;
     found.reserve(entries.size());
     for (const auto& entry : entries) found.push_back(&entry);
     std::sort(found.begin(), found.end(),
@@ -85,12 +85,12 @@ std::weak_ordering compare_big(const BigInt& a, const BigInt& b) noexcept {
 }
 
 // -1, 0 or 1: where an integer of this representation stands between the others.
-int integer_rank(const Value& value) noexcept {
+int integer_rank(const WireValue& value) noexcept {
   if (const BigInt* big = value.as_big()) return big->negative ? -1 : 2;
   return value.as_int64() ? 0 : 1;
 }
 
-std::weak_ordering compare_integers(const Value& a, const Value& b) noexcept {
+std::weak_ordering compare_integers(const WireValue& a, const WireValue& b) noexcept {
   const int rank = integer_rank(a);
   if (const int other = integer_rank(b); rank != other) return rank <=> other;
   if (rank == 0) return *a.as_int64() <=> *b.as_int64();
@@ -162,17 +162,17 @@ void append_big(std::string& out, const BigInt& number) {
   out.append(reversed.rbegin(), reversed.rend());
 }
 
-void append(std::string& out, const Value& value);
+void append(std::string& out, const WireValue& value);
 
-void append_items(std::string& out, const Value::Items& items) {
+void append_items(std::string& out, const WireValue::Items& items) {
   const char* separator = "";
-  for (const Value& item : items) {
+  for (const WireValue& item : items) {
     out += std::exchange(separator, ", ");
     append(out, item);
   }
 }
 
-void append_map(std::string& out, const Value::Entries& entries) {
+void append_map(std::string& out, const WireValue::Entries& entries) {
   const char* separator = "";
   out += '{';
   for (const auto& [key, item] : entries) {
@@ -193,7 +193,7 @@ void append_numbers(std::string& out, const NumberArray& numbers) {
   out += "])";
 }
 
-void append_integer(std::string& out, const Value& value) {
+void append_integer(std::string& out, const WireValue& value) {
   if (const auto number = value.as_int64()) {
     out += std::to_string(*number);
   } else if (const BigInt* big = value.as_big()) {
@@ -203,7 +203,7 @@ void append_integer(std::string& out, const Value& value) {
   }
 }
 
-void append(std::string& out, const Value& value) {
+void append(std::string& out, const WireValue& value) {
   switch (value.kind()) {
     case ValueKind::none: out += "None"; return;
     case ValueKind::boolean: out += *value.as_bool() ? "True" : "False"; return;
@@ -275,7 +275,7 @@ std::string_view to_string(ValueKind kind) noexcept {
   return names[static_cast<std::size_t>(kind)];
 }
 
-Value NumberArray::at(std::size_t index) const {
+WireValue NumberArray::at(std::size_t index) const {
   const std::byte* from = data.data() + index * size_of(type);
   switch (type) {
     case NumberType::i8: return load<std::int8_t>(from);
@@ -292,7 +292,7 @@ Value NumberArray::at(std::size_t index) const {
   return {};
 }
 
-Value::Value(BigInt number) {
+WireValue::WireValue(BigInt number) {
   while (!number.magnitude.empty() && number.magnitude.back() == 0) number.magnitude.pop_back();
   if (number.magnitude.size() > sizeof(std::uint64_t)) {
     state_.emplace<BigInt>(std::move(number));
@@ -303,7 +303,7 @@ Value::Value(BigInt number) {
     plain = (plain << 8) | number.magnitude[i];
   constexpr std::uint64_t lowest = std::uint64_t{1} << 63;
   if (!number.negative) {
-    *this = Value{plain};
+    *this = WireValue{plain};
   } else if (plain <= lowest) {
     state_.emplace<std::int64_t>(static_cast<std::int64_t>(0 - plain));
   } else {
@@ -311,7 +311,7 @@ Value::Value(BigInt number) {
   }
 }
 
-ValueKind Value::kind() const noexcept {
+ValueKind WireValue::kind() const noexcept {
   using enum ValueKind;
   static constexpr std::array<ValueKind, 15> kinds{none,     boolean, integer, integer, integer,
                                                    floating, text,    bytes,   list,    tuple,
@@ -319,36 +319,36 @@ ValueKind Value::kind() const noexcept {
   return kinds[state_.index()];
 }
 
-std::optional<bool> Value::as_bool() const noexcept {
+std::optional<bool> WireValue::as_bool() const noexcept {
   const bool* flag = std::get_if<bool>(&state_);
   return flag != nullptr ? std::optional{*flag} : std::nullopt;
 }
 
-std::optional<std::int64_t> Value::as_int64() const noexcept {
+std::optional<std::int64_t> WireValue::as_int64() const noexcept {
   const auto* number = std::get_if<std::int64_t>(&state_);
   return number != nullptr ? std::optional{*number} : std::nullopt;
 }
 
-std::optional<std::uint64_t> Value::as_uint64() const noexcept {
+std::optional<std::uint64_t> WireValue::as_uint64() const noexcept {
   if (const auto* number = std::get_if<std::uint64_t>(&state_)) return *number;
   const auto* number = std::get_if<std::int64_t>(&state_);
   if (number == nullptr || *number < 0) return std::nullopt;
   return static_cast<std::uint64_t>(*number);
 }
 
-std::optional<double> Value::as_double() const noexcept {
+std::optional<double> WireValue::as_double() const noexcept {
   const auto* number = std::get_if<double>(&state_);
   return number != nullptr ? std::optional{*number} : std::nullopt;
 }
 
-const Value::Items* Value::items() const noexcept {
+const WireValue::Items* WireValue::items() const noexcept {
   if (const auto* list = std::get_if<List>(&state_)) return &list->items;
   if (const auto* tuple = std::get_if<Tuple>(&state_)) return &tuple->items;
   if (const auto* set = std::get_if<Set>(&state_)) return &set->items;
   return nullptr;
 }
 
-const Value* Value::find(const Value& key) const noexcept {
+const WireValue* WireValue::find(const WireValue& key) const noexcept {
   if (const Entries* found = entries()) {
     for (const auto& [name, value] : *found) {
       if (name == key) return &value;
@@ -357,17 +357,17 @@ const Value* Value::find(const Value& key) const noexcept {
   return nullptr;
 }
 
-const Handle* Value::handle() const noexcept {
+const Handle* WireValue::handle() const noexcept {
   const auto* found = std::get_if<std::shared_ptr<const Handle>>(&state_);
   return found != nullptr ? found->get() : nullptr;
 }
 
-const Foreign* Value::foreign() const noexcept {
+const Foreign* WireValue::foreign() const noexcept {
   const auto* found = std::get_if<std::shared_ptr<const Foreign>>(&state_);
   return found != nullptr ? found->get() : nullptr;
 }
 
-bool Value::is_hashable() const noexcept {
+bool WireValue::is_hashable() const noexcept {
   switch (kind()) {
     case ValueKind::list:
     case ValueKind::set:
@@ -375,12 +375,12 @@ bool Value::is_hashable() const noexcept {
     case ValueKind::numbers: return false;
     case ValueKind::tuple:
       return std::all_of(items()->begin(), items()->end(),
-                         [](const Value& item) { return item.is_hashable(); });
+                         [](const WireValue& item) { return item.is_hashable(); });
     default: return true;
   }
 }
 
-std::size_t Value::hash() const noexcept {
+std::size_t WireValue::hash() const noexcept {
   const std::size_t seed = static_cast<std::size_t>(kind()) + 1;
   switch (kind()) {
     case ValueKind::none: return mix(seed, 0);
@@ -399,12 +399,12 @@ std::size_t Value::hash() const noexcept {
     case ValueKind::list:
     case ValueKind::tuple: {
       std::size_t found = seed;
-      for (const Value& item : *items()) found = mix(found, item.hash());
+      for (const WireValue& item : *items()) found = mix(found, item.hash());
       return found;
     }
     case ValueKind::set: {
       std::size_t sum = 0;
-      for (const Value& item : *items()) sum += item.hash();
+      for (const WireValue& item : *items()) sum += item.hash();
       return mix(seed, sum);
     }
     case ValueKind::map: {
@@ -421,13 +421,13 @@ std::size_t Value::hash() const noexcept {
   return seed;
 }
 
-std::string Value::to_string() const {
+std::string WireValue::to_string() const {
   std::string out;
   append(out, *this);
   return out;
 }
 
-std::weak_ordering Value::compare(const Value& other) const {
+std::weak_ordering WireValue::compare(const WireValue& other) const {
   const ValueKind mine = kind();
   if (mine != other.kind()) return mine <=> other.kind();
   switch (mine) {

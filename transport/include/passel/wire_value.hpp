@@ -21,7 +21,7 @@
 
 namespace passel::inline v0 {
 
-class Value;
+class WireValue;
 
 /// An integer that fits in neither int64 nor uint64 (Python's int has no limit). Kept, compared and
 /// printed exactly.
@@ -48,7 +48,7 @@ struct PASSEL_API NumberArray {
 
   [[nodiscard]] std::size_t size() const noexcept { return data.size() / size_of(type); }
   /// Element `index`, which must be below size(), as an int or a float.
-  [[nodiscard]] Value at(std::size_t index) const;
+  [[nodiscard]] WireValue at(std::size_t index) const;
 
   friend bool operator==(const NumberArray&, const NumberArray&) = default;
 };
@@ -79,7 +79,7 @@ struct Foreign {
   friend bool operator==(const Foreign&, const Foreign&) = default;
 };
 
-/// What a Value is.
+/// What a WireValue is.
 enum class ValueKind : std::uint8_t {
   none,
   boolean,
@@ -103,38 +103,38 @@ enum class ValueKind : std::uint8_t {
 /// One value that knows its own type: what a C++ type becomes on the wire (by `passel::codec<T>`),
 /// what hosted objects hold, and what a program of another build or language reads.
 ///
-///     Value v = Value::list({42, nullptr, "hello"});
+///     WireValue v = WireValue::list({42, nullptr, "hello"});
 ///     v.to_string();                       // [42, None, 'hello']
 ///     v.items()->at(0).as_int64();         // 42
 ///
 /// | kind     | made from                                   | read by                          |
 /// | -------- | ------------------------------------------- | -------------------------------- |
-/// | none     | `Value{}`, `Value{nullptr}`                 | `is_none`                        |
+/// | none     | `WireValue{}`, `WireValue{nullptr}`         | `is_none`                        |
 /// | boolean  | `bool`                                      | `as_bool`                        |
 /// | integer  | any integer type, `BigInt`                  | `as_int64`, `as_uint64`, `as_big`|
 /// | floating | `float`, `double`                           | `as_double`                      |
 /// | text     | `std::string`, `const char*`, string_view   | `as_text`                        |
 /// | bytes    | `std::vector<std::byte>`                    | `as_bytes`                       |
-/// | list, tuple, set | `Value::list/tuple/set`             | `items`                          |
-/// | map      | `Value::map`                                | `entries`, `find`                |
+/// | list, tuple, set | `WireValue::list/tuple/set` | `items`                          |
+/// | map      | `WireValue::map`                            | `entries`, `find`                |
 /// | numbers  | `NumberArray`                               | `numbers`                        |
 /// | handle, foreign | `Handle`, `Foreign`                  | `handle`, `foreign`              |
 ///
 /// A plain value type: copies are deep (handles share their descriptor), one thread at a time.
 /// Equality is by kind and content, without regard to the order of a set or a map; unlike Python
 /// 1, 1.0 and True differ, and NaN equals NaN.
-class PASSEL_API Value {
+class PASSEL_API WireValue {
  public:
   using Bytes = std::vector<std::byte>;
-  using Items = std::vector<Value>;
-  using Entries = std::vector<std::pair<Value, Value>>;
+  using Items = std::vector<WireValue>;
+  using Entries = std::vector<std::pair<WireValue, WireValue>>;
 
-  Value() noexcept = default;
-  Value(std::nullptr_t) noexcept {}
+  WireValue() noexcept = default;
+  WireValue(std::nullptr_t) noexcept {}
   template <std::same_as<bool> T>
-  Value(T flag) noexcept : state_{std::in_place_type<bool>, flag} {}
+  WireValue(T flag) noexcept : state_{std::in_place_type<bool>, flag} {}
   template <std::integral T>
-  requires(!std::same_as<T, bool>) Value(T number)
+  requires(!std::same_as<T, bool>) WireValue(T number)
   noexcept {
     if (std::in_range<std::int64_t>(to_plain(number))) {
       state_.emplace<std::int64_t>(static_cast<std::int64_t>(number));
@@ -142,25 +142,33 @@ class PASSEL_API Value {
       state_.emplace<std::uint64_t>(static_cast<std::uint64_t>(number));
     }
   }
-  Value(float number) noexcept : state_{std::in_place_type<double>, number} {}
-  Value(double number) noexcept : state_{std::in_place_type<double>, number} {}
+  WireValue(float number) noexcept : state_{std::in_place_type<double>, number} {}
+  WireValue(double number) noexcept : state_{std::in_place_type<double>, number} {}
   /// Becomes an ordinary integer when it fits in 64 bits after all.
-  Value(BigInt number);
-  Value(const char* text) : state_{std::in_place_type<std::string>, text} {}
-  Value(std::string_view text) : state_{std::in_place_type<std::string>, text} {}
-  Value(std::string text) noexcept : state_{std::in_place_type<std::string>, std::move(text)} {}
-  Value(Bytes bytes) noexcept : state_{std::in_place_type<Bytes>, std::move(bytes)} {}
-  Value(NumberArray numbers) noexcept
+  WireValue(BigInt number);
+  WireValue(const char* text) : state_{std::in_place_type<std::string>, text} {}
+  WireValue(std::string_view text) : state_{std::in_place_type<std::string>, text} {}
+  WireValue(std::string text) noexcept : state_{std::in_place_type<std::string>, std::move(text)} {}
+  WireValue(Bytes bytes) noexcept : state_{std::in_place_type<Bytes>, std::move(bytes)} {}
+  WireValue(NumberArray numbers) noexcept
       : state_{std::in_place_type<NumberArray>, std::move(numbers)} {}
-  Value(Handle handle) : state_{std::make_shared<const Handle>(std::move(handle))} {}
-  Value(Foreign foreign) : state_{std::make_shared<const Foreign>(std::move(foreign))} {}
+  WireValue(Handle handle) : state_{std::make_shared<const Handle>(std::move(handle))} {}
+  WireValue(Foreign foreign) : state_{std::make_shared<const Foreign>(std::move(foreign))} {}
 
-  [[nodiscard]] static Value list(Items items) { return Value{State{List{std::move(items)}}}; }
-  [[nodiscard]] static Value tuple(Items items) { return Value{State{Tuple{std::move(items)}}}; }
+  [[nodiscard]] static WireValue list(Items items) {
+    return WireValue{State{List{std::move(items)}}};
+  }
+  [[nodiscard]] static WireValue tuple(Items items) {
+    return WireValue{State{Tuple{std::move(items)}}};
+  }
   /// The items of a set are taken as they are: the caller sees to it that none comes twice.
-  [[nodiscard]] static Value set(Items items) { return Value{State{Set{std::move(items)}}}; }
+  [[nodiscard]] static WireValue set(Items items) {
+    return WireValue{State{Set{std::move(items)}}};
+  }
   /// The same holds for the keys of a map.
-  [[nodiscard]] static Value map(Entries entries) { return Value{State{std::move(entries)}}; }
+  [[nodiscard]] static WireValue map(Entries entries) {
+    return WireValue{State{std::move(entries)}};
+  }
 
   [[nodiscard]] ValueKind kind() const noexcept;
   [[nodiscard]] bool is_none() const noexcept { return state_.index() == 0; }
@@ -180,7 +188,7 @@ class PASSEL_API Value {
   [[nodiscard]] const Items* items() const noexcept;
   [[nodiscard]] const Entries* entries() const noexcept { return std::get_if<Entries>(&state_); }
   /// The value under `key` in a map, or nullptr. Looks at one entry after the other.
-  [[nodiscard]] const Value* find(const Value& key) const noexcept;
+  [[nodiscard]] const WireValue* find(const WireValue& key) const noexcept;
   [[nodiscard]] const NumberArray* numbers() const noexcept {
     return std::get_if<NumberArray>(&state_);
   }
@@ -195,10 +203,12 @@ class PASSEL_API Value {
   [[nodiscard]] std::string to_string() const;
   /// An order over all values, by kind and then by content, so that they can be sorted and be keys
   /// of std::map.
-  [[nodiscard]] std::weak_ordering compare(const Value& other) const;
+  [[nodiscard]] std::weak_ordering compare(const WireValue& other) const;
 
-  friend bool operator==(const Value& a, const Value& b) { return a.compare(b) == 0; }
-  friend std::weak_ordering operator<=>(const Value& a, const Value& b) { return a.compare(b); }
+  friend bool operator==(const WireValue& a, const WireValue& b) { return a.compare(b) == 0; }
+  friend std::weak_ordering operator<=>(const WireValue& a, const WireValue& b) {
+    return a.compare(b);
+  }
 
  private:
   struct List {
@@ -214,7 +224,7 @@ class PASSEL_API Value {
                              std::string, Bytes, List, Tuple, Set, Entries, NumberArray,
                              std::shared_ptr<const Handle>, std::shared_ptr<const Foreign>>;
 
-  explicit Value(State state) noexcept : state_{std::move(state)} {}
+  explicit WireValue(State state) noexcept : state_{std::move(state)} {}
   // Character types are integers here, but std::in_range does not take them.
   template <class T>
   static constexpr auto to_plain(T number) noexcept {
@@ -231,6 +241,6 @@ class PASSEL_API Value {
 }  // namespace passel::inline v0
 
 template <>
-struct std::hash<passel::Value> {
-  std::size_t operator()(const passel::Value& value) const noexcept { return value.hash(); }
+struct std::hash<passel::WireValue> {
+  std::size_t operator()(const passel::WireValue& value) const noexcept { return value.hash(); }
 };

@@ -3,6 +3,7 @@
 
 #include <passel/detail/deadline.hpp>
 #include <passel/detail/spin.hpp>
+#include <passel/export.hpp>
 
 #include <pthread.h>
 
@@ -17,7 +18,7 @@ enum class Locked {
 
 /// A process-shared, robust pthread mutex with a spin before the sleep when the holder runs on
 /// another CPU.
-class RobustLock {
+class PASSEL_API RobustLock {
  public:
   /// Must be called once, on zeroed memory, before any other process can see it. False when the
   /// system refuses.
