@@ -53,22 +53,29 @@ const void* program_base() {
   return base;
 }
 
-void append_nested(const std::exception& outer, std::string& text, int depth = 0) {
-  if (depth == 16) return;
+using Causes = std::vector<RemoteError::Cause>;
+
+/// The exceptions inside of `outer`, from the outermost on. More than sixteen are not believed.
+void collect_nested(const std::exception& outer, Causes& causes) {
+  if (causes.size() == 16) return;
   try {
     std::rethrow_if_nested(outer);
   } catch (const std::exception& inner) {
-    text.append("; caused by ").append(demangled(typeid(inner))).append(": ").append(inner.what());
-    append_nested(inner, text, depth + 1);
+    causes.push_back({demangled(typeid(inner)), inner.what()});
+    collect_nested(inner, causes);
   } catch (...) {
-    text.append("; caused by an exception of unknown type");
+    const std::type_info* const type = abi::__cxa_current_exception_type();
+    causes.push_back({type == nullptr ? "unknown" : demangled(*type), "no std::exception"});
   }
 }
 
-Error task_failed(std::string type_name, std::string what) {
+Error task_failed(std::string type_name, std::string what, Causes causes) {
   auto remote = std::make_shared<RemoteError>();
   remote->type_name = std::move(type_name);
   remote->what = std::move(what);
+  for (const auto& cause : causes)
+    remote->what.append("; caused by ").append(cause.type_name).append(": ").append(cause.what);
+  remote->causes = std::move(causes);
   std::string text = remote->type_name + ": " + remote->what;
   return Error{Errc::task_failed, std::move(text), std::move(remote)};
 }
@@ -115,13 +122,13 @@ Error current_exception_as_error() {
   } catch (const Exception& thrown) {
     return thrown.error();
   } catch (const std::exception& thrown) {
-    std::string what = thrown.what();
-    append_nested(thrown, what);
-    return task_failed(demangled(typeid(thrown)), std::move(what));
+    Causes causes;
+    collect_nested(thrown, causes);
+    return task_failed(demangled(typeid(thrown)), thrown.what(), std::move(causes));
   } catch (...) {
     const std::type_info* type = abi::__cxa_current_exception_type();
     return task_failed(type == nullptr ? "unknown" : demangled(*type),
-                       "an exception that is no std::exception");
+                       "an exception that is no std::exception", {});
   }
 }
 

@@ -259,6 +259,9 @@ TEST(Codec, ErrorsAndResultsKeepTheirDetail) {
   lost->signal = 9;
   lost->task = "fib";
   lost->attempt = 2;
+  lost->cause = passel::LossCause::out_of_memory;
+  lost->peak_rss = std::uint64_t{5} << 30;
+  lost->last_lines = {"one", "two"};
   const Error error{Errc::worker_lost, "worker 42 was killed", lost};
   const Error back = passel::detail::decode_error(passel::detail::encode_error(error).bytes);
   EXPECT_EQ(back.to_string(), error.to_string());
@@ -266,16 +269,21 @@ TEST(Codec, ErrorsAndResultsKeepTheirDetail) {
   EXPECT_EQ(back.detail<passel::WorkerLost>()->signal, 9);
   EXPECT_EQ(back.detail<passel::WorkerLost>()->task, "fib");
   EXPECT_EQ(back.detail<passel::WorkerLost>()->attempt, 2U);
+  EXPECT_EQ(back.detail<passel::WorkerLost>()->cause, passel::LossCause::out_of_memory);
+  EXPECT_EQ(back.detail<passel::WorkerLost>()->peak_rss, std::uint64_t{5} << 30);
+  EXPECT_EQ(back.detail<passel::WorkerLost>()->last_lines, lost->last_lines);
 
   auto remote = std::make_shared<passel::RemoteError>();
   remote->type_name = "std::runtime_error";
   remote->what = "boom";
+  remote->causes = {{"std::logic_error", "no fuse"}, {"int", "no std::exception"}};
   const Result<int> failed = Error{Errc::task_failed, "it threw", remote};
   const auto read = decode<Result<int>>(encode(failed)->bytes).unwrap();
   ASSERT_TRUE(read.is_err());
   EXPECT_TRUE(read.error() == Errc::task_failed);
   ASSERT_NE(read.error().detail<passel::RemoteError>(), nullptr);
   EXPECT_EQ(read.error().detail<passel::RemoteError>()->type_name, "std::runtime_error");
+  EXPECT_EQ(read.error().detail<passel::RemoteError>()->causes, remote->causes);
 
   EXPECT_EQ(**decode<Result<std::string>>(encode(Result<std::string>{"fine"})->bytes), "fine");
   EXPECT_TRUE(decode<Result<void>>(encode(Result<void>{})->bytes)->is_ok());

@@ -253,10 +253,15 @@ Result<double> read_real_duration(const WireValue& value, std::intmax_t num, std
 WireValue write_error(const Error& error) {
   WireValue detail;
   if (const auto* lost = error.detail<WorkerLost>()) {
-    detail = WireValue::tuple(
-        {"worker_lost", lost->pid, lost->exit_code, lost->signal, lost->task, lost->attempt});
+    detail = WireValue::tuple({"worker_lost", lost->pid, lost->exit_code, lost->signal, lost->task,
+                               lost->attempt, static_cast<std::uint32_t>(lost->cause),
+                               lost->peak_rss, to_value(lost->last_lines)});
   } else if (const auto* remote = error.detail<RemoteError>()) {
-    detail = WireValue::tuple({"remote_error", remote->type_name, remote->what});
+    WireValue::Items causes;
+    for (const auto& cause : remote->causes)
+      causes.push_back(WireValue::tuple({cause.type_name, cause.what}));
+    detail = WireValue::tuple(
+        {"remote_error", remote->type_name, remote->what, WireValue::list(std::move(causes))});
   }
   return WireValue::tuple({static_cast<int>(error.code()), error.what(), std::move(detail)});
 }
@@ -270,20 +275,28 @@ std::optional<Error> read_error(const WireValue& value) {
     return std::nullopt;
   const auto plain = static_cast<Errc>(*code);
   if ((*items)[2].is_none()) return Error{plain, *what};
-  if (auto lost = codec<std::tuple<std::string, int, int, int, std::string, unsigned>>::decode(
-          (*items)[2])) {
+  using Lost = std::tuple<std::string, int, int, int, std::string, unsigned, std::uint32_t,
+                          std::uint64_t, std::vector<std::string>>;
+  if (auto lost = codec<Lost>::decode((*items)[2])) {
     auto detail = std::make_shared<WorkerLost>();
     std::string kind;
-    std::tie(kind, detail->pid, detail->exit_code, detail->signal, detail->task, detail->attempt) =
-        *std::move(lost);
-    if (kind != "worker_lost") return std::nullopt;
+    std::uint32_t cause = 0;
+    std::tie(kind, detail->pid, detail->exit_code, detail->signal, detail->task, detail->attempt,
+             cause, detail->peak_rss, detail->last_lines) = *std::move(lost);
+    if (kind != "worker_lost" || cause > static_cast<std::uint32_t>(LossCause::overtime))
+      return std::nullopt;
+    detail->cause = static_cast<LossCause>(cause);
     return Error{plain, *what, std::move(detail)};
   }
-  if (auto remote = codec<std::tuple<std::string, std::string, std::string>>::decode((*items)[2])) {
+  using Causes = std::vector<std::pair<std::string, std::string>>;
+  if (auto remote =
+          codec<std::tuple<std::string, std::string, std::string, Causes>>::decode((*items)[2])) {
     auto detail = std::make_shared<RemoteError>();
-    std::string kind;
-    std::tie(kind, detail->type_name, detail->what) = *std::move(remote);
+    auto& [kind, type_name, text, causes] = *remote;
     if (kind != "remote_error") return std::nullopt;
+    detail->type_name = std::move(type_name);
+    detail->what = std::move(text);
+    for (auto& [name, why] : causes) detail->causes.push_back({std::move(name), std::move(why)});
     return Error{plain, *what, std::move(detail)};
   }
   return std::nullopt;

@@ -5,8 +5,10 @@
 #include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <cerrno>
@@ -228,12 +230,16 @@ class Guardian {
     }
     for (;;) {
       siginfo_t info{};
-      if (::waitid(P_ALL, 0, &info, WEXITED | WNOHANG) != 0 || info.si_pid == 0) return;
+      rusage used{};
+      // The C library's waitid leaves out what the kernel's says about the memory that was used.
+      if (::syscall(SYS_waitid, P_ALL, 0, &info, WEXITED | WNOHANG, &used) != 0 || info.si_pid == 0)
+        return;
       const auto found = members_.find(info.si_pid);
       if (found == members_.end())
         continue;  // a grandchild that lost its parent and was left to us
-      const ExitStatus status = info.si_code == CLD_EXITED ? ExitStatus{.code = info.si_status}
-                                                           : ExitStatus{.signal = info.si_status};
+      ExitStatus status;
+      (info.si_code == CLD_EXITED ? status.code : status.signal) = info.si_status;
+      status.peak_rss = static_cast<std::uint64_t>(used.ru_maxrss) * 1024;
       ended(found->second, status);
     }
   }
@@ -280,7 +286,8 @@ class Guardian {
                GuardianHeader{.op = GuardianOp::exited,
                               .process = member.process,
                               .code = member.ended->code,
-                              .signal = member.ended->signal},
+                              .signal = member.ended->signal,
+                              .peak_rss = member.ended->peak_rss},
                {});
         members_.erase(it);
         again = true;

@@ -163,7 +163,9 @@ bool GuardianLink::read_one(std::unique_lock<std::mutex>& lock) {
   const GuardianHeader& header = message->header;
   if (header.op == GuardianOp::exited) {
     lock.unlock();
-    state_->on_exit(header.process, ExitStatus{.code = header.code, .signal = header.signal});
+    state_->on_exit(
+        header.process,
+        ExitStatus{.code = header.code, .signal = header.signal, .peak_rss = header.peak_rss});
     lock.lock();
     state_->changed.notify_all();
     return true;

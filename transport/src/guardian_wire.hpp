@@ -19,9 +19,10 @@ struct GuardianHeader {
   GuardianOp op{};
   std::uint32_t flags = 0;
   std::uint64_t request = 0;
-  ProcessId process{};      ///< who was started, adopted or has ended
-  std::int32_t code = 0;    ///< exited: exit code; failed: errno
-  std::int32_t signal = 0;  ///< exited: the signal
+  ProcessId process{};         ///< who was started, adopted or has ended
+  std::int32_t code = 0;       ///< exited: exit code; failed: errno
+  std::int32_t signal = 0;     ///< exited: the signal
+  std::uint64_t peak_rss = 0;  ///< exited: most memory it had in use, bytes
   TaskId task{};
   ChildImage image{};
   std::uint32_t text_size = 0;  ///< name, or what failed

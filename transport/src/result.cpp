@@ -10,6 +10,18 @@ namespace passel::inline v0 {
 
 ErrorDetail::~ErrorDetail() = default;
 WorkerLost::~WorkerLost() = default;
+
+std::string_view to_string(LossCause cause) noexcept {
+  switch (cause) {
+    case LossCause::exited: return "exited";
+    case LossCause::crashed: return "crashed";
+    case LossCause::killed: return "killed";
+    case LossCause::out_of_memory: return "out_of_memory";
+    case LossCause::overtime: return "overtime";
+  }
+  return "unknown";
+}
+
 RemoteError::~RemoteError() = default;
 
 std::string_view to_string(Errc code) noexcept {

@@ -220,10 +220,19 @@ void write_wire_error(const Error& error, wire::Error::Builder to) {
     out.setSignal(lost->signal);
     out.setTask(text_of(lost->task));
     out.setAttempt(lost->attempt);
+    out.setCause(static_cast<std::uint32_t>(lost->cause));
+    out.setPeakRss(lost->peak_rss);
+    auto lines = out.initLastLines(static_cast<unsigned>(lost->last_lines.size()));
+    for (unsigned i = 0; i < lines.size(); ++i) lines.set(i, text_of(lost->last_lines[i]));
   } else if (const auto* remote = error.detail<RemoteError>()) {
     auto out = to.initRemoteError();
     out.setTypeName(text_of(remote->type_name));
     out.setWhat(text_of(remote->what));
+    auto causes = out.initCauses(static_cast<unsigned>(remote->causes.size()));
+    for (unsigned i = 0; i < causes.size(); ++i) {
+      causes[i].setTypeName(text_of(remote->causes[i].type_name));
+      causes[i].setWhat(text_of(remote->causes[i].what));
+    }
   }
 }
 
@@ -243,12 +252,18 @@ Error read_wire_error(wire::Error::Reader from) {
     detail->signal = lost.getSignal();
     detail->task = to_text(lost.getTask());
     detail->attempt = lost.getAttempt();
+    if (lost.getCause() <= static_cast<std::uint32_t>(LossCause::overtime))
+      detail->cause = static_cast<LossCause>(lost.getCause());
+    detail->peak_rss = lost.getPeakRss();
+    for (const auto line : lost.getLastLines()) detail->last_lines.push_back(to_text(line));
     return {code, std::move(what), std::move(detail)};
   }
   if (from.isRemoteError()) {
     auto detail = std::make_shared<RemoteError>();
     detail->type_name = to_text(from.getRemoteError().getTypeName());
     detail->what = to_text(from.getRemoteError().getWhat());
+    for (const auto cause : from.getRemoteError().getCauses())
+      detail->causes.push_back({to_text(cause.getTypeName()), to_text(cause.getWhat())});
     return {code, std::move(what), std::move(detail)};
   }
   return {code, std::move(what)};

@@ -82,11 +82,20 @@ struct WorkerLost {
   signal @2 :Int32;
   task @3 :Text;
   attempt @4 :UInt32;
+  cause @5 :UInt32;
+  peakRss @6 :UInt64;
+  lastLines @7 :List(Text);
 }
 
 struct RemoteError {
   typeName @0 :Text;
   what @1 :Text;
+  causes @2 :List(Cause);
+
+  struct Cause {
+    typeName @0 :Text;
+    what @1 :Text;
+  }
 }
 
 # ---- Sessions ---------------------------------------------------------------------------------------------------------

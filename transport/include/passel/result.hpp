@@ -4,6 +4,7 @@
 #include <passel/export.hpp>
 
 #include <concepts>
+#include <cstdint>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -11,6 +12,7 @@
 #include <type_traits>
 #include <utility>
 #include <variant>
+#include <vector>
 
 namespace passel::inline v0 {
 
@@ -59,6 +61,17 @@ struct PASSEL_API ErrorDetail {
   virtual ~ErrorDetail();
 };
 
+/// Why a worker process came to its end.
+enum class LossCause : std::uint32_t {
+  exited,         ///< it called exit, or returned from its main function
+  crashed,        ///< a signal of its own making: SIGSEGV, SIGABRT, ...
+  killed,         ///< somebody killed it
+  out_of_memory,  ///< the kernel's memory limit, or that of its pool
+  overtime,       ///< its pool ended it because a task was over its time
+};
+/// "out_of_memory", for messages and logs.
+[[nodiscard]] PASSEL_API std::string_view to_string(LossCause cause) noexcept;
+
 /// How a process that was running a task came to its end. Carried by Errc::worker_lost.
 struct PASSEL_API WorkerLost : ErrorDetail {
   int pid = 0;
@@ -66,14 +79,24 @@ struct PASSEL_API WorkerLost : ErrorDetail {
   int signal = 0;        ///< the signal that killed it, 0 when it exited
   std::string task;      ///< the task it was running
   unsigned attempt = 1;  ///< which attempt of the task this was, from 1
+  LossCause cause = LossCause::exited;
+  std::uint64_t peak_rss = 0;           ///< most memory it ever had in use, bytes; 0: not known
+  std::vector<std::string> last_lines;  ///< the end of what it wrote to stderr, where that is kept
   ~WorkerLost() override;
 };
 
 /// An exception that left a function in another thread or process. Carried by Errc::task_failed.
 struct PASSEL_API RemoteError : ErrorDetail {
+  /// An exception that another one was thrown for (std::nested_exception).
+  struct Cause {
+    std::string type_name;
+    std::string what;
+    friend bool operator==(const Cause&, const Cause&) = default;
+  };
   std::string
       type_name;     ///< the exception's type, demangled, "unknown" when it was no std::exception
   std::string what;  ///< its text, with the texts of nested exceptions behind it
+  std::vector<Cause> causes;  ///< the nested exceptions, from the outermost to the first cause
   ~RemoteError() override;
 };
 

@@ -28,8 +28,9 @@ struct TaskId {
 
 /// How a process ended.
 struct ExitStatus {
-  int code = 0;    ///< its exit code
-  int signal = 0;  ///< the signal that killed it, 0 when it exited by itself
+  int code = 0;                ///< its exit code
+  int signal = 0;              ///< the signal that killed it, 0 when it exited by itself
+  std::uint64_t peak_rss = 0;  ///< most memory it ever had in use, bytes; 0 when that is not known
 
   /// Python's exitcode: the code, or minus the signal.
   [[nodiscard]] int exitcode() const noexcept { return signal != 0 ? -signal : code; }
