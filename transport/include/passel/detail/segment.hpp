@@ -38,6 +38,9 @@ class PASSEL_API Segment {
   /// Gives the memory of these bytes back to the system; they read as zero until populated again.
   /// Whole pages only.
   void release(std::size_t offset, std::size_t length) noexcept;
+  /// Takes the memory out of this process and keeps the descriptor, by which it can be attached
+  /// again. Nothing but `descriptor`, assignment and destruction is allowed after that.
+  void unmap() noexcept;
 
   [[nodiscard]] std::byte* data() const noexcept;
   [[nodiscard]] std::size_t size() const noexcept;
@@ -46,7 +49,6 @@ class PASSEL_API Segment {
 
  private:
   static Result<Segment> map(Descriptor descriptor, std::size_t whole);
-  void unmap() noexcept;
 
   Descriptor descriptor_;
   std::byte* base_ = nullptr;
