@@ -320,6 +320,7 @@ std::vector<std::string> Family::shutdown(Deadline deadline) {
   }
   const Logger logger = get_logger();
   logger.info("process shutting down");
+  std::vector<std::string> late = run_exit_step(deadline);
   logger.debug("running the finalizers with priority >= 0");
   run_finalizers(0, deadline);
   {
@@ -328,7 +329,6 @@ std::vector<std::string> Family::shutdown(Deadline deadline) {
     ended_ = true;
   }
   flush_standard_streams();
-  std::vector<std::string> late;
   const auto children = active();
   for (const auto& child : children) {
     if (!child->daemon()) continue;

@@ -70,6 +70,7 @@ struct FinalizerRegistry {
 namespace {
 
 constinit std::atomic<FinalizerRegistry*> present{nullptr};
+constinit std::atomic<detail::ExitStep> exit_step{nullptr};
 
 }  // namespace
 
@@ -114,6 +115,14 @@ bool Finalizer::still_active() const noexcept {
 }
 
 namespace detail {
+
+void set_exit_step(ExitStep step) noexcept { exit_step.store(step, std::memory_order_release); }
+
+std::vector<std::string> run_exit_step(Deadline deadline) {
+  const ExitStep step = exit_step.load(std::memory_order_acquire);
+  if (step == nullptr) return {};
+  return step(deadline);
+}
 
 void run_finalizers(std::optional<int> least, Deadline deadline) noexcept {
   FinalizerRegistry& registry = FinalizerRegistry::current();

@@ -7,6 +7,8 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
+#include <vector>
 
 namespace passel::inline v0 {
 
@@ -19,8 +21,9 @@ struct FinalizerOptions {
 
 /// A callback that runs when this process ends in order: when its Runtime is shut down or
 /// destroyed, in a child when its task is done or calls std::exit (Python's
-/// multiprocessing.util.Finalize with an exitpriority). The order of an end is: finalizers with
-/// priority 0 and above; daemon children terminated, the others joined; the remaining finalizers.
+/// multiprocessing.util.Finalize with an exitpriority). The order of an end is: threads that are no
+/// daemons joined; finalizers with priority 0 and above; daemon children terminated, the others
+/// joined; the remaining finalizers.
 ///
 ///     auto cleanup = passel::Finalizer::add([path] { std::filesystem::remove(path); },
 ///                                           {.priority = 10});
@@ -65,6 +68,13 @@ namespace detail {
 /// Runs what is registered in this process at or above `least`, all without it, apart from what is
 /// added meanwhile.
 PASSEL_API void run_finalizers(std::optional<int> least, Deadline deadline) noexcept;
+
+/// What a layer above does first when a Runtime ends, in children, too: it waits for something of
+/// its own, not beyond the deadline, and returns the names of what had not ended by then.
+using ExitStep = std::vector<std::string> (*)(Deadline);
+/// There is one step in a process; the last one that is set counts.
+PASSEL_API void set_exit_step(ExitStep step) noexcept;
+[[nodiscard]] PASSEL_API std::vector<std::string> run_exit_step(Deadline deadline);
 }  // namespace detail
 
 }  // namespace passel::inline v0

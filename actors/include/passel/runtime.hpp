@@ -43,15 +43,17 @@ struct RuntimeOptions {
 class PASSEL_API Runtime {
  public:
   Runtime(int argc, char** argv, RuntimeOptions options = {});
-  /// Like shutdown with no limit on joining: terminates daemon children, joins the others, stops
-  /// all threads, ends the guardian (Python's exit of the main process).
+  /// Like shutdown with no limit on joining: joins the threads that are no daemons, terminates
+  /// daemon children, joins the others, stops the library's own threads, ends the guardian
+  /// (Python's exit of the main process).
   ~Runtime();
   Runtime(const Runtime&) = delete;
   Runtime& operator=(const Runtime&) = delete;
 
-  /// Ends in order, and by `limit` in any case: daemon children are terminated at once, the others
-  /// are joined until the limit and then killed. Returns the names of those that had to be killed,
-  /// and of actors whose handlers had not returned by then. A second call returns at once.
+  /// Ends in order, and by `limit` in any case: threads are joined until the limit and then left
+  /// behind like daemons; daemon children are terminated, the others are joined until the limit and
+  /// then killed. Returns the names of the threads that were left, of the children that had to be
+  /// killed, and of actors whose handlers had not returned by then. A second call returns at once.
   Result<std::vector<std::string>> shutdown_for(std::chrono::nanoseconds limit);
 
   /// True while there is a Runtime in this process.

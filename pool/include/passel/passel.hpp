@@ -25,6 +25,10 @@
 #include <passel/supervised_process.hpp>
 #include <passel/supervisor.hpp>
 #include <passel/supervisor_options.hpp>
+#include <passel/thread.hpp>
+#include <passel/thread_hooks.hpp>
+#include <passel/thread_local.hpp>
+#include <passel/timer.hpp>
 #include <passel/version.hpp>
 #include <passel/wait.hpp>
 #include <passel/wire_value.hpp>
