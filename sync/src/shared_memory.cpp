@@ -47,6 +47,11 @@ SharedMemory::SharedMemory(std::shared_ptr<NamedMemory> memory) : memory_{std::m
 }
 
 Result<SharedMemory> SharedMemory::create(std::size_t size, std::string_view name) {
+  return create_filled(size, name, [](std::span<std::byte>) {});
+}
+
+Result<SharedMemory> SharedMemory::create_filled(std::size_t size, std::string_view name,
+                                                 const Fill& fill) {
   if (size == 0) {
     return Error{Errc::invalid_argument, "the size of shared memory must be 1 byte or more, not 0"};
   }
@@ -55,11 +60,13 @@ Result<SharedMemory> SharedMemory::create(std::size_t size, std::string_view nam
     // The ticket makes it the only one of its name.
     PASSEL_TRY(Segment segment,
                detail::make_named_memory(detail::automatic_memory_name(ticket), size, ticket));
+    fill({segment.data(), size});
     detail::set_state(detail::trailer_of(segment), NameState::named);
     return SharedMemory{share(std::move(segment))};
   }
   PASSEL_CHECK(detail::check_memory_name(name));
   PASSEL_TRY(Segment segment, detail::make_named_memory(name, size, ticket));
+  fill({segment.data(), size});
   PASSEL_CHECK(detail::claim_name(segment, name));
   return SharedMemory{share(std::move(segment))};
 }

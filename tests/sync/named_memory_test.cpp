@@ -106,6 +106,7 @@ TEST(SharedMemory, IsUnlinkedOnce) {
 
 // The way most programs do it; the name outlives close, as Python's does.
 TEST(SharedMemory, IsClosedAndThenUnlinked) {
+  Process::spawn([] {}).unwrap().join().unwrap();  // the I/O thread is there from now on
   const auto before = ProcessCensus::take();
   const std::string name = own_name("idiom");
   auto memory = SharedMemory::create(100, name).unwrap();
@@ -262,6 +263,7 @@ void create_and_wait(const Queue<std::string>& names, const std::string& name) {
 // _TestSharedMemory.test_shared_memory_cleaned_after_process_termination
 TEST(SharedMemory, GoesWithAKilledCreatorWhenNobodyElseHasIt) {
   Queue<std::string> names;
+  Process::spawn([] {}).unwrap().join().unwrap();  // the I/O thread is there from now on
   const auto before = ProcessCensus::take();
   for (const std::string& given : {std::string{}, own_name("victim")}) {
     auto creator = Process::spawn<create_and_wait>(names, given).unwrap();
@@ -311,6 +313,7 @@ void hold(const SharedMemory&, const Queue<int>& ready) {
 // Fault row 53: whoever reads a payload without copying it may die with it.
 TEST(SharedMemory, IsGivenBackWhenItsReadersAreKilled) {
   Queue<int> ready;
+  Process::spawn([] {}).unwrap().join().unwrap();  // the I/O thread is there from now on
   const auto before = ProcessCensus::take();
   std::string name;
   std::vector<Process> readers;
@@ -387,6 +390,7 @@ TEST(SharedMemory, LeavesNothingAfterRandomKills) {
   std::mt19937_64 random{seed};
   Queue<int> ready;
   const std::string name = own_name("kills");
+  Process::spawn([] {}).unwrap().join().unwrap();  // the I/O thread is there from now on
   const auto before = ProcessCensus::take();
   for (unsigned kill = 0; kill < passel_test::rounds(50); ++kill) {
     std::vector<Process> pair;

@@ -20,6 +20,7 @@
 #include <passel/result.hpp>
 #include <passel/runtime.hpp>
 #include <passel/select.hpp>
+#include <passel/shareable_list.hpp>
 #include <passel/shared_memory.hpp>
 #include <passel/simple_queue.hpp>
 #include <passel/supervised_process.hpp>

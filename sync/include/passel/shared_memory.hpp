@@ -7,6 +7,7 @@
 #include <passel/result.hpp>
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -14,6 +15,7 @@
 
 namespace passel::inline v0 {
 
+class ShareableList;
 namespace detail {
 struct NamedMemory;
 }  // namespace detail
@@ -93,12 +95,17 @@ class PASSEL_API SharedMemory {
 
  private:
   friend codec<SharedMemory>;
+  friend ShareableList;
+  friend codec<ShareableList>;
   explicit SharedMemory(std::shared_ptr<detail::NamedMemory> memory);
 
+  using Fill = std::function<void(std::span<std::byte>)>;
+  /// As create; `fill` writes to the bytes before anybody can find them by name.
+  static Result<SharedMemory> create_filled(std::size_t size, std::string_view name,
+                                            const Fill& fill);
   void give_back() noexcept;
   static Result<SharedMemory> open(std::string_view kind, const WireValue& value);
   [[nodiscard]] WireValue handle(std::string kind) const;
-  friend class ShareableList;
 
   std::shared_ptr<detail::NamedMemory> memory_;
   std::shared_ptr<std::byte> mapping_;  // null when closed; the last copy unmaps
