@@ -22,8 +22,4 @@ Error join_timeout(std::size_t unfinished) {
   return {Errc::timeout, std::to_string(unfinished) + " tasks of the queue are not done yet"};
 }
 
-Error negative_timeout() {
-  return {Errc::invalid_argument, "'timeout' must be a non-negative number"};
-}
-
 }  // namespace passel::inline v0::detail

@@ -1,19 +1,7 @@
 // Layer transport: items in hand of the consumers of a joinable host queue, and how they come back.
 #include "host_queue_layout.hpp"
 
-#include <unistd.h>
-
 namespace passel::inline v0::detail {
-
-std::uint32_t this_thread() noexcept {
-  thread_local std::uint32_t id = 0;
-  thread_local std::uint32_t generation = 0;
-  if (id == 0 || generation != fork_generation()) {
-    id = static_cast<std::uint32_t>(::gettid());
-    generation = fork_generation();
-  }
-  return id;
-}
 
 Result<std::uint32_t> HostQueue::new_entry() {
   if (shared_->first_free_entry != none) {

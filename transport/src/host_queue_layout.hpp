@@ -180,9 +180,6 @@ inline std::uint32_t after(Position p, std::uint32_t size) {
   return p.offset + static_cast<std::uint32_t>(sizeof(Record) + align_up(size, 8));
 }
 
-/// Number of the calling thread, which no other thread of the host has.
-[[nodiscard]] std::uint32_t this_thread() noexcept;
-
 /// Gives a lock back when the scope is left, also by an exception of the user's code.
 class Unlock {
  public:

@@ -75,6 +75,16 @@ bool is_running(const ProcessId& process) noexcept {
          status.start == process.start;
 }
 
+std::uint32_t this_thread() noexcept {
+  thread_local std::uint32_t id = 0;
+  thread_local std::uint32_t known_in = 0;
+  if (id == 0 || known_in != fork_generation()) {
+    id = static_cast<std::uint32_t>(::gettid());
+    known_in = fork_generation();
+  }
+  return id;
+}
+
 std::uint32_t fork_generation() noexcept { return generation.load(std::memory_order_relaxed); }
 
 }  // namespace passel::inline v0::detail

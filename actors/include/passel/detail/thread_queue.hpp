@@ -1,7 +1,7 @@
 // Layer actors: the core of Python's queue.Queue for threads of one process.
 #pragma once
 
-#include <passel/detail/deadline.hpp>
+#include <passel/detail/checked_deadline.hpp>
 #include <passel/detail/queue_order.hpp>
 #include <passel/detail/spin.hpp>
 #include <passel/export.hpp>
@@ -23,14 +23,6 @@ namespace passel::inline v0::detail {
 [[nodiscard]] PASSEL_API Error queue_shut_down();
 [[nodiscard]] PASSEL_API Error task_done_too_often();
 [[nodiscard]] PASSEL_API Error join_timeout(std::size_t unfinished);
-[[nodiscard]] PASSEL_API Error negative_timeout();
-
-/// A caller's timeout as a deadline; Python's ValueError when it is negative.
-template <class Rep, class Period>
-[[nodiscard]] Result<Deadline> checked_deadline(std::chrono::duration<Rep, Period> timeout) {
-  if (timeout < timeout.zero()) return negative_timeout();
-  return Deadline::after(timeout);
-}
 
 /// Python's queue.Queue (3.13, with shutdown) for threads: any number of putters and getters,
 /// bounded or not, task counting. `Order` decides which item goes out next.

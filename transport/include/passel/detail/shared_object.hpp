@@ -25,6 +25,9 @@ struct ProcessId {
 /// are somebody else now.
 [[nodiscard]] PASSEL_API std::uint32_t fork_generation() noexcept;
 
+/// The caller's kernel thread id. Cached; right again in a forked child.
+[[nodiscard]] PASSEL_API std::uint32_t this_thread() noexcept;
+
 /// An object that several processes of this host hold at once. Whoever hands it to a child keeps it
 /// in that child's ledger, and when the child is gone calls `process_lost`, which takes back
 /// whatever the dead one held.

@@ -1,0 +1,222 @@
+// Layer sync: arenas: the processes that use one, those who wait, and what a death leaves behind.
+#include "arena.hpp"
+#include "async_waits.hpp"
+#include "mend.hpp"
+
+#include <passel/finalize.hpp>
+
+#include <algorithm>
+#include <limits>
+#include <string>
+
+namespace passel::inline v0::detail {
+namespace {
+
+constexpr std::uint32_t waiters_a_step = 256;
+
+/// When this process ends in order, what it still holds is no accident.
+void say_goodbye_at_end() {
+  static std::atomic<std::uint32_t> generation{0};
+  const std::uint32_t mine = fork_generation() + 1;
+  if (generation.exchange(mine) == mine) return;
+  Finalizer::add(
+      [] {
+        for (const auto& arena : SyncArena::all()) {
+          if (const std::uint32_t place = arena->place(); place != nobody) {
+            arena->process(place).leaving.store(1, std::memory_order_release);
+          }
+        }
+      },
+      {.priority = std::numeric_limits<int>::min()});
+}
+
+}  // namespace
+
+Error too_many_processes() {
+  return Error{Errc::no_space, "shared objects are used by " + std::to_string(sync_process_count) +
+                                   " processes already, which is the limit"};
+}
+
+std::uint32_t SyncArena::place() noexcept {
+  const std::uint64_t known = place_.load(std::memory_order_relaxed);
+  if (static_cast<std::uint32_t>(known >> 32) == fork_generation() + 1) {
+    return static_cast<std::uint32_t>(known);
+  }
+  return claim_place();
+}
+
+std::uint32_t SyncArena::claim_place() noexcept {
+  const ProcessId self = this_process();
+  const std::uint64_t generation = std::uint64_t{fork_generation() + 1} << 32;
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    if (!lock_table()) return nobody;
+    std::uint32_t free = nobody;
+    for (std::uint32_t p = 1; p <= sync_process_count; ++p) {
+      ProcessPlace& taken = process(p);
+      const std::int32_t pid = taken.pid.load(std::memory_order_relaxed);
+      // Another thread was quicker, or this is an arena whose objects came here twice.
+      if (pid == self.pid && taken.start.load(std::memory_order_relaxed) == self.start) {
+        free = p;
+        break;
+      }
+      if (pid == 0 && free == nobody) free = p;
+    }
+    if (free != nobody) {
+      ProcessPlace& mine = process(free);
+      mine.start.store(self.start, std::memory_order_relaxed);
+      mine.leaving.store(0, std::memory_order_relaxed);
+      mine.pid.store(self.pid, std::memory_order_release);
+      place_.store(generation | free, std::memory_order_relaxed);
+    }
+    layout().table.unlock();
+    if (free != nobody) {
+      say_goodbye_at_end();
+      return free;
+    }
+    // All taken: maybe by processes that nobody reported as lost.
+    process_lost({});
+  }
+  return nobody;
+}
+
+void SyncArena::empty_place(std::uint32_t place) noexcept {
+  if (!lock_table()) return;
+  process(place).pid.store(0, std::memory_order_release);
+  layout().table.unlock();
+}
+
+Result<void> SyncArena::populate_waiters(std::uint32_t seen) {
+  if (seen >= sync_waiter_count) {
+    return Error{Errc::no_space, "more than " + std::to_string(sync_waiter_count) +
+                                     " threads and futures wait for shared objects of one process"};
+  }
+  if (!lock_table()) return Error{Errc::timeout, "the table of shared objects is locked"};
+  Result<void> done{};
+  auto& populated = layout().populated_waiters;
+  if (populated.load(std::memory_order_relaxed) == seen) {
+    if (reach_ == Reach::host) {
+      done = segment_.populate(waiters_offset + seen * sizeof(Waiter),
+                               waiters_a_step * sizeof(Waiter));
+    }
+    if (done) populated.store(seen + waiters_a_step, std::memory_order_release);
+  }
+  layout().table.unlock();
+  return done;
+}
+
+Result<std::uint32_t> SyncArena::claim_waiter(std::uint32_t place, std::uint32_t thread) {
+  for (;;) {
+    const std::uint32_t there = waiters();
+    const std::uint32_t begin = there == 0 ? 0 : hint_.load(std::memory_order_relaxed) % there;
+    for (std::uint32_t i = 0; i < there; ++i) {
+      const std::uint32_t number = (begin + i) % there + 1;
+      Waiter& mine = waiter(number);
+      std::uint32_t free = nobody;
+      if (mine.owner.load(std::memory_order_relaxed) != nobody ||
+          !mine.owner.compare_exchange_strong(free, place, std::memory_order_acquire)) {
+        continue;
+      }
+      mine.thread = thread;
+      mine.nudged_at = 0;
+      mine.grant = 0;
+      mine.permit = 0;
+      mine.overtaken = 0;
+      mine.is_future = 0;
+      mine.is_notified = 0;
+      mine.state.store(waiter_waiting, std::memory_order_relaxed);
+      hint_.store(number - 1, std::memory_order_relaxed);
+      return number;
+    }
+    PASSEL_CHECK(populate_waiters(there));
+  }
+}
+
+void SyncArena::free_waiter(std::uint32_t number) noexcept {
+  Waiter& mine = waiter(number);
+  mine.line.store(0, std::memory_order_relaxed);
+  mine.state.store(waiter_idle, std::memory_order_relaxed);
+  mine.owner.store(nobody, std::memory_order_release);
+}
+
+std::shared_ptr<AsyncWaits> SyncArena::async_waits(std::uint32_t place) {
+  const std::lock_guard lock{async_mutex_};
+  if (!async_ || async_generation_ != fork_generation()) {
+    async_generation_ = fork_generation();
+    async_ = std::make_shared<AsyncWaits>(place);
+  }
+  return async_;
+}
+
+bool SyncArena::lock_line(ObjectHeader& header, Deadline deadline) noexcept {
+  const Locked locked = header.line.lock(deadline);
+  if (locked == Locked::no) return false;
+  if (locked == Locked::after_death) {
+    std::vector<Wake> wakes;
+    rebuild_line(*this, header, wakes);
+    perform(wakes);
+  }
+  return true;
+}
+
+void SyncArena::perform(std::span<const Wake> wakes) noexcept {
+  for (const Wake& wake : wakes) {
+    Waiter& who = waiter(wake.waiter);
+    if (who.is_future == 0) {
+      futex_wake(who.state, 1, scope());
+      continue;
+    }
+    const std::uint32_t place = who.owner.load(std::memory_order_relaxed);
+    if (place == nobody) continue;
+    process(place).bell.fetch_add(1, std::memory_order_release);
+    futex_wake(process(place).bell, std::numeric_limits<int>::max(), scope());
+  }
+}
+
+void SyncArena::process_lost(const ProcessId& lost) noexcept {
+  const ProcessId self = this_process();
+  if (!lock_table()) return;
+  std::vector<Wake> wakes;
+  for (std::uint32_t p = 1; p <= sync_process_count; ++p) {
+    ProcessPlace& gone = process(p);
+    const ProcessId id{.pid = gone.pid.load(std::memory_order_relaxed),
+                       .start = gone.start.load(std::memory_order_relaxed)};
+    // Its descendants went with it, and whoever else is gone may as well be looked after.
+    if (id.pid == 0 || id == self || (id != lost && is_running(id))) continue;
+    const Loss loss{
+        .place = p, .pid = id.pid, .orderly = gone.leaving.load(std::memory_order_relaxed) != 0};
+    for (std::uint32_t chunk = 1; chunk < layout().chunks_end;) {
+      ObjectHeader& header = object(chunk);
+      if ((layout().used[chunk / 64] >> (chunk % 64) & 1) == 0) {
+        ++chunk;
+        continue;
+      }
+      chunk += std::max<std::uint32_t>(header.chunks, 1);
+      mend_object(header, loss, wakes);
+    }
+    for (std::uint32_t w = 1; w <= waiters(); ++w) {
+      if (waiter(w).owner.load(std::memory_order_relaxed) == p) free_waiter(w);
+    }
+    gone.pid.store(0, std::memory_order_release);
+  }
+  layout().table.unlock();
+  perform(wakes);
+}
+
+void SyncArena::mend_object(ObjectHeader& header, const Loss& loss,
+                            std::vector<Wake>& wakes) noexcept {
+  auto& users = header.users[(loss.place - 1) / 64];
+  const std::uint64_t bit = std::uint64_t{1} << ((loss.place - 1) % 64);
+  if ((users.load() & bit) == 0) return;
+  // A process that was stopped with the line in its hands is waited for: it holds it for a few
+  // instructions, and nobody else could go on either.
+  if (header.kind.load(std::memory_order_relaxed) != 0 && lock_line(header, Deadline::never())) {
+    mend(*this, header, loss, wakes);
+    header.line.unlock();
+  }
+  users.fetch_and(~bit);
+  const bool used = std::any_of(header.users.begin(), header.users.end(),
+                                [](const auto& rest) { return rest.load() != 0; });
+  if (!used) release_run(header);
+}
+
+}  // namespace passel::inline v0::detail

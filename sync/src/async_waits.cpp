@@ -1,0 +1,154 @@
+// Layer sync: those who wait for a permit without a thread of their own.
+#include "async_waits.hpp"
+
+#include <passel/detail/misuse.hpp>
+
+#include <csignal>
+#include <system_error>
+#include <thread>
+
+namespace passel::inline v0::detail {
+namespace {
+
+std::optional<Grant> grant_of(SyncArena& arena, std::uint32_t number) {
+  const Waiter& waiter = arena.waiter(number);
+  if (waiter.state.load(std::memory_order_acquire) != waiter_granted) return std::nullopt;
+  return Grant{.word = waiter.grant,
+               .permit = waiter.permit & ~handed_abandoned,
+               .abandoned = (waiter.permit & handed_abandoned) != 0};
+}
+
+void step(SyncObject& object, const auto& event) {
+  std::vector<Wake> wakes;
+  if (!object.arena().lock_line(object.header(), Deadline::never())) return;
+  PermitMachine{object.arena(), object.header()}.step(event, Deadline::Clock::now(), wakes);
+  object.header().line.unlock();
+  object.arena().perform(wakes);
+}
+
+/// A thread that takes no signal: they are the program's.
+template <class F>
+bool start_thread(F body) {
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  bool started = true;
+  try {
+    std::thread{std::move(body)}.detach();
+  } catch (const std::system_error&) {
+    started = false;
+  }
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  return started;
+}
+
+}  // namespace
+
+std::uint64_t AsyncWaits::add(const std::shared_ptr<SyncObject>& object, PermitCallback done) {
+  auto waiter = object->arena().claim_waiter(place_, 0);
+  if (!waiter) {
+    done(waiter.error());
+    return 0;
+  }
+  object->arena().waiter(*waiter).is_future = 1;
+  std::uint64_t number = 0;
+  {
+    const std::lock_guard lock{mutex_};
+    if (!runs_) {
+      // The thread keeps both alive and ends with the last wait.
+      auto self = shared_from_this();
+      runs_ = start_thread([self, arena = object->arena_pointer()] { self->run(arena); });
+    }
+    if (runs_) {
+      number = next_++;
+      waits_.emplace(number, Wait{.object = object, .waiter = *waiter, .done = std::move(done)});
+    }
+  }
+  if (number == 0) {
+    object->arena().free_waiter(*waiter);
+    done(Error{Errc::no_space, "no thread can be started"});
+    return 0;
+  }
+  step(*object, PermitMachine::Arrive{*waiter});
+  return number;
+}
+
+bool AsyncWaits::cancel(std::uint64_t number) {
+  Wait wait;
+  {
+    const std::lock_guard lock{mutex_};
+    const auto found = waits_.find(number);
+    if (found == waits_.end()) return false;
+    wait = std::move(found->second);
+    waits_.erase(found);
+  }
+  SyncArena& arena = wait.object->arena();
+  step(*wait.object, PermitMachine::Leave{wait.waiter});
+  const auto grant = grant_of(arena, wait.waiter);
+  arena.free_waiter(wait.waiter);
+  if (grant) release_permit(*wait.object, *grant);
+  // The thread may have nothing left to wait for.
+  auto& bell = arena.process(place_).bell;
+  bell.fetch_add(1);
+  futex_wake(bell, 1, arena.scope());
+  return true;
+}
+
+std::vector<AsyncWaits::Wait> AsyncWaits::take_granted() {
+  std::vector<Wait> granted;
+  for (auto it = waits_.begin(); it != waits_.end();) {
+    if (grant_of(it->second.object->arena(), it->second.waiter)) {
+      granted.push_back(std::move(it->second));
+      it = waits_.erase(it);
+    } else {
+      ++it;
+    }
+  }
+  return granted;
+}
+
+void AsyncWaits::run(const std::shared_ptr<SyncArena>& arena) {
+  auto& bell = arena->process(place_).bell;
+  for (;;) {
+    const std::uint32_t rung = bell.load();
+    std::vector<Wait> granted;
+    {
+      const std::lock_guard lock{mutex_};
+      granted = take_granted();
+      if (granted.empty() && waits_.empty()) {
+        runs_ = false;
+        return;
+      }
+    }
+    for (Wait& wait : granted) {
+      const auto grant = grant_of(*arena, wait.waiter);
+      arena->free_waiter(wait.waiter);
+      wait.done(*grant);
+    }
+    if (granted.empty()) futex_wait(bell, rung, Deadline::never(), arena->scope());
+  }
+}
+
+std::uint64_t acquire_permit_async(const std::shared_ptr<SyncObject>& object, PermitCallback done) {
+  const std::uint32_t place = object->place();
+  if (place == nobody) {
+    done(too_many_processes());
+    return 0;
+  }
+  PermitMachine machine{object->arena(), object->header()};
+  if (!machine.is_awaited()) {
+    if (const auto grant = machine.take(place)) {
+      done(*grant);
+      return 0;
+    }
+  }
+  return object->arena().async_waits(place)->add(object, std::move(done));
+}
+
+bool cancel_permit(const std::shared_ptr<SyncObject>& object, std::uint64_t number) {
+  const std::uint32_t place = object->place();
+  return place != nobody && object->arena().async_waits(place)->cancel(number);
+}
+
+}  // namespace passel::inline v0::detail

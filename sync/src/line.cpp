@@ -1,0 +1,72 @@
+// Layer sync: the line of those who wait for one object.
+#include "line.hpp"
+
+#include <algorithm>
+#include <vector>
+
+namespace passel::inline v0::detail {
+
+std::uint32_t Line::length() const noexcept {
+  std::uint32_t count = 0;
+  for (std::uint32_t w = first(); w != nobody; w = next(w)) ++count;
+  return count;
+}
+
+void Line::link_last(std::uint32_t number) noexcept {
+  Waiter& waiter = arena_.waiter(number);
+  waiter.previous = header_.last;
+  waiter.next = nobody;
+  if (header_.last == nobody) {
+    header_.first = number;
+  } else {
+    arena_.waiter(header_.last).next = number;
+  }
+  header_.last = number;
+}
+
+void Line::push_back(std::uint32_t number) noexcept {
+  Waiter& waiter = arena_.waiter(number);
+  waiter.ticket = ++header_.next_ticket;
+  waiter.line.store(arena_.chunk_of(header_), std::memory_order_release);
+  link_last(number);
+}
+
+bool Line::holds(std::uint32_t number) const noexcept {
+  const Waiter& waiter = arena_.waiter(number);
+  if (waiter.line.load(std::memory_order_acquire) != arena_.chunk_of(header_)) return false;
+  const std::uint32_t state = waiter.state.load(std::memory_order_acquire);
+  return state == waiter_waiting || state == waiter_nudged;
+}
+
+void Line::remove(std::uint32_t number) noexcept {
+  arena_.waiter(number).line.store(0, std::memory_order_release);
+  unlink(number);
+}
+
+void Line::unlink(std::uint32_t number) noexcept {
+  const Waiter& waiter = arena_.waiter(number);
+  if (waiter.previous == nobody) {
+    header_.first = waiter.next;
+  } else {
+    arena_.waiter(waiter.previous).next = waiter.next;
+  }
+  if (waiter.next == nobody) {
+    header_.last = waiter.previous;
+  } else {
+    arena_.waiter(waiter.next).previous = waiter.previous;
+  }
+}
+
+void Line::rebuild() {
+  std::vector<std::uint32_t> standing;
+  for (std::uint32_t w = 1; w <= arena_.waiters(); ++w) {
+    if (arena_.waiter(w).owner.load() != nobody && holds(w)) standing.push_back(w);
+  }
+  std::sort(standing.begin(), standing.end(), [this](std::uint32_t a, std::uint32_t b) {
+    return arena_.waiter(a).ticket < arena_.waiter(b).ticket;
+  });
+  header_.first = header_.last = nobody;
+  for (const std::uint32_t w : standing) link_last(w);
+}
+
+}  // namespace passel::inline v0::detail

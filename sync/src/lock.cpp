@@ -1,0 +1,89 @@
+// Layer sync: Lock.
+#include <passel/lock.hpp>
+
+#include <passel/detail/misuse.hpp>
+
+#include "guard_access.hpp"
+
+namespace passel::inline v0 {
+namespace detail {
+
+Result<std::shared_ptr<SyncObject>> make_lock(SyncKind kind, const LockOptions& options) {
+  PASSEL_TRY(auto object,
+             SyncObject::create(kind, permit_state_size(1), options.reach, options.name));
+  const std::uint32_t traits = (options.fair ? permits_fair : 0U) |
+                               (options.deadlock == OnDeadlock::refuse ? permits_refuse : 0U) |
+                               permits_bounded;
+  permit_machine(*object).init(traits, 1, 1, 1);
+  return object;
+}
+
+std::string describe_lock(const SyncObject* object, std::string_view kind) {
+  const std::string what{kind};
+  if (object == nullptr) return "<closed " + what + ">";
+  const std::string name = object->name().empty() ? "" : " '" + object->name() + "'";
+  const std::uint32_t holder = permit_machine(*object).holder();
+  if (holder == nobody) return "<unlocked " + what + name + ">";
+  const std::int32_t pid = object->arena().process(holder).pid.load(std::memory_order_relaxed);
+  std::string text = "<locked " + what + name + " owner=" + std::to_string(pid);
+  if (object->kind() == SyncKind::rlock) {
+    text += " count=" + std::to_string(permit_state(*object).depth + 1);
+  }
+  return text + ">";
+}
+
+}  // namespace detail
+
+Result<Lock> Lock::create(const LockOptions& options) {
+  PASSEL_TRY(auto object, detail::make_lock(detail::SyncKind::lock, options));
+  return Lock{std::move(object)};
+}
+
+Result<Guard> Lock::take(detail::Deadline deadline) const {
+  if (!object_) return detail::handle_is_closed("Lock");
+  auto grant = detail::acquire_permit(*object_, deadline, detail::WaitsAs::thread);
+  if (!grant) return std::move(grant).error();
+  detail::PermitState& state = detail::permit_state(*object_);
+  state.thread.store(detail::this_thread(), std::memory_order_relaxed);
+  state.cpu.publish();
+  detail::repair_if_abandoned(*object_, *grant);
+  return detail::GuardAccess::make(*object_, *grant);
+}
+
+bool Lock::keep(Result<Guard> guard) {
+  if (!guard) return false;
+  guard->detach();
+  return true;
+}
+
+bool Lock::try_lock() const { return keep(take(detail::Deadline::now_or_never())); }
+
+Future<Guard> Lock::acquire_async() const { return detail::acquire_guard_async(object_, "Lock"); }
+
+Result<void> Lock::release() const {
+  if (!object_) return detail::handle_is_closed("Lock");
+  detail::permit_state(*object_).thread.store(0, std::memory_order_relaxed);
+  if (!detail::release_any_permit(*object_)) return detail::not_locked();
+  return {};
+}
+
+bool Lock::locked() const noexcept {
+  return object_ && detail::permit_machine(*object_).holder() != detail::nobody;
+}
+
+void Lock::on_abandoned(std::function<void(const Abandonment&)> repair) const {
+  if (object_) object_->set_repair(std::move(repair));
+}
+
+std::string Lock::to_string() const { return detail::describe_lock(object_.get(), "Lock"); }
+
+WireValue codec<Lock>::encode(const Lock& lock) {
+  return detail::SyncObject::handle("Lock", {}, lock.object_);
+}
+
+Result<Lock> codec<Lock>::decode(const WireValue& value) {
+  PASSEL_TRY(auto object, detail::SyncObject::open("Lock", {}, value));
+  return Lock{std::move(object)};
+}
+
+}  // namespace passel::inline v0

@@ -1,0 +1,164 @@
+// Layer sync: the machine behind Lock, RLock and the semaphores: who has a permit, who is next.
+#pragma once
+
+#include "line.hpp"
+
+#include <passel/detail/deadline.hpp>
+#include <passel/detail/spin.hpp>
+
+#include <atomic>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+namespace passel::inline v0::detail {
+
+/// What a permit machine's object is like; set once.
+enum PermitTraits : std::uint32_t {
+  permits_counted = 1,  ///< permits are only counted: the dead keep theirs
+  permits_fair = 2,     ///< always handed to the first in line
+  permits_bounded = 4,  ///< a release too many is an error
+  permits_refuse = 8,   ///< whoever would close a circle of waiters gets an error
+};
+
+/// The state in shared memory. A permit is a word: token (growing with each grant), whether its
+/// last holder died, and the place of the process that holds it. That word is all there is to
+/// taking and giving back a permit nobody waits for: one atomic operation, after which a process
+/// may die at any instruction and still be known as the holder. Where permits are only counted
+/// `first` is their number.
+struct alignas(64) PermitState {
+  std::atomic<std::uint64_t> first;
+  std::atomic<std::uint32_t> waiting;  ///< how many stand in line
+  std::atomic<std::uint32_t> thread;   ///< of a lock: the thread that holds it, when that is known
+  CpuMark cpu;                         ///< where the last holder ran
+  std::uint32_t depth;                 ///< of an RLock, beyond the first acquire
+  std::uint32_t traits;
+  std::uint32_t permits;               ///< words there are, `first` among them
+  std::uint64_t limit;                 ///< the most permits that may be free
+  std::atomic<std::int32_t> lost_pid;  ///< the holder that died last
+  std::atomic<std::uint32_t> hint;     ///< a permit that was free
+};
+static_assert(sizeof(PermitState) == 64);
+
+/// How large the state is; the words of further permits lie behind it.
+[[nodiscard]] constexpr std::size_t permit_state_size(std::uint32_t permits) noexcept {
+  return sizeof(PermitState) + (permits - 1) * sizeof(std::uint64_t);
+}
+
+/// Set in Waiter::permit when what was handed over had been left by a dead holder.
+inline constexpr std::uint32_t handed_abandoned = 1U << 31;
+
+/// What somebody got.
+struct Grant {
+  std::uint64_t word = 0;
+  std::uint32_t permit = 0;
+  bool abandoned = false;  ///< the holder before died with it
+  [[nodiscard]] std::uint64_t token() const noexcept { return word >> 17; }
+};
+
+/// Rules, driven with the line of the object locked, apart from `take` and `give`, which need no
+/// lock. No clock, no system call: steps answer with whom to wake.
+class PermitMachine {
+ public:
+  using Action = Wake;
+  using Actions = std::vector<Wake>;
+  using Time = Deadline::Clock::time_point;
+
+  /// Overtaken that often, or for that long, the first in line gets the next permit in his hand.
+  static constexpr std::uint16_t most_overtakes = 16;
+  static constexpr std::int64_t longest_overtaken_ns = 500'000;
+
+  PermitMachine(SyncArena& arena, ObjectHeader& header) noexcept
+      : arena_{arena},
+        line_{arena, header},
+        state_{*reinterpret_cast<PermitState*>(SyncArena::state_of(header))} {}
+
+  /// Sets up a new object: so many words, so many of them free.
+  void init(std::uint32_t traits, std::uint32_t words, std::uint64_t value,
+            std::uint64_t limit) noexcept;
+
+  // Without the lock.
+
+  /// Takes a free permit for the process at `place`.
+  [[nodiscard]] std::optional<Grant> take(std::uint32_t place) noexcept;
+  /// Gives back what was granted. False when it is not held like that any more.
+  [[nodiscard]] bool give(const Grant& grant) noexcept;
+  /// Gives back any permit, one of the process at `place` if there is one. False when none is held,
+  /// or the limit is reached.
+  [[nodiscard]] bool give_any(std::uint32_t place) noexcept;
+  /// True when somebody who is in line might have to be served after `give`.
+  [[nodiscard]] bool is_awaited() const noexcept { return state_.waiting.load() != 0; }
+  [[nodiscard]] bool is_fair() const noexcept { return (state_.traits & permits_fair) != 0; }
+  [[nodiscard]] bool is_counted() const noexcept { return (state_.traits & permits_counted) != 0; }
+  /// Permits that are free.
+  [[nodiscard]] std::uint64_t available() const noexcept;
+  [[nodiscard]] bool is_available() const noexcept;
+  /// Of a lock: the place of the process that holds it, nobody when it is free.
+  [[nodiscard]] std::uint32_t holder() const noexcept {
+    return place_of(state_.first.load(std::memory_order_acquire));
+  }
+  [[nodiscard]] PermitState& state() noexcept { return state_; }
+
+  // With the lock.
+
+  /// A waiter comes and stands in line. It is granted at once when something is free and it is its
+  /// turn.
+  struct Arrive {
+    std::uint32_t waiter;
+  };
+  /// A holder that saw somebody in line gives its permit back, or hands it over. When it was no
+  /// longer held like that, `given` says so.
+  struct Release {
+    Grant grant;
+    bool* given;
+  };
+  /// A permit was given back while somebody stands in line.
+  struct Freed {};
+  /// A waiter took a permit by itself and leaves the line.
+  struct Took {
+    std::uint32_t waiter;
+  };
+  /// A waiter gives up. Nothing happens when it was granted before: look at its state.
+  struct Leave {
+    std::uint32_t waiter;
+  };
+  /// A process is gone.
+  struct Lost {
+    std::uint32_t place;
+    std::int32_t pid;
+  };
+  void step(const Arrive& event, Time now, Actions& actions);
+  void step(const Release& event, Time now, Actions& actions);
+  void step(const Freed& event, Time now, Actions& actions);
+  void step(const Took& event, Time now, Actions& actions);
+  void step(const Leave& event, Time now, Actions& actions);
+  void step(const Lost& event, Time now, Actions& actions);
+
+  /// The line was being changed when somebody died: brings each waiter to one side of what was
+  /// happening to it.
+  void rebuild(Actions& actions);
+
+  [[nodiscard]] static constexpr std::uint32_t place_of(std::uint64_t word) noexcept {
+    return static_cast<std::uint32_t>(word & 0xffff);
+  }
+
+ private:
+  [[nodiscard]] std::atomic<std::uint64_t>& word(std::uint32_t permit) const noexcept {
+    return permit == 0 ? state_.first
+                       : reinterpret_cast<std::atomic<std::uint64_t>*>(&state_ + 1)[permit - 1];
+  }
+  [[nodiscard]] std::optional<Grant> take_from(std::uint32_t permit, std::uint32_t place) noexcept;
+  [[nodiscard]] bool give_from(std::uint32_t permit, std::uint32_t place) noexcept;
+  [[nodiscard]] bool must_be_handed(const Waiter& waiter, Time now) const noexcept;
+  void serve(Time now, Actions& actions);
+  [[nodiscard]] bool hand(std::uint32_t number, std::uint32_t permit, std::uint64_t from) noexcept;
+  [[nodiscard]] bool hand_any(std::uint32_t number) noexcept;
+  void granted(std::uint32_t number, Actions& actions);
+  void leave_line(std::uint32_t number) noexcept;
+
+  SyncArena& arena_;
+  Line line_;
+  PermitState& state_;
+};
+
+}  // namespace passel::inline v0::detail

@@ -1,0 +1,132 @@
+// Layer sync: taking, awaiting and giving back permits, as Lock, RLock and the semaphores do it.
+#include "permits.hpp"
+
+#include "wait_graph.hpp"
+
+#include <passel/detail/misuse.hpp>
+
+namespace passel::inline v0::detail {
+namespace {
+
+PermitMachine machine_of(SyncObject& object) {
+  return PermitMachine{object.arena(), object.header()};
+}
+
+Error not_free_in_time(const SyncObject& object) {
+  const std::string name = object.name();
+  return Error{Errc::timeout, name.empty() ? "not free in the time given"
+                                           : "'" + name + "' was not free in the time given"};
+}
+
+/// The same step for all events that need the line locked. False when the deadline passed first.
+template <class Event>
+bool step(SyncObject& object, const Event& event, Deadline deadline) {
+  std::vector<Wake> wakes;
+  if (!object.arena().lock_line(object.header(), deadline)) return false;
+  machine_of(object).step(event, Deadline::Clock::now(), wakes);
+  object.header().line.unlock();
+  object.arena().perform(wakes);
+  return true;
+}
+
+Grant grant_of(const Waiter& waiter) {
+  return Grant{.word = waiter.grant,
+               .permit = waiter.permit & ~handed_abandoned,
+               .abandoned = (waiter.permit & handed_abandoned) != 0};
+}
+
+/// Gives up a place in line; a grant that came meanwhile is kept.
+std::optional<Grant> leave(SyncObject& object, std::uint32_t number) {
+  // Only a stopped process can keep the line for long, and then nobody gets on.
+  step(object, PermitMachine::Leave{number}, Deadline::never());
+  Waiter& waiter = object.arena().waiter(number);
+  std::optional<Grant> grant;
+  if (waiter.state.load(std::memory_order_acquire) == waiter_granted) grant = grant_of(waiter);
+  object.arena().free_waiter(number);
+  return grant;
+}
+
+}  // namespace
+
+Result<Grant> await_permit(SyncObject& object, std::uint32_t number, Deadline deadline) {
+  PermitMachine machine = machine_of(object);
+  Waiter& waiter = object.arena().waiter(number);
+  for (;;) {
+    std::uint32_t state = waiter.state.load(std::memory_order_acquire);
+    if (state == waiter_granted) {
+      const Grant grant = grant_of(waiter);
+      object.arena().free_waiter(number);
+      return grant;
+    }
+    if (state == waiter_nudged) {
+      if (const auto grant = machine.take(object.place())) {
+        step(object, PermitMachine::Took{number}, Deadline::never());
+        object.arena().free_waiter(number);
+        return *grant;
+      }
+      // Somebody was quicker. Whoever frees it from here on sees us waiting, or we see it free.
+      if (waiter.state.compare_exchange_strong(state, waiter_waiting) && machine.is_available()) {
+        state = waiter_waiting;
+        waiter.state.compare_exchange_strong(state, waiter_nudged);
+      }
+      continue;
+    }
+    const bool in_time = futex_wait(waiter.state, waiter_waiting, deadline, object.scope());
+    if (in_time) continue;
+    if (const auto grant = leave(object, number)) return *grant;
+    return not_free_in_time(object);
+  }
+}
+
+Result<Grant> acquire_permit(SyncObject& object, Deadline deadline, WaitsAs as) {
+  const std::uint32_t place = object.place();
+  if (place == nobody) return too_many_processes();
+  PermitMachine machine = machine_of(object);
+  const bool may_overtake = !machine.is_fair();
+  if (may_overtake || !machine.is_awaited()) {
+    if (const auto grant = machine.take(place)) return *grant;
+  }
+  if (deadline.is_try()) return not_free_in_time(object);
+  if (may_overtake && object.spinner().spin(machine.state().cpu, deadline,
+                                            [&] { return machine.is_available(); })) {
+    if (const auto grant = machine.take(place)) return *grant;
+  }
+  PASSEL_TRY(const std::uint32_t number, object.arena().claim_waiter(place, this_thread()));
+  if (!step(object, PermitMachine::Arrive{number}, deadline)) {
+    object.arena().free_waiter(number);
+    return not_free_in_time(object);
+  }
+  if (as == WaitsAs::thread) {
+    if (auto circle = find_circle(object, number)) {
+      const bool refuse = (machine.state().traits & permits_refuse) != 0;
+      Error error = report_circle(object, *circle);
+      if (refuse) {
+        if (const auto grant = leave(object, number)) return *grant;
+        return error;
+      }
+    }
+  }
+  return await_permit(object, number, deadline);
+}
+
+bool release_permit(SyncObject& object, const Grant& grant) {
+  PermitMachine machine = machine_of(object);
+  machine.state().cpu.publish();
+  if (!machine.is_awaited()) {
+    const bool given = machine.give(grant);
+    if (given && machine.is_awaited()) step(object, PermitMachine::Freed{}, Deadline::never());
+    return given;
+  }
+  bool given = false;
+  step(object, PermitMachine::Release{grant, &given}, Deadline::never());
+  return given;
+}
+
+bool release_any_permit(SyncObject& object) {
+  PermitMachine machine = machine_of(object);
+  if (!machine.give_any(object.place())) return false;
+  if (machine.is_awaited()) step(object, PermitMachine::Freed{}, Deadline::never());
+  return true;
+}
+
+}  // namespace passel::inline v0::detail

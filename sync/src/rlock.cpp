@@ -1,0 +1,101 @@
+// Layer sync: RLock.
+#include <passel/rlock.hpp>
+
+#include <passel/detail/misuse.hpp>
+
+#include "guard_access.hpp"
+
+namespace passel::inline v0 {
+namespace detail {
+namespace {
+
+bool is_held_by_this_thread(SyncObject& object) noexcept {
+  return permit_machine(object).holder() == object.place() &&
+         permit_state(object).thread.load(std::memory_order_relaxed) == this_thread();
+}
+
+}  // namespace
+
+Result<void> release_rlock(SyncObject& object, std::uint64_t word) {
+  PermitState& state = permit_state(object);
+  // A guard of acquire_async belongs to no thread: it knows its grant, and that must still hold.
+  const bool is_nobodys = state.thread.load(std::memory_order_relaxed) == 0 &&
+                          state.first.load(std::memory_order_relaxed) == word;
+  if (!is_nobodys && !is_held_by_this_thread(object)) return not_owner();
+  if (state.depth > 0) {
+    --state.depth;
+    return {};
+  }
+  const Grant grant{.word = state.first.load(std::memory_order_relaxed)};
+  state.thread.store(0, std::memory_order_relaxed);
+  if (!release_permit(object, grant)) return not_owner();
+  return {};
+}
+
+}  // namespace detail
+
+Result<RLock> RLock::create(const LockOptions& options) {
+  PASSEL_TRY(auto object, detail::make_lock(detail::SyncKind::rlock, options));
+  return RLock{std::move(object)};
+}
+
+Result<Guard> RLock::take(detail::Deadline deadline) const {
+  if (!object_) return detail::handle_is_closed("RLock");
+  detail::PermitState& state = detail::permit_state(*object_);
+  if (detail::is_held_by_this_thread(*object_)) {
+    ++state.depth;
+    return detail::GuardAccess::make(*object_,
+                                     {.word = state.first.load(std::memory_order_relaxed)});
+  }
+  auto grant = detail::acquire_permit(*object_, deadline, detail::WaitsAs::thread);
+  if (!grant) return std::move(grant).error();
+  state.thread.store(detail::this_thread(), std::memory_order_relaxed);
+  state.cpu.publish();
+  detail::repair_if_abandoned(*object_, *grant);
+  return detail::GuardAccess::make(*object_, *grant);
+}
+
+bool RLock::keep(Result<Guard> guard) {
+  if (!guard) return false;
+  guard->detach();
+  return true;
+}
+
+bool RLock::try_lock() const { return keep(take(detail::Deadline::now_or_never())); }
+
+Future<Guard> RLock::acquire_async() const { return detail::acquire_guard_async(object_, "RLock"); }
+
+Result<void> RLock::release() const {
+  if (!object_) return detail::handle_is_closed("RLock");
+  if (!is_owned()) return detail::not_owner();
+  return detail::release_rlock(*object_, 0);
+}
+
+bool RLock::locked() const noexcept {
+  return object_ && detail::permit_machine(*object_).holder() != detail::nobody;
+}
+
+bool RLock::is_owned() const noexcept {
+  return object_ && detail::is_held_by_this_thread(*object_);
+}
+
+std::uint32_t RLock::recursion_count() const noexcept {
+  return is_owned() ? detail::permit_state(*object_).depth + 1 : 0;
+}
+
+void RLock::on_abandoned(std::function<void(const Abandonment&)> repair) const {
+  if (object_) object_->set_repair(std::move(repair));
+}
+
+std::string RLock::to_string() const { return detail::describe_lock(object_.get(), "RLock"); }
+
+WireValue codec<RLock>::encode(const RLock& lock) {
+  return detail::SyncObject::handle("RLock", {}, lock.object_);
+}
+
+Result<RLock> codec<RLock>::decode(const WireValue& value) {
+  PASSEL_TRY(auto object, detail::SyncObject::open("RLock", {}, value));
+  return RLock{std::move(object)};
+}
+
+}  // namespace passel::inline v0

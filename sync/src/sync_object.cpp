@@ -1,0 +1,126 @@
+// Layer sync: a small object in shared memory, as this process holds it, and how it travels.
+#include <passel/detail/sync_object.hpp>
+
+#include <passel/detail/misuse.hpp>
+
+#include "arena.hpp"
+
+namespace passel::inline v0::detail {
+namespace {
+
+// What a handle without a descriptor stands for, in its id.
+constexpr std::uint64_t closed_id = 0;
+
+}  // namespace
+
+SyncObject::SyncObject(std::shared_ptr<SyncArena> arena, ObjectHeader* header) noexcept
+    : arena_{std::move(arena)},
+      header_{header},
+      state_{SyncArena::state_of(*header)},
+      reach_{arena_->reach()} {}
+
+SyncObject::~SyncObject() {
+  const std::uint64_t known = place_.load(std::memory_order_relaxed);
+  const bool mine = static_cast<std::uint32_t>(known >> 32) == fork_generation() + 1;
+  arena_->drop(*header_, mine ? static_cast<std::uint32_t>(known) : nobody);
+}
+
+Result<std::shared_ptr<SyncObject>> SyncObject::create(SyncKind kind, std::size_t size, Reach reach,
+                                                       std::string_view name) {
+  PASSEL_TRY(auto arena, SyncArena::of_this_process(reach));
+  return arena->create(kind, size, name);
+}
+
+Result<std::shared_ptr<SyncObject>> SyncObject::create_beside(const SyncObject& other,
+                                                              SyncKind kind, std::size_t size,
+                                                              std::string_view name) {
+  return other.arena_->create(kind, size, name);
+}
+
+Result<std::shared_ptr<SyncObject>> SyncObject::open(std::string_view what, const std::string& type,
+                                                     const WireValue& value) {
+  const Handle* handle = value.handle();
+  if (handle == nullptr || handle->kind != what || handle->type != type) {
+    const auto named = [](std::string_view kind, const std::string& of) {
+      return std::string{kind} + (of.empty() ? "" : " of " + of);
+    };
+    return Error{Errc::type_mismatch, "expected " + named(what, type) + ", found " +
+                                          (handle == nullptr ? std::string{to_string(value.kind())}
+                                                             : named(handle->kind, handle->type))};
+  }
+  if (auto here = std::dynamic_pointer_cast<SyncObject>(handle->object)) return here;
+  if (handle->id == closed_id) return handle_is_closed(what);
+  if (!handle->descriptor || !*handle->descriptor) {
+    return Error{Errc::invalid_state,
+                 "a " + std::string{what} + " with reach threads cannot go to another process"};
+  }
+  PASSEL_TRY(Descriptor descriptor, Descriptor::duplicate(handle->descriptor->get()));
+  PASSEL_TRY(auto arena, SyncArena::attach(std::move(descriptor)));
+  return arena->find(static_cast<std::uint32_t>(handle->id),
+                     static_cast<std::uint32_t>(handle->id >> 32));
+}
+
+WireValue SyncObject::handle(std::string_view what, const std::string& type,
+                             const std::shared_ptr<SyncObject>& object) {
+  Handle handle{.kind = std::string{what},
+                .type = type,
+                .id = closed_id,
+                .descriptor = nullptr,
+                .object = object};
+  if (object) {
+    handle.id = object->id();
+    handle.descriptor = object->arena_->descriptor();
+  }
+  return WireValue{std::move(handle)};
+}
+
+std::size_t SyncObject::size() const noexcept {
+  return std::size_t{header_->chunks} * sync_chunk - state_offset;
+}
+
+SyncKind SyncObject::kind() const noexcept {
+  return static_cast<SyncKind>(header_->kind.load(std::memory_order_relaxed));
+}
+
+std::string SyncObject::name() const { return header_->name.data(); }
+
+std::uint64_t SyncObject::id() const noexcept {
+  return std::uint64_t{header_->serial} << 32 | arena_->chunk_of(*header_);
+}
+
+std::uint32_t SyncObject::find_place() noexcept {
+  const std::uint32_t place = arena_->place();
+  if (place == nobody) return nobody;
+  SyncArena::mark_user(*header_, place);
+  place_.store(std::uint64_t{fork_generation() + 1} << 32 | place, std::memory_order_relaxed);
+  return place;
+}
+
+void SyncObject::set_repair(std::function<void(const Abandonment&)> repair) {
+  auto kept = std::make_shared<const std::function<void(const Abandonment&)>>(std::move(repair));
+  const std::lock_guard lock{repair_mutex_};
+  repair_ = std::move(kept);
+}
+
+void SyncObject::repair(const Abandonment& what) const {
+  std::shared_ptr<const std::function<void(const Abandonment&)>> repair;
+  {
+    const std::lock_guard lock{repair_mutex_};
+    repair = repair_;
+  }
+  if (repair && *repair) (*repair)(what);
+}
+
+void SyncObject::process_lost(const ProcessId& process) noexcept { arena_->process_lost(process); }
+
+bool SyncObject::used_by_others() const noexcept {
+  const std::uint32_t mine = arena_->place();
+  for (std::uint32_t p = 1; p <= sync_process_count; ++p) {
+    if (p == mine) continue;
+    const auto users = header_->users[(p - 1) / 64].load(std::memory_order_relaxed);
+    if ((users >> ((p - 1) % 64) & 1) != 0) return true;
+  }
+  return false;
+}
+
+}  // namespace passel::inline v0::detail

@@ -1,0 +1,19 @@
+// Layer sync: finding circles of threads that wait for each other's locks.
+#pragma once
+
+#include "arena.hpp"
+
+#include <passel/detail/sync_object.hpp>
+#include <passel/lock_report.hpp>
+
+#include <optional>
+
+namespace passel::inline v0::detail {
+
+/// The circle that `waiter`, just come to stand in line for `object`, closes: who waits for what,
+/// held by whom, the new one first. Looks at locks of one arena.
+[[nodiscard]] std::optional<DeadlockReport> find_circle(SyncObject& object, std::uint32_t waiter);
+/// Tells whoever wants to know, and makes an error of it.
+Error report_circle(SyncObject& object, const DeadlockReport& report);
+
+}  // namespace passel::inline v0::detail
