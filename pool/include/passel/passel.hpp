@@ -38,8 +38,8 @@
 #include <passel/thread.hpp>
 #include <passel/thread_hooks.hpp>
 #include <passel/thread_local.hpp>
-#include <passel/timer.hpp>
 #include <passel/thread_pool_executor.hpp>
+#include <passel/timer.hpp>
 #include <passel/version.hpp>
 #include <passel/wait.hpp>
 #include <passel/wire_value.hpp>
