@@ -12,6 +12,9 @@ namespace passel::inline v0 {
 
 template <class T>
 class Promise;
+namespace detail {
+struct FutureAccess;
+}
 
 /// Called with failures that no caller waits for: an exception that left an `on_done` callback, for
 /// example.
@@ -91,6 +94,14 @@ class [[nodiscard]] Future {
 
   [[nodiscard]] bool valid() const noexcept { return state_ != nullptr; }
   [[nodiscard]] bool done() const noexcept { return state_ != nullptr && state_->is_done(); }
+  /// done(), under the name of Python's AsyncResult.
+  [[nodiscard]] bool ready() const noexcept { return done(); }
+  /// Whether it has a value and no error; once a value was taken it still had one. Error:
+  /// invalid_state when it is not done. Python's `AsyncResult.successful`.
+  [[nodiscard]] Result<bool> successful() const {
+    if (!done()) return Error{Errc::invalid_state, "the result is not ready"};
+    return !cancelled() && !state_->failed();
+  }
   [[nodiscard]] bool running() const noexcept {
     return state_ != nullptr &&
            (state_->phase() == State::running || state_->phase() == State::setting);
@@ -142,6 +153,7 @@ class [[nodiscard]] Future {
  private:
   using State = detail::FutureState<T>;
   friend class Promise<T>;
+  friend struct detail::FutureAccess;
   template <class>
   friend class Future;
   explicit Future(State* state) noexcept : state_{state} {}
@@ -238,6 +250,17 @@ class Promise {
   State* state_;
   bool given_ = false;
 };
+
+namespace detail {
+/// Futures of states that were made elsewhere.
+struct FutureAccess {
+  /// Takes over one reference.
+  template <class T>
+  [[nodiscard]] static Future<T> adopt(FutureState<T>* state) noexcept {
+    return Future<T>{state};
+  }
+};
+}  // namespace detail
 
 template <class T>
 Future<T> Future<T>::of(Result<T> result) {

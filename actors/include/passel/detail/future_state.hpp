@@ -26,9 +26,10 @@ const Result<T>& static_error() {
   return *error;
 }
 
-/// The shared state of a future: one allocation with the value inside.
+/// The shared state of a future: one allocation with the value inside. Executors derive from it, so
+/// that the work lies in the same block.
 template <class T>
-class FutureState final : public FutureCore {
+class FutureState : public FutureCore {
  public:
   FutureState() = default;
 
@@ -52,11 +53,12 @@ class FutureState final : public FutureCore {
     return phase() == finished && storage_.result.is_err();
   }
 
- private:
+ protected:
   ~FutureState() override {
     if (phase() == finished) storage_.result.~Result<T>();
   }
 
+ private:
   union Storage {
     Storage() {}
     ~Storage() {}

@@ -1,0 +1,137 @@
+// Layer pool: a call and its future in one block of memory.
+#pragma once
+
+#include <passel/detail/thread_crew.hpp>
+#include <passel/future.hpp>
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+namespace passel::inline v0::detail {
+
+/// What the future of a call holds: a Result or a Future that it returns is flattened.
+template <class Returned>
+using answer_of = std::decay_t<typename flattened<std::decay_t<Returned>>::type>;
+
+/// A callable with its arguments, called once.
+template <class F, class... A>
+class BoundCall {
+ public:
+  using returned = std::invoke_result_t<F, A...>;
+  template <class G, class... B>
+  explicit BoundCall(std::in_place_t, G&& function, B&&... arguments)
+      : function_(std::forward<G>(function)), arguments_(std::forward<B>(arguments)...) {}
+  returned operator()() && { return std::apply(std::move(function_), std::move(arguments_)); }
+
+ private:
+  F function_;
+  std::tuple<A...> arguments_;
+};
+
+/// The shared state of a future together with the call that answers it. The call is destroyed
+/// before the answer is shown, so that whoever gets the answer may rely on the arguments being
+/// gone.
+template <class Call>
+class FutureTask final : public FutureState<answer_of<typename Call::returned>>, public WorkItem {
+ public:
+  using Returned = typename Call::returned;
+  using Answer = answer_of<Returned>;
+
+  template <class... A>
+  explicit FutureTask(A&&... args) : call_{std::in_place, std::forward<A>(args)...} {}
+
+  /// Once, before the task is handed over.
+  [[nodiscard]] Future<Answer> future() noexcept {
+    this->add_ref();
+    return FutureAccess::adopt<Answer>(this);
+  }
+
+  void run() noexcept override {
+    if (this->set_running()) {
+      answer();
+    } else {
+      std::destroy_at(&call_);
+    }
+    this->release();
+  }
+  void drop(const Error& why) noexcept override {
+    std::destroy_at(&call_);
+    if (why == Errc::cancelled) {
+      this->cancel();
+    } else if (this->begin_set()) {
+      this->emplace(Result<Answer>{why});
+      this->finish_set();
+    }
+    this->release();
+  }
+
+ private:
+  ~FutureTask() override {}
+
+  struct Spent {
+    Call& call;
+    ~Spent() { std::destroy_at(&call); }
+  };
+  void answer() noexcept {
+    std::optional<Error> thrown;
+    try {
+      if constexpr (std::is_same_v<std::remove_cv_t<Returned>, Future<Answer>>) {
+        forward(produce());
+      } else {
+        set(produce());
+      }
+      return;
+    } catch (...) {
+      thrown = thrown_error();
+    }
+    // Outside of the handler, which has let go of the exception.
+    set(Result<Answer>{*std::move(thrown)});
+  }
+  auto produce() {
+    const Spent spent{call_};
+    if constexpr (std::is_same_v<std::remove_cv_t<Returned>, Future<Answer>>) {
+      return std::move(call_)();
+    } else if constexpr (std::is_void_v<Returned>) {
+      std::move(call_)();
+      return Result<void>{};
+    } else {
+      return Result<Answer>{std::move(call_)()};
+    }
+  }
+  void set(Result<Answer>&& result) noexcept {
+    if (!this->begin_set()) return;
+    this->emplace(std::move(result));
+    this->finish_set();
+  }
+  /// The task's own future is answered as that one is.
+  void forward(Future<Answer> inner) {
+    if (!inner.valid()) return set(no_future_error());
+    struct Link final : FutureWatcher {
+      Link(FutureTask& task) : outer{&task} { outer->add_ref(); }
+      void done(FutureCore& core) noexcept override {
+        outer->set(static_cast<FutureState<Answer>&>(core).move_out());
+        outer->release();
+        delete this;
+      }
+      FutureTask* outer;
+    };
+    inner.core()->watch(new Link{*this}, true);
+  }
+
+  union {
+    Call call_;
+  };
+};
+
+/// The task of calling `function(args...)` with copies of them, or what they were moved into.
+template <class F, class... A>
+[[nodiscard]] auto* make_future_task(F&& function, A&&... args) {
+  using Call = BoundCall<std::decay_t<F>, std::decay_t<A>...>;
+  return new FutureTask<Call>(std::forward<F>(function), std::forward<A>(args)...);
+}
+
+}  // namespace passel::inline v0::detail

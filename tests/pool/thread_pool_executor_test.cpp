@@ -1,0 +1,466 @@
+// ThreadPoolExecutor, after CPython's ThreadPoolExecutorTest, ThreadPoolShutdownTest and
+// InitializerMixin.
+#include <passel/process.hpp>
+#include <passel/thread_pool_executor.hpp>
+#include <passel/wait.hpp>
+
+#include "support/blocked_thread.hpp"
+#include "support/process_census.hpp"
+#include "support/seed.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <pthread.h>
+#include <atomic>
+#include <latch>
+#include <memory>
+#include <mutex>
+#include <semaphore>
+#include <set>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace {
+
+using namespace std::chrono_literals;
+using passel::Errc;
+using passel::Error;
+using passel::Future;
+using passel::Result;
+using passel::ThreadPoolExecutor;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+ThreadPoolExecutor make(int workers) {
+  return ThreadPoolExecutor::start({.max_workers = workers}).unwrap();
+}
+
+std::string os_thread_name() {
+  char name[16] = "";
+  ::pthread_getname_np(::pthread_self(), name, sizeof name);
+  return name;
+}
+
+// test_default_workers
+TEST(ThreadPoolExecutor, DefaultsToAFewMoreThanTheProcessors) {
+  const auto executor = ThreadPoolExecutor::start().unwrap();
+  EXPECT_EQ(executor.max_workers(),
+            static_cast<unsigned>(std::min(32, passel::usable_cpu_count() + 4)));
+}
+
+// test_saturation
+TEST(ThreadPoolExecutor, HasNoMoreThreadsThanAsked) {
+  auto executor = make(4);
+  std::counting_semaphore<> may_end{0};
+  std::vector<Future<void>> futures;
+  for (int i = 0; i < 15 * 4; ++i) {
+    futures.push_back(executor.submit([&may_end] { may_end.acquire(); }));
+  }
+  EXPECT_EQ(executor.stats().threads.size(), 4U);
+  may_end.release(15 * 4);
+  passel::wait(futures);
+}
+
+// test_idle_thread_reuse
+TEST(ThreadPoolExecutor, ReusesAnIdleThreadBeforeItStartsAnother) {
+  auto executor = make(8);
+  for (int i = 0; i < 20; ++i) {
+    EXPECT_EQ(executor.submit([i] { return i * i; }).get().unwrap(), i * i);
+    while (executor.stats().idle == 0) std::this_thread::yield();
+  }
+  EXPECT_EQ(executor.stats().threads.size(), 1U);
+}
+
+// test_thread_names_assigned, test_thread_names_default
+TEST(ThreadPoolExecutor, ThreadsAreNamedAndNumbered) {
+  auto named =
+      ThreadPoolExecutor::start({.max_workers = 2, .thread_name_prefix = "SPECIAL_POOL"}).unwrap();
+  std::latch both{2};
+  auto first = named.submit([&both] {
+    both.arrive_and_wait();
+    return os_thread_name();
+  });
+  auto second = named.submit([&both] {
+    both.arrive_and_wait();
+    return os_thread_name();
+  });
+  EXPECT_THAT(named.stats().threads, ElementsAre("SPECIAL_POOL_0", "SPECIAL_POOL_1"));
+  // The kernel's names have 15 bytes; the number is what tells threads apart.
+  EXPECT_EQ((std::set{first.get().unwrap(), second.get().unwrap()}),
+            (std::set<std::string>{"SPECIAL_POOL_0", "SPECIAL_POOL_1"}));
+  auto unnamed = make(1);
+  EXPECT_THAT(unnamed.submit(os_thread_name).get().unwrap(), HasSubstr("_0"));
+  EXPECT_THAT(unnamed.stats().threads.front(),
+              ::testing::MatchesRegex("ThreadPoolExecutor-[0-9]+_0"));
+}
+
+TEST(ThreadPoolExecutor, TakesAnyCallableAndAnyMovableArgument) {
+  auto executor = make(2);
+  auto owned = std::make_unique<int>(20);
+  const int offset = 1;
+  auto sum = executor.submit(
+      [offset, kept = std::make_unique<int>(21)](std::unique_ptr<int> given) {
+        return std::make_unique<int>(*kept + *given + offset);
+      },
+      std::move(owned));
+  EXPECT_EQ(*sum.get().unwrap(), 42);
+  struct Counter {
+    int add(int n) { return total += n; }
+    int total = 1;
+  } counter;
+  EXPECT_EQ(executor.submit(&Counter::add, &counter, 4).get().unwrap(), 5);
+  EXPECT_EQ(counter.total, 5);
+  int by_reference = 0;
+  executor.submit([](int& n) { n = 7; }, std::ref(by_reference)).get().unwrap();
+  EXPECT_EQ(by_reference, 7);
+}
+
+TEST(ThreadPoolExecutor, ReturnedResultsAndFuturesAreFlattened) {
+  auto executor = make(2);
+  auto refused = executor.submit([]() -> Result<int> { return Error{Errc::full, "no"}; });
+  EXPECT_TRUE(refused.get().error() == Errc::full);
+  auto nested = executor.submit([&executor] { return executor.submit([] { return 9; }); });
+  static_assert(std::is_same_v<decltype(nested), Future<int>>);
+  EXPECT_EQ(nested.get().unwrap(), 9);
+}
+
+struct OwnError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+  std::shared_ptr<int> token = std::make_shared<int>(5);
+};
+
+TEST(ThreadPoolExecutor, AnExceptionComesOutAsItself) {
+  auto executor = make(1);
+  std::weak_ptr<int> identity;
+  auto failed = executor.submit([&identity]() -> int {
+    OwnError error{"own"};
+    identity = error.token;
+    throw error;
+  });
+  const Error error = failed.get().error();
+  EXPECT_TRUE(error == Errc::task_failed);
+  const auto* remote = error.detail<passel::RemoteError>();
+  ASSERT_NE(remote, nullptr);
+  EXPECT_THAT(remote->type_name, HasSubstr("OwnError"));
+  EXPECT_EQ(remote->what, "own");
+  try {
+    passel::rethrow(error);
+  } catch (const OwnError& thrown) {
+    EXPECT_EQ(thrown.token, identity.lock());
+  }
+  EXPECT_THROW(passel::rethrow(Error{Errc::full, "x"}), passel::Exception);
+  // An error that a task unwraps is that error.
+  auto unwrapped = executor.submit([] { Result<int>{Error{Errc::empty, "x"}}.unwrap(); });
+  EXPECT_TRUE(unwrapped.get().error() == Errc::empty);
+}
+
+// test_free_reference, test_no_stale_references
+TEST(ThreadPoolExecutor, ArgumentsAreGoneWhenTheFutureIsDone) {
+  auto executor = make(1);
+  auto object = std::make_shared<int>(1);
+  auto used = executor.submit([object](const std::shared_ptr<int>&) {}, object);
+  used.wait();
+  EXPECT_EQ(object.use_count(), 1);
+  auto thrown = executor.submit([object] { throw std::runtime_error{"x"}; });
+  thrown.wait();
+  EXPECT_EQ(object.use_count(), 1);
+  // The result is gone with its future.
+  auto result = executor.submit([] { return std::make_shared<int>(2); });
+  const std::weak_ptr<int> seen = *result.result();
+  EXPECT_FALSE(seen.expired());
+  result = {};
+  while (executor.stats().idle == 0) std::this_thread::yield();
+  EXPECT_TRUE(seen.expired());
+}
+
+// InitializerMixin.test_initializer
+TEST(ThreadPoolExecutor, TheInitializerRunsInEveryThread) {
+  static thread_local int status = 0;
+  std::atomic<int> runs{0};
+  auto executor = ThreadPoolExecutor::start({.max_workers = 3,
+                                             .initializer =
+                                                 [&runs] {
+                                                   status = 7;
+                                                   ++runs;
+                                                 }})
+                      .unwrap();
+  std::latch all{3};
+  std::vector<Future<int>> seen;
+  for (int i = 0; i < 3; ++i) {
+    seen.push_back(executor.submit([&all] {
+      all.arrive_and_wait();
+      return status;
+    }));
+  }
+  for (auto& each : seen) EXPECT_EQ(each.get().unwrap(), 7);
+  EXPECT_EQ(runs, 3);
+}
+
+// FailingInitializerMixin.test_initializer
+TEST(ThreadPoolExecutor, AFailingInitializerBreaksIt) {
+  auto executor =
+      ThreadPoolExecutor::start(
+          {.max_workers = 2, .initializer = [] { throw std::runtime_error{"no licence"}; }})
+          .unwrap();
+  auto pending = executor.submit([] { return 1; });
+  const Error error = pending.get().error();
+  EXPECT_TRUE(error == Errc::broken);
+  EXPECT_THAT(error.what(), HasSubstr("A thread initializer failed"));
+  EXPECT_THAT(error.what(), HasSubstr("no licence"));
+  auto object = std::make_shared<int>(1);
+  EXPECT_TRUE(executor.submit([](std::shared_ptr<int>) {}, std::move(object)).get().error() ==
+              Errc::broken);
+  EXPECT_NE(object, nullptr);  // NOLINT: a refused call has not moved from its arguments
+  executor.shutdown().unwrap();
+}
+
+// test_hang_global_shutdown_lock, in the form in which it hangs elsewhere: one thread, nested use.
+TEST(ThreadPoolExecutor, ATaskMayWaitForTasksOfItsOwnExecutor) {
+  auto executor = make(1);
+  auto outer = executor.submit([&executor] {
+    auto inner = executor.submit(
+        [&executor] { return executor.submit([] { return 3; }).get().unwrap() + 1; });
+    return inner.get().unwrap() + 1;
+  });
+  EXPECT_EQ(outer.get().unwrap(), 5);
+  // The spare threads leave again.
+  for (int i = 0; i < 50; ++i) executor.submit([] {}).get().unwrap();
+  while (executor.stats().threads.size() > 1) std::this_thread::yield();
+}
+
+TEST(ThreadPoolExecutor, LentPlacesComeBack) {
+  auto executor = make(2);
+  std::atomic<int> running{0};
+  std::atomic<int> most{0};
+  std::vector<Future<int>> outer;
+  for (int i = 0; i < 20; ++i) {
+    outer.push_back(executor.submit(
+        [&executor, i] { return executor.submit([i] { return i; }).get().unwrap(); }));
+  }
+  for (int i = 0; i < 20; ++i) EXPECT_EQ(outer[static_cast<std::size_t>(i)].get().unwrap(), i);
+  while (executor.stats().threads.size() > 2) std::this_thread::yield();
+  std::vector<Future<void>> after;
+  for (int i = 0; i < 200; ++i) {
+    after.push_back(executor.submit([&] {
+      const int now = ++running;
+      for (int seen = most; now > seen && !most.compare_exchange_weak(seen, now);) {
+      }
+      std::this_thread::yield();
+      --running;
+    }));
+  }
+  passel::wait(after);
+  EXPECT_LE(most, 2);
+}
+
+// test_cancel_futures, test_cancel_futures_wait_false
+TEST(ThreadPoolExecutor, ShutdownMayCancelWhatHasNotStarted) {
+  auto executor = make(5);
+  std::counting_semaphore<> may_end{0};
+  std::vector<Future<void>> futures;
+  for (int i = 0; i < 50; ++i) {
+    futures.push_back(executor.submit([&may_end] { may_end.acquire(); }));
+  }
+  executor.shutdown({.wait = false, .cancel_futures = true}).unwrap();
+  // At once, not when a thread comes to them.
+  int cancelled = 0;
+  for (const auto& future : futures) cancelled += future.cancelled() ? 1 : 0;
+  EXPECT_GE(cancelled, 45);
+  may_end.release(50);
+  executor.shutdown().unwrap();
+  int finished = 0;
+  for (auto& future : futures) finished += future.get().is_ok() ? 1 : 0;
+  EXPECT_EQ(finished + cancelled, 50);
+}
+
+// test_shutdown_race_issue12456, test_hang_gh94440 and friends
+TEST(ThreadPoolExecutor, SubmitAndShutdownMayRace) {
+  for (unsigned round = 0; round < passel_test::rounds(200); ++round) {
+    auto executor = make(3);
+    std::atomic<int> ran{0};
+    std::vector<Future<void>> futures;
+    std::thread submitter{[&] {
+      for (int i = 0; i < 50; ++i) futures.push_back(executor.submit([&ran] { ++ran; }));
+    }};
+    executor.shutdown({.wait = round % 2 == 0, .cancel_futures = round % 3 == 0}).unwrap();
+    submitter.join();
+    executor.shutdown().unwrap();
+    int done = 0;
+    for (auto& future : futures) {
+      const auto result = future.get();
+      if (result.is_ok()) {
+        ++done;
+      } else {
+        EXPECT_TRUE(result.error() == Errc::invalid_state || result.error() == Errc::cancelled);
+      }
+    }
+    EXPECT_EQ(ran, done);
+  }
+}
+
+TEST(ThreadPoolExecutor, CancelAndRunMayRace) {
+  auto executor = make(2);
+  for (unsigned round = 0; round < passel_test::rounds(2000); ++round) {
+    auto ran = std::make_shared<std::atomic<bool>>(false);
+    auto future = executor.submit([ran] { *ran = true; });
+    if (future.cancel()) {
+      executor.submit([] {}).get().unwrap();
+      executor.submit([] {}).get().unwrap();
+      EXPECT_FALSE(*ran);
+    } else {
+      future.get().unwrap();
+      EXPECT_TRUE(*ran);
+    }
+  }
+}
+
+TEST(ThreadPoolExecutor, ShutdownFromItsOwnTaskDoesNotHang) {
+  auto executor = make(1);
+  auto refused = executor.submit([&executor] { return executor.shutdown(); });
+  EXPECT_TRUE(refused.get().error() == Errc::deadlock);
+  EXPECT_TRUE(executor.submit([] {}).get().error() == Errc::invalid_state);
+}
+
+TEST(ThreadPoolExecutor, MayBeDroppedByItsOwnTask) {
+  auto shared = std::make_shared<ThreadPoolExecutor>(make(2));
+  std::binary_semaphore dropped{0};
+  std::atomic<int> ran{0};
+  std::vector<Future<void>> behind;
+  auto last = shared->submit([&, held = shared]() mutable {
+    dropped.acquire();
+    held.reset();  // the destructor of the executor, in a thread of its own
+  });
+  for (int i = 0; i < 10; ++i) behind.push_back(shared->submit([&ran] { ++ran; }));
+  shared.reset();
+  dropped.release();
+  last.get().unwrap();
+  for (auto& each : behind) each.get().unwrap();
+  EXPECT_EQ(ran, 10);
+}
+
+TEST(ThreadPoolExecutor, ShutdownForGivesUpInTime) {
+  auto executor = make(1);
+  std::binary_semaphore may_end{0};
+  auto running = executor.submit([&may_end] { may_end.acquire(); });
+  EXPECT_TRUE(executor.shutdown_for(1ms).error() == Errc::timeout);
+  may_end.release();
+  executor.shutdown_for(60s).unwrap();
+  EXPECT_TRUE(running.done());
+}
+
+TEST(ThreadPoolExecutor, LeavesNoThreadBehind) {
+  const auto before = passel_test::ProcessCensus::take();
+  {
+    auto executor = make(6);
+    std::latch all{6};
+    std::vector<Future<void>> futures;
+    for (int i = 0; i < 6; ++i)
+      futures.push_back(executor.submit([&all] { all.arrive_and_wait(); }));
+  }
+  EXPECT_EQ(passel_test::ProcessCensus::settle(before), "");
+}
+
+TEST(ThreadPoolExecutor, ManyThreadsMaySubmit) {
+  auto executor = make(4);
+  std::atomic<long> sum{0};
+  std::vector<std::thread> submitters;
+  for (int t = 0; t < 4; ++t) {
+    submitters.emplace_back([&] {
+      std::vector<Future<void>> mine;
+      for (int i = 0; i < 5'000; ++i) mine.push_back(executor.submit([&sum, i] { sum += i; }));
+      passel::wait(mine);
+    });
+  }
+  for (auto& each : submitters) each.join();
+  EXPECT_EQ(sum, 4L * 5'000 * 4'999 / 2);
+}
+
+TEST(ThreadPoolExecutor, MapMovesTheItemsOfAContainerItIsGiven) {
+  auto executor = make(2);
+  std::vector<std::unique_ptr<int>> items;
+  for (int i = 0; i < 5; ++i) items.push_back(std::make_unique<int>(i));
+  int expected = 0;
+  for (auto& n : executor.map([](std::unique_ptr<int> n) { return *n; }, std::move(items)).unwrap())
+    EXPECT_EQ(*n, expected++);
+  EXPECT_EQ(expected, 5);
+}
+
+// test_executor_map_current_future_cancel
+TEST(ThreadPoolExecutor, AMapThatIsLateCancelsTheRest) {
+  auto executor = make(1);
+  std::binary_semaphore may_end{0};
+  std::atomic<int> ran{0};
+  auto results = executor
+                     .map(
+                         [&](int n) {
+                           ++ran;
+                           if (n == 1) may_end.acquire();
+                           return n;
+                         },
+                         passel::ExecutorMapOptions{.timeout = 20ms}, std::vector{0, 1, 2, 3})
+                     .unwrap();
+  std::vector<Errc> errors;
+  int good = 0;
+  while (auto next = results.next()) {
+    if (*next) {
+      ++good;
+    } else {
+      errors.push_back(next->error().code());
+    }
+  }
+  EXPECT_LE(good, 1);
+  EXPECT_THAT(errors, ElementsAre(Errc::timeout));
+  may_end.release();
+  executor.shutdown().unwrap();
+  EXPECT_LE(ran, 2);
+}
+
+// python/cpython#136578: a half-used iterator is dropped
+TEST(ThreadPoolExecutor, DroppingTheResultsOfAMapCancelsWhatHasNotStarted) {
+  auto executor = make(1);
+  std::binary_semaphore may_end{0};
+  std::atomic<int> ran{0};
+  {
+    auto results = executor
+                       .map(
+                           [&](int n) {
+                             ++ran;
+                             if (n == 1) may_end.acquire();
+                           },
+                           std::vector<int>{0, 1, 2, 3, 4, 5})
+                       .unwrap();
+    EXPECT_TRUE(results.next()->is_ok());
+  }
+  may_end.release();
+  executor.shutdown().unwrap();
+  EXPECT_LE(ran, 2);
+}
+
+// test_map_buffersize_when_error, an input that ends in an exception
+TEST(ThreadPoolExecutor, WhatAWindowedInputThrowsIsTheLastResult) {
+  struct Numbers {
+    struct Iterator {
+      int n;
+      int operator*() const {
+        if (n == 3) throw std::out_of_range{"no more"};
+        return n;
+      }
+      Iterator& operator++() { return ++n, *this; }
+      bool operator==(std::default_sentinel_t) const { return false; }
+    };
+    static Iterator begin() { return {0}; }
+    static std::default_sentinel_t end() { return {}; }
+  };
+  auto executor = make(2);
+  std::vector<std::string> seen;
+  for (auto& n : executor.map([](int n) { return n; }, Numbers{}, {.buffersize = 2}).unwrap())
+    seen.push_back(n ? std::to_string(*n) : n.error().detail<passel::RemoteError>()->what);
+  EXPECT_THAT(seen, ElementsAre("0", "1", "2", "no more"));
+  EXPECT_THROW(static_cast<void>(executor.map([](int n) { return n; }, Numbers{})),
+               std::out_of_range);
+}
+
+}  // namespace
