@@ -2,16 +2,12 @@
 #include "ledger.hpp"
 
 #include <algorithm>
-#include <cmath>
+#include <utility>
 
 namespace passel::inline v0::detail {
 namespace {
 
 using Kind = Ledger::Action::Kind;
-
-void prune(std::deque<Ledger::Time>& times, Ledger::Time now, Ledger::Duration window) {
-  while (!times.empty() && now - times.front() > window) times.pop_front();
-}
 
 }  // namespace
 
@@ -20,6 +16,7 @@ std::string_view to_string(Settled settled) noexcept {
     case Settled::done: return "done";
     case Settled::lost: return "lost";
     case Settled::cancelled: return "cancelled";
+    case Settled::timed_out: return "timed_out";
     case Settled::terminated: return "terminated";
     case Settled::pool_failed: return "pool_failed";
     case Settled::refused: return "refused";
@@ -31,6 +28,10 @@ Ledger::Ledger(const LedgerLimits& limits) : limits_{limits} {}
 
 void Ledger::step(const Event& event, Time now, Actions& actions) {
   std::visit([&](const auto& what) { on(what, now, actions); }, event);
+}
+
+bool Ledger::is_stalled(WorkerSlot worker) const noexcept {
+  return worker < workers_.size() && workers_[worker].stalled;
 }
 
 std::size_t Ledger::sent_to(WorkerSlot worker) const noexcept {
@@ -62,14 +63,60 @@ void Ledger::remove(List& list, TaskSlot task) {
   --list.count;
 }
 
+Ledger::List& Ledger::level(std::int64_t rank) {
+  auto at = levels_.begin();
+  while (at != levels_.end() && at->rank > rank) ++at;
+  if (at == levels_.end() || at->rank != rank) at = levels_.insert(at, Level{.rank = rank});
+  return at->list;
+}
+
+void Ledger::enqueue(TaskSlot number, bool in_front) {
+  Task& task = tasks_[number];
+  task.state = TaskState::queued;
+  task.worker = none;
+  task.wish = Wish::none;
+  task.asked_back = false;
+  task.started = false;
+  List& list = level(task.rank);
+  in_front ? prepend(list, number) : append(list, number);
+  ++queued_;
+}
+
+void Ledger::dequeue(TaskSlot number) {
+  const std::int64_t rank = tasks_[number].rank;
+  List& list = level(rank);
+  remove(list, number);
+  --queued_;
+  // The usual level stays, so that it needs no memory each time.
+  if (list.count == 0 && rank != 0)
+    std::erase_if(levels_, [rank](const Level& level) { return level.rank == rank; });
+}
+
+TaskSlot Ledger::first_queued() const noexcept {
+  for (const Level& level : levels_) {
+    if (level.list.count > 0) return level.list.head;
+  }
+  return none;
+}
+
+/// Takes a task off the list of its worker.
+void Ledger::release(TaskSlot task) {
+  Worker& worker = workers_[tasks_[task].worker];
+  remove(worker.tasks, task);
+  --sent_;
+  if (worker.state != WorkerState::ready) --parked_;
+}
+
 bool Ledger::is_sent_to(WorkerSlot worker, TaskSlot task) const noexcept {
   return worker < workers_.size() && task < tasks_.size() &&
          tasks_[task].state == TaskState::sent && tasks_[task].worker == worker;
 }
 
-void Ledger::settle(TaskSlot task, Settled how, Actions& actions) {
-  tasks_[task].state = TaskState::free;
-  actions.push_back({.kind = Kind::settle, .settled = how, .task = task});
+void Ledger::settle(TaskSlot number, Settled how, Actions& actions) {
+  Task& task = tasks_[number];
+  task.state = TaskState::free;
+  if (task.deadline != Time::max()) deadlines_.erase({task.deadline, number});
+  actions.push_back({.kind = Kind::settle, .settled = how, .task = number});
 }
 
 // --- dispatch
@@ -85,34 +132,50 @@ unsigned Ledger::window() const noexcept {
 
 unsigned Ledger::target() const noexcept {
   const std::size_t workers = std::max<std::size_t>(ready_, 1);
-  const std::size_t share = (queue_.count + sent_ + workers - 1) / workers;
+  const std::size_t share = (queued_ + sent_ - parked_ + workers - 1) / workers;
   return static_cast<unsigned>(std::clamp<std::size_t>(share, 1, window()));
 }
 
-std::size_t Ledger::room() const noexcept {
+std::size_t Ledger::room(std::int64_t rank) const noexcept {
+  if (phase_ != Phase::open && phase_ != Phase::closing) return 0;
   // One window at the workers and one in the queue to refill from.
   const std::size_t wanted = std::size_t{2} * limits_.workers * window();
-  const std::size_t held = queue_.count + sent_;
-  return phase_ == Phase::open || phase_ == Phase::closing ? wanted - std::min(wanted, held) : 0;
+  std::size_t held = sent_ - parked_;
+  for (const Level& level : levels_) {
+    if (level.rank < rank) break;
+    held += level.list.count;
+  }
+  return wanted - std::min(wanted, held);
+}
+
+/// False while as many workers as the pool has are busy: those beyond were for lent slots.
+bool Ledger::may_begin() const noexcept {
+  if (workers_.size() <= limits_.workers || live() <= limits_.workers) return true;
+  const auto busy = std::count_if(workers_.begin(), workers_.end(), [](const Worker& worker) {
+    return worker.state == WorkerState::ready && worker.tasks.count > 0;
+  });
+  return static_cast<std::size_t>(busy) < limits_.workers;
 }
 
 void Ledger::fill(WorkerSlot slot, unsigned target, Time now, Actions& actions) {
   Worker& worker = workers_[slot];
-  if (worker.state != WorkerState::ready) return;
-  while (queue_.count > 0 && worker.tasks.count < target) {
+  if (worker.state != WorkerState::ready || worker.stalled || worker.recycle) return;
+  if (queued_ > 0 && worker.tasks.count == 0 && !may_begin()) return;
+  while (queued_ > 0 && worker.tasks.count < target) {
     // Nothing goes behind a task that runs long. Only a Tick calls it stuck: that also takes back
     // what is there already.
     if (worker.tasks.count > 0 && (worker.stuck || now - worker.touched >= limits_.patience))
       return;
     if (limits_.max_tasks_per_child != 0 && worker.sent >= limits_.max_tasks_per_child) return;
-    const TaskSlot number = queue_.head;
+    const TaskSlot number = first_queued();
     Task& task = tasks_[number];
-    remove(queue_, number);
+    dequeue(number);
     append(worker.tasks, number);
     task.state = TaskState::sent;
     task.worker = slot;
     if (worker.tasks.count == 1) {
       worker.touched = now;
+      worker.probe = now + limits_.stall_patience;
       worker.stuck = false;
     }
     ++worker.sent;
@@ -123,9 +186,10 @@ void Ledger::fill(WorkerSlot slot, unsigned target, Time now, Actions& actions) 
 }
 
 void Ledger::dispatch(Time now, Actions& actions) {
-  if (queue_.count == 0 || sent_ >= ready_ * window()) return;
+  const std::size_t with_ready = sent_ - parked_;
+  if (queued_ == 0 || with_ready >= ready_ * window()) return;
   // Idle workers first: nobody waits behind another task while somebody is free.
-  if (sent_ < ready_ * target()) {
+  if (with_ready < ready_ * target()) {
     for (WorkerSlot slot = 0; slot < workers_.size(); ++slot) fill(slot, 1, now, actions);
   }
   const unsigned share = target();
@@ -148,341 +212,181 @@ void Ledger::learn(Duration took) noexcept {
 
 void Ledger::on(const Submit& event, Time now, Actions& actions) {
   if (event.task >= tasks_.size()) tasks_.resize(event.task + std::size_t{1});
-  if (tasks_[event.task].state != TaskState::free) return;
-  tasks_[event.task] = Task{};
-  tasks_[event.task].attempts = std::max(event.attempts, 1U);
-  if (phase_ != Phase::open) {
+  Task& task = tasks_[event.task];
+  if (task.state != TaskState::free) return;
+  task = Task{.attempts = std::max(event.attempts, 1U),
+              .rank = event.rank,
+              .backoff = event.backoff,
+              .limit = event.limit,
+              .grace = event.grace,
+              .deadline = event.deadline};
+  if (phase_ != Phase::open && !(event.inner && phase_ == Phase::closing && has_work())) {
     settle(event.task, phase_ == Phase::failed ? Settled::pool_failed : Settled::refused, actions);
     return;
   }
-  tasks_[event.task].state = TaskState::queued;
-  append(queue_, event.task);
+  if (task.deadline != Time::max()) deadlines_.emplace(task.deadline, event.task);
+  enqueue(event.task, false);
   dispatch(now, actions);
 }
 
 void Ledger::on(const Cancel& event, Time now, Actions& actions) {
-  if (event.task >= tasks_.size()) return;
-  Task& task = tasks_[event.task];
-  if (task.state == TaskState::queued) {
-    remove(queue_, event.task);
-    settle(event.task, Settled::cancelled, actions);
-    finish_closing(now, actions);
-  } else if (task.state == TaskState::sent && !task.cancel_wanted) {
-    task.cancel_wanted = true;
-    if (!task.asked_back) {
-      task.asked_back = true;
-      actions.push_back({.kind = Kind::take_back, .worker = task.worker, .task = event.task});
+  give_up(event.task, Wish::cancel, Settled::cancelled, actions);
+  finish_closing(now, actions);
+}
+
+void Ledger::on(const Stop& event, Time now, Actions& actions) {
+  give_up(event.task, Wish::stop, Settled::cancelled, actions);
+  finish_closing(now, actions);
+}
+
+/// Settles a task that waits; of one that was sent it must first be known whether it has started.
+void Ledger::give_up(TaskSlot number, Wish wish, Settled how, Actions& actions) {
+  if (number >= tasks_.size()) return;
+  switch (tasks_[number].state) {
+    case TaskState::free: return;
+    case TaskState::queued: dequeue(number); break;
+    case TaskState::delayed: std::erase(delayed_, number); break;
+    case TaskState::sent: return withdraw(number, wish, actions);
+  }
+  settle(number, how, actions);
+}
+
+/// Asks for a task back. A stronger wish takes the place of a weaker one.
+void Ledger::withdraw(TaskSlot number, Wish wish, Actions& actions) {
+  Task& task = tasks_[number];
+  if (wish <= task.wish && wish != Wish::none) return;
+  if (wish != Wish::none) task.wish = wish;
+  if (std::exchange(task.asked_back, true)) return;
+  actions.push_back({.kind = Kind::take_back, .worker = task.worker, .task = number});
+}
+
+/// Gives others the tasks that wait behind `first`, or as many as have not started.
+void Ledger::withdraw_behind(WorkerSlot slot, TaskSlot first, Actions& actions) {
+  for (TaskSlot task = workers_[slot].tasks.tail; task != none; task = tasks_[task].previous) {
+    if (task != first) withdraw(task, Wish::none, actions);
+  }
+}
+
+/// The worker has answered the task: it is off its list.
+void Ledger::answered(WorkerSlot slot, TaskSlot task, Duration took, Time now) {
+  Worker& worker = workers_[slot];
+  release(task);
+  ++worker.finished;
+  worker.touched = now;
+  worker.probe = now + limits_.stall_patience;
+  worker.stuck = false;
+  learn(took);
+}
+
+/// What the worker does next.
+void Ledger::go_on(WorkerSlot slot, TaskSlot task, Time now, Actions& actions) {
+  Worker& worker = workers_[slot];
+  if (worker.state == WorkerState::overdue && worker.overrun == task)
+    return revive(slot, now, actions);
+  if (worker.state == WorkerState::ready) {
+    const bool worn =
+        limits_.max_tasks_per_child != 0 && worker.finished >= limits_.max_tasks_per_child;
+    if (worn || (worker.recycle && worker.tasks.count == 0)) {
+      retire(slot, now, actions);
+    } else if (queued_ > 0) {
+      fill(slot, target(), now, actions);
     }
   }
+  finish_closing(now, actions);
 }
 
 void Ledger::on(const Done& event, Time now, Actions& actions) {
   if (!is_sent_to(event.worker, event.task)) return;
-  Worker& worker = workers_[event.worker];
-  remove(worker.tasks, event.task);
-  --sent_;
-  ++worker.finished;
-  worker.touched = now;
-  worker.stuck = false;
-  learn(event.took);
+  answered(event.worker, event.task, event.took, now);
   settle(event.task, Settled::done, actions);
-  if (limits_.max_tasks_per_child != 0 && worker.finished >= limits_.max_tasks_per_child) {
-    worker.state = WorkerState::retiring;
-    worker.due = now + limits_.stop_grace;
-    --ready_;
-    actions.push_back({.kind = Kind::retire, .worker = event.worker});
-    if (phase_ == Phase::open || queue_.count > 0) spawn(now, Duration::zero(), actions);
-  } else if (queue_.count > 0) {
-    fill(event.worker, target(), now, actions);
-  }
-  finish_closing(now, actions);
+  go_on(event.worker, event.task, now, actions);
+}
+
+void Ledger::on(const Failed& event, Time now, Actions& actions) {
+  if (!is_sent_to(event.worker, event.task)) return;
+  Task& task = tasks_[event.task];
+  const bool last = ++task.used >= task.attempts || is_final(task.wish);
+  answered(event.worker, event.task, event.took, now);
+  last ? settle(event.task, Settled::done, actions) : retry(event.task, now);
+  go_on(event.worker, event.task, now, actions);
+  if (!last) dispatch(now, actions);
+}
+
+/// Once more, behind the others: a task that killed a worker would keep killing workers in front of
+/// them.
+void Ledger::retry(TaskSlot number, Time now) {
+  Task& task = tasks_[number];
+  if (task.backoff <= Duration::zero()) return enqueue(number, false);
+  const unsigned doublings = std::min(task.used - 1, 20U);
+  const Duration longest = limits_.retry_backoff_max;
+  const bool capped = task.backoff > longest / (std::int64_t{1} << doublings);
+  task.state = TaskState::delayed;
+  task.worker = none;
+  task.asked_back = false;
+  task.started = false;
+  task.due = now + (capped ? longest : task.backoff * (std::int64_t{1} << doublings));
+  delayed_.push_back(number);
 }
 
 void Ledger::on(const TakenBack& event, Time now, Actions& actions) {
   if (!is_sent_to(event.worker, event.task)) return;
   Worker& worker = workers_[event.worker];
-  Task& task = tasks_[event.task];
-  remove(worker.tasks, event.task);
-  --sent_;
+  const Wish wish = tasks_[event.task].wish;
+  if (wish == Wish::probe || wish == Wish::overrun)
+    worker.stalled = now - worker.touched >= limits_.stall_patience;
+  if (worker.stalled) worker.probe = now + limits_.stall_patience;
+  release(event.task);
   --worker.sent;
-  if (task.cancel_wanted) {
+  if (wish == Wish::cancel || wish == Wish::stop) {
     settle(event.task, Settled::cancelled, actions);
-    finish_closing(now, actions);
+  } else if (wish == Wish::expire) {
+    settle(event.task, Settled::timed_out, actions);
   } else {
-    task.state = TaskState::queued;
-    task.worker = none;
-    task.asked_back = false;
-    prepend(queue_, event.task);
+    enqueue(event.task, true);
   }
+  if (worker.state == WorkerState::ready && worker.recycle && worker.tasks.count == 0)
+    retire(event.worker, now, actions);
+  finish_closing(now, actions);
   dispatch(now, actions);
 }
 
-void Ledger::on(const Kept& event, Time, Actions& actions) {
+void Ledger::on(const Kept& event, Time now, Actions& actions) {
   if (!is_sent_to(event.worker, event.task)) return;
   Task& task = tasks_[event.task];
   task.asked_back = false;
-  if (!task.cancel_wanted) return;
-  task.cancel_wanted = false;
-  actions.push_back({.kind = Kind::cancel_refused, .worker = event.worker, .task = event.task});
+  task.started = true;
+  switch (task.wish) {
+    case Wish::none: return;
+    case Wish::probe: task.wish = Wish::none; return;
+    case Wish::cancel:
+      task.wish = Wish::none;
+      actions.push_back({.kind = Kind::cancel_refused, .worker = event.worker, .task = event.task});
+      return;
+    case Wish::stop:
+    case Wish::overrun:
+    case Wish::expire: return overrun(event.worker, event.task, now, actions);
+  }
 }
 
-void Ledger::reclaim(Worker& worker, const std::optional<TaskSlot>& running, Actions& actions) {
+void Ledger::reclaim(Worker& worker, const std::optional<TaskSlot>& running, Time now,
+                     Actions& actions) {
   while (worker.tasks.count > 0) {
     // From the last to the first, so that putting each in front keeps their order.
     const TaskSlot number = worker.tasks.tail;
     Task& task = tasks_[number];
-    remove(worker.tasks, number);
-    --sent_;
+    release(number);
     const bool ran = running == number;
     if (ran) ++task.used;
-    task.worker = none;
-    task.asked_back = false;
-    if (task.cancel_wanted) {
+    if (task.wish == Wish::cancel || task.wish == Wish::stop) {
       settle(number, Settled::cancelled, actions);
+    } else if (task.wish == Wish::expire) {
+      settle(number, Settled::timed_out, actions);
     } else if (ran && task.used >= task.attempts) {
       settle(number, Settled::lost, actions);
+    } else if (ran) {
+      retry(number, now);
     } else {
-      task.state = TaskState::queued;
-      // A task that killed a worker goes behind the others, or it would keep killing workers in
-      // front of them.
-      ran ? append(queue_, number) : prepend(queue_, number);
-    }
-  }
-}
-
-// --- workers
-
-void Ledger::on(const Start&, Time now, Actions& actions) {
-  if (!workers_.empty() || phase_ != Phase::open) return;
-  for (unsigned count = 0; count < limits_.workers; ++count) spawn(now, Duration::zero(), actions);
-}
-
-void Ledger::spawn(Time now, Duration delay, Actions& actions) {
-  const auto free = std::find_if(workers_.begin(), workers_.end(), [](const Worker& worker) {
-    return worker.state == WorkerState::absent;
-  });
-  const auto slot = static_cast<WorkerSlot>(free - workers_.begin());
-  if (free == workers_.end()) workers_.emplace_back();
-  if (delay > Duration::zero()) {
-    workers_[slot].state = WorkerState::waiting;
-    workers_[slot].due = now + delay;
-  } else {
-    begin(slot, now, actions);
-  }
-}
-
-void Ledger::begin(WorkerSlot slot, Time now, Actions& actions) {
-  workers_[slot] =
-      Worker{.state = WorkerState::starting, .touched = now, .due = now + limits_.start_timeout};
-  actions.push_back({.kind = Kind::spawn, .worker = slot});
-}
-
-void Ledger::on(const Ready& event, Time now, Actions& actions) {
-  if (event.worker >= workers_.size()) return;
-  Worker& worker = workers_[event.worker];
-  if (worker.state != WorkerState::starting) return;
-  worker.state = WorkerState::ready;
-  worker.touched = now;
-  ++ready_;
-  spawn_failures_ = 0;
-  dispatch(now, actions);
-}
-
-void Ledger::on(const Gone& event, Time now, Actions& actions) {
-  if (event.worker >= workers_.size()) return;
-  Worker& worker = workers_[event.worker];
-  if (worker.state == WorkerState::absent || worker.state == WorkerState::waiting) return;
-  if (worker.state == WorkerState::ready) --ready_;
-  const bool expected =
-      (worker.state == WorkerState::retiring || worker.state == WorkerState::stopping) &&
-      !worker.too_slow;
-  const bool in_task = worker.tasks.count > 0;
-  reclaim(worker, event.running, actions);
-  worker = Worker{};
-  if (!expected && (phase_ == Phase::open || queue_.count > 0 || sent_ > 0)) {
-    replace(in_task, now, actions);
-  }
-  dispatch(now, actions);
-  finish_closing(now, actions);
-}
-
-void Ledger::replace(bool in_task, Time now, Actions& actions) {
-  if (phase_ != Phase::open && phase_ != Phase::closing) return;
-  ++restarts_;
-  if (in_task) {
-    // Tasks may cost workers as often as they like, but not a storm of forks.
-    const std::size_t burst = std::max<std::size_t>(8, std::size_t{4} * limits_.workers);
-    crashes_.push_back(now);
-    prune(crashes_, now, std::chrono::seconds{1});
-    spawn(now, crashes_.size() > burst ? backoff(crashes_.size() - burst) : Duration::zero(),
-          actions);
-    return;
-  }
-  strikes_.push_back(now);
-  prune(strikes_, now, limits_.restart_window);
-  if (strikes_.size() > limits_.max_restarts) {
-    fail(now, actions);
-  } else {
-    spawn(now, backoff(strikes_.size()), actions);
-  }
-}
-
-Ledger::Duration Ledger::backoff(std::size_t deaths) const noexcept {
-  const auto doublings = std::min<std::size_t>(deaths > 0 ? deaths - 1 : 0, 20);
-  return std::min(limits_.backoff_min * (std::int64_t{1} << doublings), limits_.backoff_max);
-}
-
-void Ledger::on(const SpawnFailed& event, Time now, Actions& actions) {
-  if (event.worker >= workers_.size()) return;
-  Worker& worker = workers_[event.worker];
-  if (worker.state != WorkerState::starting && worker.state != WorkerState::stopping) return;
-  const bool given_up = worker.state == WorkerState::stopping;
-  worker = Worker{};
-  if (!given_up && (phase_ == Phase::open || phase_ == Phase::closing)) {
-    if (spawn_failures_++ == 0) spawn_failing_since_ = now;
-    const bool alone = std::none_of(workers_.begin(), workers_.end(), [](const Worker& other) {
-      return other.state == WorkerState::ready || other.state == WorkerState::starting;
-    });
-    if (alone && now - spawn_failing_since_ >= limits_.restart_window) {
-      fail(now, actions);
-    } else {
-      worker.state = WorkerState::waiting;
-      worker.due = now + backoff(spawn_failures_);
-    }
-  }
-  finish_closing(now, actions);
-}
-
-// --- the end
-
-void Ledger::stop(WorkerSlot slot, Time now, Actions& actions) {
-  Worker& worker = workers_[slot];
-  if (worker.state == WorkerState::absent) return;
-  if (worker.state == WorkerState::waiting) {
-    worker = Worker{};
-    return;
-  }
-  if (worker.state == WorkerState::stopping) return;
-  if (worker.state == WorkerState::ready) --ready_;
-  worker.state = WorkerState::stopping;
-  worker.due = now + limits_.kill_grace;
-  actions.push_back({.kind = Kind::terminate, .worker = slot});
-}
-
-void Ledger::stop_all(Settled why, Time now, Actions& actions) {
-  while (queue_.count > 0) {
-    const TaskSlot task = queue_.head;
-    remove(queue_, task);
-    settle(task, why, actions);
-  }
-  for (WorkerSlot slot = 0; slot < workers_.size(); ++slot) {
-    List& list = workers_[slot].tasks;
-    while (list.count > 0) {
-      const TaskSlot task = list.head;
-      remove(list, task);
-      --sent_;
-      settle(task, why, actions);
-    }
-    workers_[slot].too_slow = false;
-    stop(slot, now, actions);
-  }
-}
-
-void Ledger::fail(Time now, Actions& actions) {
-  phase_ = Phase::failed;
-  actions.push_back({.kind = Kind::failed});
-  stop_all(Settled::pool_failed, now, actions);
-}
-
-void Ledger::on(const Close&, Time now, Actions& actions) {
-  if (phase_ != Phase::open) return;
-  phase_ = Phase::closing;
-  finish_closing(now, actions);
-}
-
-void Ledger::on(const Terminate&, Time now, Actions& actions) {
-  if (phase_ == Phase::terminated || phase_ == Phase::failed) return;
-  phase_ = Phase::terminated;
-  stop_all(Settled::terminated, now, actions);
-  finish_closing(now, actions);
-}
-
-void Ledger::finish_closing(Time now, Actions& actions) {
-  if (phase_ == Phase::open || closed_told_) return;
-  if (phase_ == Phase::closing) {
-    if (queue_.count > 0 || sent_ > 0) return;
-    for (WorkerSlot slot = 0; slot < workers_.size(); ++slot) {
-      Worker& worker = workers_[slot];
-      if (worker.state == WorkerState::ready) {
-        worker.state = WorkerState::retiring;
-        worker.due = now + limits_.stop_grace;
-        --ready_;
-        actions.push_back({.kind = Kind::retire, .worker = slot});
-      } else if (worker.state != WorkerState::retiring) {
-        stop(slot, now, actions);
-      }
-    }
-  }
-  const bool empty = std::all_of(workers_.begin(), workers_.end(), [](const Worker& worker) {
-    return worker.state == WorkerState::absent;
-  });
-  if (!empty) return;
-  closed_told_ = true;
-  actions.push_back({.kind = Kind::closed});
-}
-
-// --- time
-
-std::optional<Ledger::Time> Ledger::next_deadline() const {
-  std::optional<Time> next;
-  const auto consider = [&next](Time when) {
-    if (!next || when < *next) next = when;
-  };
-  for (const Worker& worker : workers_) {
-    switch (worker.state) {
-      case WorkerState::absent: break;
-      case WorkerState::ready:
-        if (worker.tasks.count > 1 && !worker.stuck) consider(worker.touched + limits_.patience);
-        break;
-      default: consider(worker.due);
-    }
-  }
-  return next;
-}
-
-void Ledger::on(const Tick&, Time now, Actions& actions) {
-  for (WorkerSlot slot = 0; slot < workers_.size(); ++slot) {
-    Worker& worker = workers_[slot];
-    const bool due = now >= worker.due;
-    switch (worker.state) {
-      case WorkerState::absent: break;
-      case WorkerState::ready:
-        if (worker.tasks.count < 2 || worker.stuck || now - worker.touched < limits_.patience)
-          break;
-        worker.stuck = true;
-        for (TaskSlot task = worker.tasks.tail; task != worker.tasks.head;
-             task = tasks_[task].previous) {
-          if (tasks_[task].asked_back) continue;
-          tasks_[task].asked_back = true;
-          actions.push_back({.kind = Kind::take_back, .worker = slot, .task = task});
-        }
-        break;
-      case WorkerState::waiting:
-        if (due) begin(slot, now, actions);
-        break;
-      case WorkerState::starting:
-        if (!due) break;
-        worker.too_slow = true;
-        stop(slot, now, actions);
-        break;
-      case WorkerState::retiring:
-        if (due) stop(slot, now, actions);
-        break;
-      case WorkerState::stopping:
-        if (!due) break;
-        worker.due = now + limits_.kill_grace;
-        actions.push_back({.kind = Kind::kill, .worker = slot});
-        break;
+      enqueue(number, true);
     }
   }
 }

@@ -6,7 +6,9 @@
 #include <cstdint>
 #include <deque>
 #include <optional>
+#include <set>
 #include <string_view>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -33,13 +35,19 @@ struct LedgerLimits {
   std::chrono::nanoseconds start_timeout{60'000'000'000};  ///< until a new worker must be ready
   std::chrono::nanoseconds stop_grace{5'000'000'000};  ///< until a worker told to leave is killed
   std::chrono::nanoseconds kill_grace{500'000'000};    ///< between SIGTERM and SIGKILL
+  std::chrono::nanoseconds stall_patience{
+      100'000'000};  ///< a worker that has not begun its task by then is passed over
+  std::chrono::nanoseconds linger{
+      1'000'000'000};  ///< workers that were only needed for lent slots leave after so long
+  std::chrono::nanoseconds retry_backoff_max{60'000'000'000};
 };
 
 /// What a task came to.
 enum class Settled : std::uint8_t {
   done,         ///< its result is there
   lost,         ///< the worker died while running it, on its last attempt
-  cancelled,    ///< taken out before it started; it will never run
+  cancelled,    ///< taken out before it started, or stopped while it ran
+  timed_out,    ///< it was over its time; if it had started, its worker is being made to stop
   terminated,   ///< the pool was terminated first
   pool_failed,  ///< the pool gave up
   refused,      ///< it came after close or terminate
@@ -54,7 +62,10 @@ enum class Settled : std::uint8_t {
 /// has attempts left;
 /// - a worker's death costs only the task it was running, and one attempt of that;
 /// - a cancelled task is never sent afterwards;
-/// - no more than window_tasks tasks, or window_time of estimated work, are with one worker.
+/// - no more than window_tasks tasks, or window_time of estimated work, are with one worker;
+/// - a task is settled at its deadline at the latest;
+/// - a worker is made to end for a task only after `condemn` was answered with Condemned: never for
+/// one that had finished.
 class Ledger {
  public:
   using Time = std::chrono::steady_clock::time_point;
@@ -63,15 +74,29 @@ class Ledger {
   struct Start {};  ///< the pool begins: its workers are asked for
   struct Submit {
     TaskSlot task = 0;
-    unsigned attempts = 1;  ///< how many workers may die of it
+    unsigned attempts = 1;          ///< how many workers may die of it
+    bool inner = false;             ///< of a task of this pool: welcome after close as well
+    std::int64_t rank = 0;          ///< the highest goes first, equals in order of arrival
+    Duration backoff{0};            ///< pause before the second attempt, doubled for each further
+    Time deadline = Time::max();    ///< it is settled by then
+    Duration limit{0};              ///< how long one attempt may run; 0: for ever
+    Duration grace{1'000'000'000};  ///< from asking it to stop to SIGTERM, and on to SIGKILL
   };
-  struct Cancel {
+  struct Cancel {  ///< if it has not started
+    TaskSlot task = 0;
+  };
+  struct Stop {  ///< also when it runs
     TaskSlot task = 0;
   };
   struct Ready {  ///< the worker has run its initializer
     WorkerSlot worker = 0;
   };
   struct Done {  ///< the worker's answer, value or error, is there
+    WorkerSlot worker = 0;
+    TaskSlot task = 0;
+    Duration took{0};
+  };
+  struct Failed {  ///< the worker's answer is an error, and the task would rather try again
     WorkerSlot worker = 0;
     TaskSlot task = 0;
     Duration took{0};
@@ -92,11 +117,30 @@ class Ledger {
     WorkerSlot worker = 0;
     TaskSlot task = 0;
   };
+  struct Returned {  ///< the task that was settled as timed out while it ran has ended by itself
+    WorkerSlot worker = 0;
+  };
+  struct Condemned {  ///< what the worker runs will never be finished: it may be ended
+    WorkerSlot worker = 0;
+  };
+  struct Alive {  ///< a worker that did not begin its task moves again
+    WorkerSlot worker = 0;
+  };
+  struct Lend {  ///< the worker's task waits for other tasks of this pool
+    WorkerSlot worker = 0;
+  };
+  struct Regain {  ///< it goes on
+    WorkerSlot worker = 0;
+  };
+  struct Recycle {  ///< the worker shall be replaced when it has no task
+    WorkerSlot worker = 0;
+  };
   struct Close {};
   struct Terminate {};
   struct Tick {};  ///< the time of next_deadline() has come
-  using Event = std::variant<Start, Submit, Cancel, Ready, Done, Gone, SpawnFailed, TakenBack, Kept,
-                             Close, Terminate, Tick>;
+  using Event =
+      std::variant<Start, Submit, Cancel, Stop, Ready, Done, Failed, Gone, SpawnFailed, TakenBack,
+                   Kept, Returned, Condemned, Alive, Lend, Regain, Recycle, Close, Terminate, Tick>;
 
   struct Action {
     enum class Kind : std::uint8_t {
@@ -104,6 +148,9 @@ class Ledger {
       send,       ///< give `task` to `worker`; `attempt` counts from 1
       take_back,  ///< withdraw `task` from `worker` if it has not started; answer TakenBack or Kept
       retire,     ///< tell `worker` to leave: nothing more will be sent to it
+      ask_stop,   ///< tell `task`, which `worker` runs, that it should end
+      condemn,    ///< see to it that what `worker` was asked to stop is never finished, and answer
+                  ///< Condemned; or its answer is there, and comes instead
       terminate,  ///< ask `worker`'s process to end (SIGTERM)
       kill,       ///< end it (SIGKILL)
       settle,     ///< `task` has come to its end; its slot is free
@@ -129,9 +176,9 @@ class Ledger {
   [[nodiscard]] std::optional<Time> next_deadline() const;
   /// How many more tasks the pool could use now beyond what waits in the queue. Lazy inputs are fed
   /// by this.
-  [[nodiscard]] std::size_t room() const noexcept;
+  [[nodiscard]] std::size_t room(std::int64_t rank = 0) const noexcept;
 
-  [[nodiscard]] std::size_t queued() const noexcept { return queue_.count; }
+  [[nodiscard]] std::size_t queued() const noexcept { return queued_ + delayed_.size(); }
   [[nodiscard]] std::size_t sent() const noexcept { return sent_; }
   [[nodiscard]] std::size_t sent_to(WorkerSlot worker) const noexcept;
   /// Tasks that may wait at one worker now, by the time that tasks take.
@@ -139,17 +186,38 @@ class Ledger {
   [[nodiscard]] bool is_open() const noexcept { return phase_ == Phase::open; }
   [[nodiscard]] bool is_failed() const noexcept { return phase_ == Phase::failed; }
   [[nodiscard]] std::uint64_t restarts() const noexcept { return restarts_; }
+  /// The worker has not begun what it was sent in time.
+  [[nodiscard]] bool is_stalled(WorkerSlot worker) const noexcept;
+  /// Workers whose slots are lent.
+  [[nodiscard]] std::size_t lent() const noexcept { return lent_; }
 
  private:
   static constexpr std::uint32_t none = 0xFFFF'FFFF;
   enum class Phase : std::uint8_t { open, closing, terminated, failed };
-  enum class TaskState : std::uint8_t { free, queued, sent };
-  enum class WorkerState : std::uint8_t { absent, waiting, starting, ready, retiring, stopping };
+  enum class TaskState : std::uint8_t { free, queued, delayed, sent };
+  enum class WorkerState : std::uint8_t {
+    absent,
+    waiting,  // for its time to be started
+    starting,
+    ready,
+    lent,      // its task waits for others
+    overdue,   // its task was asked to stop
+    retiring,  // told to leave
+    stopping,  // made to leave
+  };
+  // What is to become of a task when it is known whether it has started.
+  // Each takes the place of those before it.
+  enum class Wish : std::uint8_t { none, probe, cancel, overrun, stop, expire };
+  static bool is_final(Wish wish) noexcept { return wish >= Wish::cancel; }
 
   struct List {
     std::uint32_t head = none;
     std::uint32_t tail = none;
     std::size_t count = 0;
+  };
+  struct Level {
+    std::int64_t rank = 0;
+    List list{};
   };
   struct Task {
     std::uint32_t next = none;
@@ -157,9 +225,16 @@ class Ledger {
     WorkerSlot worker = none;
     unsigned used = 0;
     unsigned attempts = 1;
+    std::int64_t rank = 0;
+    Duration backoff{0};
+    Duration limit{0};
+    Duration grace{0};
+    Time deadline = Time::max();
+    Time due{};  // delayed: to be queued
     TaskState state = TaskState::free;
-    bool cancel_wanted = false;
+    Wish wish = Wish::none;
     bool asked_back = false;
+    bool started = false;  // known to have
   };
   struct Worker {
     WorkerState state = WorkerState::absent;
@@ -167,20 +242,33 @@ class Ledger {
     unsigned sent = 0;      // in this life, less what was taken back
     unsigned finished = 0;  // in this life
     bool stuck = false;  // its present task runs longer than patience: nothing is queued behind it
-    bool too_slow = false;  // stopped because it was not ready in time
-    Time touched{};         // last progress seen, or when the present state began
-    Time due{};             // waiting: spawn; starting: give up; retiring, stopping: kill
+    bool too_slow = false;    // stopped because it was not ready in time
+    bool stalled = false;     // did not begin its task in time: passed over
+    bool recycle = false;     // to be replaced when it has no task
+    TaskSlot overrun = none;  // overdue: the task that was asked to stop, unless settled already
+    Duration grace{0};        // overdue: of that task
+    Time touched{};           // last progress seen, or when the present state began
+    Time probe{};             // when to look whether the first task was begun
+    Time due{};  // waiting: spawn; starting: give up; overdue: condemn; retiring, stopping: kill
   };
 
   void on(const Start& event, Time now, Actions& actions);
   void on(const Submit& event, Time now, Actions& actions);
   void on(const Cancel& event, Time now, Actions& actions);
+  void on(const Stop& event, Time now, Actions& actions);
   void on(const Ready& event, Time now, Actions& actions);
   void on(const Done& event, Time now, Actions& actions);
+  void on(const Failed& event, Time now, Actions& actions);
   void on(const Gone& event, Time now, Actions& actions);
   void on(const SpawnFailed& event, Time now, Actions& actions);
   void on(const TakenBack& event, Time now, Actions& actions);
   void on(const Kept& event, Time now, Actions& actions);
+  void on(const Returned& event, Time now, Actions& actions);
+  void on(const Condemned& event, Time now, Actions& actions);
+  void on(const Alive& event, Time now, Actions& actions);
+  void on(const Lend& event, Time now, Actions& actions);
+  void on(const Regain& event, Time now, Actions& actions);
+  void on(const Recycle& event, Time now, Actions& actions);
   void on(const Close& event, Time now, Actions& actions);
   void on(const Terminate& event, Time now, Actions& actions);
   void on(const Tick& event, Time now, Actions& actions);
@@ -188,15 +276,39 @@ class Ledger {
   void append(List& list, TaskSlot task);
   void prepend(List& list, TaskSlot task);
   void remove(List& list, TaskSlot task);
+  List& level(std::int64_t rank);
+  void enqueue(TaskSlot task, bool in_front);
+  void dequeue(TaskSlot task);
+  TaskSlot first_queued() const noexcept;
   bool is_sent_to(WorkerSlot worker, TaskSlot task) const noexcept;
   void settle(TaskSlot task, Settled how, Actions& actions);
+  void release(TaskSlot task);
+  void give_up(TaskSlot task, Wish wish, Settled how, Actions& actions);
+  void withdraw(TaskSlot task, Wish wish, Actions& actions);
+  void withdraw_behind(WorkerSlot worker, TaskSlot head, Actions& actions);
   void fill(WorkerSlot worker, unsigned target, Time now, Actions& actions);
+  bool may_begin() const noexcept;
   void dispatch(Time now, Actions& actions);
-  void reclaim(Worker& worker, const std::optional<TaskSlot>& running, Actions& actions);
+  void retry(TaskSlot task, Time now);
+  void answered(WorkerSlot worker, TaskSlot task, Duration took, Time now);
+  void go_on(WorkerSlot worker, TaskSlot task, Time now, Actions& actions);
+  void reclaim(Worker& worker, const std::optional<TaskSlot>& running, Time now, Actions& actions);
+  void expire(TaskSlot task, Actions& actions);
+  void overrun(WorkerSlot worker, TaskSlot task, Time now, Actions& actions);
+  void revive(WorkerSlot worker, Time now, Actions& actions);
   void learn(Duration took) noexcept;
   unsigned target() const noexcept;
   void spawn(Time now, Duration delay, Actions& actions);
   void begin(WorkerSlot worker, Time now, Actions& actions);
+  void refill(Duration delay, Time now, Actions& actions);
+  std::size_t live() const noexcept;
+  void leave(Worker& worker) noexcept;
+  void retire(WorkerSlot worker, Time now, Actions& actions);
+  void retire_surplus(Time now, Actions& actions);
+  void tick(WorkerSlot worker, Time now, Actions& actions);
+  void tick_task(WorkerSlot worker, Time now, Actions& actions);
+  bool is_anybody_idle() const noexcept;
+  bool has_work() const noexcept { return queued_ > 0 || sent_ > 0 || !delayed_.empty(); }
   void replace(bool in_task, Time now, Actions& actions);
   void stop(WorkerSlot worker, Time now, Actions& actions);
   void stop_all(Settled why, Time now, Actions& actions);
@@ -209,9 +321,15 @@ class Ledger {
   bool closed_told_ = false;
   std::vector<Task> tasks_;
   std::vector<Worker> workers_;
-  List queue_;
+  std::vector<Level> levels_;  // of tasks that wait, the highest rank first
+  std::size_t queued_ = 0;     // on all levels
+  std::vector<TaskSlot> delayed_;
+  std::set<std::pair<Time, TaskSlot>> deadlines_;
   std::size_t sent_ = 0;
+  std::size_t parked_ = 0;  // of those, with workers that are not ready
   std::size_t ready_ = 0;
+  std::size_t lent_ = 0;
+  Time surplus_due_{};              // when workers beyond the number leave, if they are idle then
   double mean_ns_ = -1.0;           // of a task's time; negative before the first answer
   std::deque<Time> strikes_;        // deaths outside a task within restart_window
   std::deque<Time> crashes_;        // deaths inside a task within the last second

@@ -33,6 +33,10 @@ Result<Pool> Pool::start(PoolOptions options) {
   config.start_timeout = options.start_timeout;
   config.stop_grace = options.stop_grace;
   config.max_message = options.max_message;
+  config.max_pending = options.max_pending;
+  config.max_memory = options.max_memory;
+  config.recycle_memory = options.recycle_memory;
+  config.max_dead_letters = options.max_dead_letters;
   if (auto& args = options.initializer.args_) {
     if (!*args) return args->error();
     config.initializer = detail::BoundTask{options.initializer.task_, **std::move(args)};

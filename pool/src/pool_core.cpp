@@ -37,19 +37,23 @@ Result<PoolEnd::Posted> check_size(const PoolJob::Payload& payload, std::uint64_
   return PoolEnd::Posted::yes;
 }
 
-Error not_running() { return {Errc::invalid_state, "Pool not running"}; }
-
 }  // namespace
 
 void PoolHandle::Shared::fail(const Error& why) {
   const std::lock_guard lock{mutex};
   if (!failure) failure = why;
   state.store(failed, std::memory_order_release);
+  room.notify_all();
+}
+
+void PoolHandle::Shared::wake_all() {
+  const std::lock_guard lock{mutex};
+  room.notify_all();
 }
 
 Error PoolHandle::Shared::refusal() const {
   const std::lock_guard lock{mutex};
-  return failure ? *failure : not_running();
+  return failure ? *failure : Error{Errc::invalid_state, "Pool not running"};
 }
 
 PoolCore::PoolCore(PoolConfig config, std::shared_ptr<PoolHandle::Shared> shared, IoLoop& io)
@@ -101,67 +105,20 @@ void PoolCore::terminate() {
   finish();
 }
 
-// --- jobs
-
-void PoolCore::accept(Op* op, Cell* cell) noexcept {
-  auto& job = static_cast<PoolJob&>(*op);
-  if (cell == nullptr) return refuse(job, not_running());
-  auto& core = cell->body<PoolCore>();
-  if (core.closing_ || !core.ledger_.is_open()) return refuse(job, core.shared_->refusal());
-  core.now_ = Deadline::Clock::now();
-  core.add(job);
-  core.finish();
+PoolCore::FeedLine& PoolCore::Feed::line(int priority) {
+  auto at = lines.begin();
+  while (at != lines.end() && at->priority > priority) ++at;
+  if (at == lines.end() || at->priority != priority)
+    at = lines.insert(at, FeedLine{.priority = priority});
+  return *at;
 }
 
-void PoolCore::refuse(PoolJob& job, const Error& why) noexcept {
-  while (job.fed_ < job.count()) {
-    job.error(job.fed_++, why);
-    ++job.answered_;
+void PoolCore::Feed::forget_empty_lines() {
+  // The usual one stays, so that it needs no memory each time.
+  if (lines.size() > 1) {
+    std::erase_if(lines,
+                  [](const FeedLine& line) { return line.head == nullptr && line.priority != 0; });
   }
-  if (job.answered_ == job.count()) job.finished();
-}
-
-void PoolCore::refuse_feed(const Error& why) noexcept {
-  while (feed_head_ != nullptr) refuse(*std::exchange(feed_head_, feed_head_->behind_), why);
-  feed_tail_ = nullptr;
-}
-
-void PoolCore::add(PoolJob& job) {
-  if (job.count() == 0) return job.finished();
-  (feed_tail_ == nullptr ? feed_head_ : feed_tail_->behind_) = &job;
-  feed_tail_ = &job;
-}
-
-void PoolCore::feed() {
-  // Tasks enter the ledger only as workers can use them, so that a million of them cost no memory
-  // here.
-  for (std::size_t room = ledger_.room(); room > 0 && feed_head_ != nullptr; --room) {
-    PoolJob& job = *feed_head_;
-    TaskSlot task = 0;
-    if (free_records_.empty()) {
-      task = static_cast<TaskSlot>(records_.size());
-      records_.emplace_back();
-    } else {
-      task = free_records_.back();
-      free_records_.pop_back();
-    }
-    Record& record = records_[task];
-    record.job = &job;
-    record.index = job.fed_++;
-    record.number = 0;
-    record.begun = false;
-    // Before the step: afterwards the job may be over and gone.
-    const unsigned attempts = job.attempts_;
-    if (job.fed_ == job.count()) {
-      feed_head_ = job.behind_;
-      if (feed_head_ == nullptr) feed_tail_ = nullptr;
-    }
-    step(Ledger::Submit{.task = task, .attempts = attempts});
-  }
-}
-
-void PoolCore::answered(PoolJob& job) noexcept {
-  if (++job.answered_ == job.count()) job.finished();
 }
 
 // --- the ledger's decisions
@@ -186,6 +143,8 @@ void PoolCore::obey(const Ledger::Action& action) {
     case Kind::send: return send(action.worker, action.task, action.attempt);
     case Kind::take_back: return take_back(action.worker, action.task);
     case Kind::retire: return links_[action.worker]->end->retire();
+    case Kind::ask_stop: return ask_stop(action.worker, action.task);
+    case Kind::condemn: return condemn(action.worker);
     case Kind::terminate: return signal(action.worker, SIGTERM);
     case Kind::kill: return signal(action.worker, SIGKILL);
     case Kind::settle: return settle(action.task, action.settled);
@@ -202,7 +161,7 @@ void PoolCore::obey(const Ledger::Action& action) {
 /// After every message: what was decided goes out in one piece.
 void PoolCore::finish() {
   feed();
-  if (closing_ && !closing_told_ && feed_head_ == nullptr) {
+  if (closing_ && !closing_told_ && feed_.empty()) {
     closing_told_ = true;
     step(Ledger::Close{});
   }
@@ -278,54 +237,6 @@ void PoolCore::take_back(WorkerSlot worker, TaskSlot task) {
   } else {
     step(Ledger::Kept{worker, task});
   }
-}
-
-void PoolCore::settle(TaskSlot task, Settled how) {
-  Record& record = records_[task];
-  PoolJob& job = *std::exchange(record.job, nullptr);
-  const std::unique_ptr<Error> failure = std::move(record.failure);
-  if (how != Settled::done && record.number != 0 && record.worker < links_.size()) {
-    TaskSlot& entry = links_[record.worker]->by_number[record.number % ChannelLayout::cells];
-    if (entry == task) entry = nobody;
-  }
-  if (how != Settled::done) {
-    job.error(record.index, reason(record, how, job));
-  } else if (failure) {
-    job.error(record.index, *failure);
-  } else if (context_.result->is_error) {
-    job.error(record.index, decode_error(context_.result->bytes));
-  } else {
-    job.value(record.index, context_.result->bytes, context_.result->descriptors);
-  }
-  free_records_.push_back(task);
-  answered(job);
-}
-
-Error PoolCore::reason(const Record& record, Settled how, const PoolJob& job) const {
-  switch (how) {
-    case Settled::cancelled: return {Errc::cancelled, "the task was cancelled before it started"};
-    case Settled::terminated:
-      return {Errc::cancelled, "the pool was terminated before the task was finished"};
-    case Settled::lost:
-      if (context_.death) {
-        auto detail = std::make_shared<WorkerLost>(*context_.death);
-        detail->task = job.name();
-        detail->attempt = record.attempt;
-        std::string text = "worker process " + std::to_string(detail->pid);
-        text += detail->signal != 0 ? " was killed by signal " + std::to_string(detail->signal)
-                                    : " exited with code " + std::to_string(detail->exit_code);
-        text += " while it ran " + detail->task;
-        if (job.attempts_ > 1)
-          text += ", on attempt " + std::to_string(record.attempt) + " of " +
-                  std::to_string(job.attempts_);
-        return {Errc::worker_lost, std::move(text), std::move(detail)};
-      }
-      return {Errc::worker_lost, "the worker process is gone"};
-    case Settled::done:
-    case Settled::pool_failed:
-    case Settled::refused: break;
-  }
-  return shared_->refusal();
 }
 
 }  // namespace passel::inline v0::detail

@@ -10,13 +10,17 @@
 #include <passel/detail/pool_job.hpp>
 #include <passel/future.hpp>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
+#include <condition_variable>
 #include <deque>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace passel::inline v0::detail {
@@ -26,17 +30,24 @@ struct PoolHandle::Shared {
   enum State : std::uint32_t { open, closing, terminated, failed };
 
   explicit Shared(const PoolConfig& config)
-      : processes{config.processes}, max_message{config.max_message} {}
+      : processes{config.processes},
+        max_message{config.max_message},
+        max_pending{config.max_pending} {}
 
   const unsigned processes;
   const std::uint64_t max_message;
+  const std::size_t max_pending;
   std::atomic<std::uint32_t> state{open};
   std::atomic<std::uint32_t> gone{0};  ///< 1 when all workers are gone for good: a futex
   std::atomic<std::size_t> appetite{0};
   mutable std::mutex mutex;
   std::optional<Error> failure;  ///< guarded by mutex
+  std::size_t pending = 0;       ///< calls without an answer, where they are counted; guarded
+  std::condition_variable room;  ///< told when pending falls, and when the pool ends
 
   void fail(const Error& why);
+  /// No more calls: whoever waits for room is told.
+  void wake_all();
   [[nodiscard]] Error refusal() const;
 };
 
@@ -57,6 +68,11 @@ class PoolCore final : public CellBody {
   static void accept(Op* op, Cell* cell) noexcept;
   /// Answers all that a job has not been given an answer for.
   static void refuse(PoolJob& job, const Error& why) noexcept;
+  /// Cancels what of the job waits and stops what runs, if the job is still there.
+  void stop_job(const PoolJob* job, std::uint64_t serial);
+  [[nodiscard]] std::vector<DeadLetter> dead_letters() const {
+    return {dead_letters_.begin(), dead_letters_.end()};
+  }
 
  private:
   /// One place for a worker and who is in it.
@@ -72,7 +88,9 @@ class PoolCore final : public CellBody {
     std::optional<Error> complaint;                        ///< what its initializer said
     std::uint64_t done = 0;
     unsigned bells = 0;
-    int signal = 0;  ///< sent last, or to be sent when the process is there
+    std::uint64_t asked_to_stop = 0;  ///< number of the task, 0 for none
+    std::optional<LossCause> cause;   ///< why this pool ended it
+    int signal = 0;                   ///< sent last, or to be sent when the process is there
     bool ready = false;
     bool broken = false;
     bool touched = false;  ///< has news since the last flush
@@ -92,9 +110,33 @@ class PoolCore final : public CellBody {
     std::optional<WorkerLost> death;  ///< of the worker that is gone
   };
   static constexpr TaskSlot nobody = 0xFFFF'FFFF;
+  static constexpr TaskSlot orphan = 0xFFFF'FFFE;  ///< settled while it ran on
+  static bool is_task(TaskSlot entry) noexcept { return entry < orphan; }
+
+  /// Jobs of one priority in order of arrival.
+  struct FeedLine {
+    int priority = 0;
+    PoolJob* head = nullptr;
+    PoolJob* tail = nullptr;
+  };
+  struct Feed {
+    std::vector<FeedLine> lines;  ///< the highest priority first
+    std::size_t jobs = 0;
+    std::set<std::pair<Ledger::Time, PoolJob*>> deadlines;
+
+    [[nodiscard]] bool empty() const noexcept { return jobs == 0; }
+    FeedLine& line(int priority);
+    void forget_empty_lines();
+  };
 
   void add(PoolJob& job);
+  void unlink(PoolJob& job);
   void feed();
+  void feed_one(PoolJob& job);
+  void refuse_late();
+  static std::int64_t rank_of(int priority, unsigned depth) noexcept {
+    return std::int64_t{priority} * 65'536 + std::min(depth, 65'535U);
+  }
   void step(const Ledger::Event& event);
   void step_with(const Ledger::Event& event, Context context);
   void obey(const Ledger::Action& action);
@@ -104,7 +146,12 @@ class PoolCore final : public CellBody {
   void post_waiting(WorkerSlot worker);
   [[nodiscard]] bool post(WorkerSlot worker, TaskSlot task);
   void take_back(WorkerSlot worker, TaskSlot task);
+  void ask_stop(WorkerSlot worker, TaskSlot task);
+  void condemn(WorkerSlot worker);
   void settle(TaskSlot task, Settled how);
+  [[nodiscard]] Error lost(const Record& record, const PoolJob& job) const;
+  [[nodiscard]] static Error too_late(const PoolJob& job);
+  void bury(PoolJob& job, const Record& record, const Error& why);
   [[nodiscard]] Error reason(const Record& record, Settled how, const PoolJob& job) const;
   void answered(PoolJob& job) noexcept;
   void refuse_feed(const Error& why) noexcept;
@@ -128,7 +175,9 @@ class PoolCore final : public CellBody {
   void read_results(WorkerSlot worker);
   void gone(WorkerSlot worker, std::uint64_t life, ExitStatus status);
   void tick();
+  [[nodiscard]] std::optional<Ledger::Time> next_due() const;
   void arm_timer();
+  [[nodiscard]] static bool wants_retry(const Record& record, const WorkerAnswer& answer);
   void lose_started(Link& link, WorkerSlot worker);
 
   PoolConfig config_;
@@ -140,8 +189,9 @@ class PoolCore final : public CellBody {
   std::vector<std::unique_ptr<Link>> links_;
   std::vector<Record> records_;
   std::vector<TaskSlot> free_records_;
-  PoolJob* feed_head_ = nullptr;
-  PoolJob* feed_tail_ = nullptr;
+  Feed feed_;
+  std::deque<DeadLetter> dead_letters_;
+  std::size_t dead_bytes_ = 0;
   Ledger::Actions actions_;
   bool obeying_ = false;
   Context context_;

@@ -7,7 +7,18 @@
 namespace passel::inline v0::detail {
 
 PoolJob::~PoolJob() = default;
+const PoolTerms& PoolJob::terms() const noexcept {
+  static const PoolTerms usual;
+  return terms_ ? *terms_ : usual;
+}
 bool PoolJob::begin(std::size_t) noexcept { return true; }
+bool PoolJob::has_failed(std::size_t, std::span<const std::byte>, DescriptorSpan) noexcept {
+  return false;
+}
+std::uint64_t PoolJob::next_serial() noexcept {
+  static std::atomic<std::uint64_t> last{0};
+  return last.fetch_add(1, std::memory_order_relaxed) + 1;
+}
 
 Result<std::shared_ptr<PoolHandle>> PoolHandle::start(PoolConfig config) {
   PASSEL_TRY(IoLoop* const io, runtime_io());
@@ -42,6 +53,38 @@ void PoolHandle::end() {
   static_cast<void>(join(Deadline::never()));
 }
 
+Result<std::shared_ptr<void>> PoolHandle::admit(Deadline deadline) {
+  if (shared_->max_pending == 0) return std::shared_ptr<void>{};
+  std::unique_lock lock{shared_->mutex};
+  const auto free = [&] {
+    return shared_->pending < shared_->max_pending ||
+           shared_->state.load(std::memory_order_acquire) != Shared::open;
+  };
+  // In a callback of this pool nobody else could make room.
+  if (!free() && Cell::current() != cell_.get()) {
+    if (deadline.is_try()) {
+      return Error{Errc::full, "the pool has " + std::to_string(shared_->pending) + " of " +
+                                   std::to_string(shared_->max_pending) + " unanswered calls"};
+    }
+    if (deadline.is_never()) {
+      shared_->room.wait(lock, free);
+    } else if (!shared_->room.wait_until(lock, deadline.when(), free)) {
+      return Error{Errc::timeout, "the pool still has " + std::to_string(shared_->max_pending) +
+                                      " unanswered calls"};
+    }
+  }
+  if (shared_->state.load(std::memory_order_acquire) != Shared::open) {
+    lock.unlock();
+    return shared_->refusal();
+  }
+  ++shared_->pending;
+  return std::shared_ptr<void>{shared_.get(), [shared = shared_](void*) {
+                                 const std::lock_guard guard{shared->mutex};
+                                 --shared->pending;
+                                 shared->room.notify_one();
+                               }};
+}
+
 void PoolHandle::submit(std::unique_ptr<PoolJob> job) {
   PoolJob* const op = job.release();
   op->run = &PoolCore::accept;
@@ -56,6 +99,7 @@ std::optional<Error> PoolHandle::refusal() const {
 void PoolHandle::close() {
   std::uint32_t expected = Shared::open;
   if (!shared_->state.compare_exchange_strong(expected, Shared::closing)) return;
+  shared_->wake_all();
   cell_->post_or_cancel(make_op([](Cell* cell) {
     if (cell != nullptr) cell->body<PoolCore>().close();
   }));
@@ -66,6 +110,7 @@ void PoolHandle::terminate() {
   do {
     if (state == Shared::terminated || state == Shared::failed) return;
   } while (!shared_->state.compare_exchange_weak(state, Shared::terminated));
+  shared_->wake_all();
   cell_->post_or_cancel(make_op([](Cell* cell) {
     if (cell != nullptr) cell->body<PoolCore>().terminate();
   }));
@@ -88,6 +133,20 @@ PoolStats PoolHandle::stats() const {
   if (Cell::current() == cell_.get()) return cell_->body<PoolCore>().stats();
   call_in(*cell_.get(), [&](Cell& cell) { stats = cell.body<PoolCore>().stats(); });
   return stats;
+}
+
+std::vector<DeadLetter> PoolHandle::dead_letters() const {
+  std::vector<DeadLetter> letters;
+  if (Cell::current() == cell_.get()) return cell_->body<PoolCore>().dead_letters();
+  call_in(*cell_.get(), [&](Cell& cell) { letters = cell.body<PoolCore>().dead_letters(); });
+  return letters;
+}
+
+void PoolHandle::stop(const PoolJob* job, std::uint64_t serial) {
+  if (generation_ != fork_generation()) return;
+  cell_->post_or_cancel(make_op([job, serial](Cell* cell) {
+    if (cell != nullptr) cell->body<PoolCore>().stop_job(job, serial);
+  }));
 }
 
 unsigned PoolHandle::processes() const noexcept { return shared_->processes; }

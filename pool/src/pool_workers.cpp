@@ -21,6 +21,21 @@ std::string worker_name(const PoolConfig& config, std::uint64_t number) {
   return base + "-" + std::to_string(number);
 }
 
+/// What can be told from the way it ended.
+LossCause cause_of(ExitStatus status) {
+  switch (status.signal) {
+    case 0: return LossCause::exited;
+    case SIGSEGV:
+    case SIGABRT:
+    case SIGBUS:
+    case SIGFPE:
+    case SIGILL:
+    case SIGTRAP:
+    case SIGSYS: return LossCause::crashed;
+    default: return LossCause::killed;
+  }
+}
+
 std::string describe(ExitStatus status) {
   return status.signal != 0 ? "was killed by signal " + std::to_string(status.signal)
                             : "exited with code " + std::to_string(status.code);
@@ -50,10 +65,10 @@ Result<void> PoolCore::prepare(WorkerSlot worker) {
   start.max_message = config_.max_message;
   // Shared because std::function wants to be copied; it never is.
   auto spec = std::make_shared<ProcessSpec>(ProcessSpec{.name = link.name,
-                                                    .task = pool_worker_task(),
-                                                    .method = config_.method,
-                                                    .daemon = true,
-                                                    .ignore_interrupt = true});
+                                                        .task = pool_worker_task(),
+                                                        .method = config_.method,
+                                                        .daemon = true,
+                                                        .ignore_interrupt = true});
   spec->args.descriptors = std::move(channel.for_worker);
   std::vector<std::byte>& bytes = spec->args.bytes;
   bytes.resize(sizeof start);
@@ -162,15 +177,25 @@ void PoolCore::read_results(WorkerSlot worker) {
     }
     const TaskSlot task =
         std::exchange(link.by_number[result.number % ChannelLayout::cells], nobody);
+    if (task == orphan) step(Ledger::Returned{worker});
     // Nobody waits for the answers of a terminated pool.
-    if (task == nobody || records_[task].number != result.number) continue;
+    if (!is_task(task) || records_[task].number != result.number) continue;
     ++link.done;
     ++done_;
     Context context;
     context.result = &result;
-    step_with(Ledger::Done{worker, task, result.took}, std::move(context));
+    if (wants_retry(records_[task], result)) {
+      step_with(Ledger::Failed{worker, task, result.took}, std::move(context));
+    } else {
+      step_with(Ledger::Done{worker, task, result.took}, std::move(context));
+    }
     post_waiting(worker);
   }
+}
+
+bool PoolCore::wants_retry(const Record& record, const WorkerAnswer& answer) {
+  if (!record.job->terms().retry_failures) return false;
+  return answer.is_error || record.job->has_failed(record.index, answer.bytes, answer.descriptors);
 }
 
 void PoolCore::gone(WorkerSlot worker, std::uint64_t life, ExitStatus status) {
@@ -182,7 +207,7 @@ void PoolCore::gone(WorkerSlot worker, std::uint64_t life, ExitStatus status) {
   if (link.broken) lose_started(link, worker);
   std::optional<TaskSlot> running;
   for (const TaskSlot task : link.by_number) {
-    if (task != nobody && link.end->has_started(records_[task].number)) running = task;
+    if (is_task(task) && link.end->has_started(records_[task].number)) running = task;
   }
   const ProcessId process = link.child ? link.child->id() : ProcessId{};
   for (const auto& object : link.objects) object->process_lost(process);
@@ -193,6 +218,8 @@ void PoolCore::gone(WorkerSlot worker, std::uint64_t life, ExitStatus status) {
   context.death->pid = process.pid;
   context.death->exit_code = status.code;
   context.death->signal = status.signal;
+  context.death->peak_rss = status.peak_rss;
+  context.death->cause = link.cause.value_or(cause_of(status));
   // The slot may get its next worker in the same step.
   link.life = 0;
   link.watch.reset();
@@ -208,7 +235,7 @@ void PoolCore::gone(WorkerSlot worker, std::uint64_t life, ExitStatus status) {
 /// may run again.
 void PoolCore::lose_started(Link& link, WorkerSlot worker) {
   for (TaskSlot& entry : link.by_number) {
-    if (entry == nobody || !link.end->has_started(records_[entry].number)) continue;
+    if (!is_task(entry) || !link.end->has_started(records_[entry].number)) continue;
     records_[entry].failure =
         std::make_unique<Error>(Errc::worker_lost, link.complaint->to_string());
     step(Ledger::Done{worker, std::exchange(entry, nobody), Ledger::Duration{1}});
@@ -225,14 +252,24 @@ void PoolCore::tick() {
     if (link.end) static_cast<void>(link.end->hear_all());
     link.bells = 0;
     drain(worker);
+    if (ledger_.is_stalled(worker) && link.end && link.end->is_caught_up())
+      step(Ledger::Alive{worker});
   }
+  refuse_late();
   const auto due = ledger_.next_deadline();
   if (due && *due <= now_) step(Ledger::Tick{});
   finish();
 }
 
+std::optional<Ledger::Time> PoolCore::next_due() const {
+  std::optional<Ledger::Time> due = ledger_.next_deadline();
+  if (!feed_.deadlines.empty() && (!due || feed_.deadlines.begin()->first < *due))
+    due = feed_.deadlines.begin()->first;
+  return due;
+}
+
 void PoolCore::arm_timer() {
-  const auto due = ledger_.next_deadline();
+  const auto due = next_due();
   if (!due || (timer_ && timer_at_ <= *due)) return;
   if (timer_) io_.cancel(*timer_);
   timer_at_ = *due;
@@ -256,8 +293,10 @@ PoolStats PoolCore::stats() const {
                              .done = link.done});
   }
   stats.queued = ledger_.queued();
-  for (const PoolJob* job = feed_head_; job != nullptr; job = job->behind_)
-    stats.queued += job->count() - job->fed_;
+  for (const FeedLine& line : feed_.lines) {
+    for (const PoolJob* job = line.head; job != nullptr; job = job->behind_)
+      stats.queued += job->count() - job->fed_;
+  }
   stats.done = done_;
   stats.restarts = ledger_.restarts();
   return stats;

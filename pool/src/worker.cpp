@@ -39,18 +39,19 @@ Result<Encoded> run_initializer(const WorkerStart& start, std::span<const std::b
   return initializer(args, descriptors);
 }
 
-void run_task(WorkerEnd& end, const WorkerEnd::Task& task, TaskFunction function,
+/// False when the pool has given this worker up.
+bool run_task(WorkerEnd& end, const WorkerEnd::Task& task, TaskFunction function,
               std::uint64_t max_message) {
   const Result<Encoded> outcome = function(task.args, task.descriptors);
   if (!outcome) {
-    end.answer(task.number, encode_bounded(outcome.error()).bytes, true, {});
+    return end.answer(task.number, encode_bounded(outcome.error()).bytes, true, {});
   } else if (outcome->bytes.size() > max_message) {
     const Error error{Errc::too_large, "result of " + std::to_string(outcome->bytes.size()) +
                                            " bytes is over the limit of " +
                                            std::to_string(max_message) + " bytes"};
-    end.answer(task.number, encode_error(error).bytes, true, {});
+    return end.answer(task.number, encode_error(error).bytes, true, {});
   } else {
-    end.answer(task.number, outcome->bytes, false, outcome->descriptors);
+    return end.answer(task.number, outcome->bytes, false, outcome->descriptors);
   }
 }
 
@@ -89,13 +90,13 @@ Result<Encoded> worker_main(std::span<const std::byte> bytes, DescriptorSpan des
     if (function == nullptr || known != task->task) {
       const Result<TaskFunction> found = find_task(task->task);
       if (!found) {
-        end->answer(task->number, encode_error(found.error()).bytes, true, {});
+        if (!end->answer(task->number, encode_error(found.error()).bytes, true, {})) break;
         continue;
       }
       function = *found;
       known = task->task;
     }
-    run_task(*end, *task, function, start.max_message);
+    if (!run_task(*end, *task, function, start.max_message)) break;
   }
   return Encoded{};
 }

@@ -2,6 +2,7 @@
 #include "worker_channel.hpp"
 
 #include <passel/codec.hpp>
+#include <passel/detail/futex.hpp>
 
 #include <sys/socket.h>
 
@@ -9,6 +10,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <limits>
 #include <new>
 #include <string>
 
@@ -176,8 +178,24 @@ bool PoolEnd::revoke(std::uint64_t number) noexcept {
 }
 
 bool PoolEnd::has_started(std::uint64_t number) noexcept {
-  return shared().tasks[number % ChannelLayout::cells].state.load(std::memory_order_acquire) ==
-         ChannelLayout::state(number, ChannelLayout::started);
+  const std::uint64_t state =
+      shared().tasks[number % ChannelLayout::cells].state.load(std::memory_order_acquire);
+  return state == ChannelLayout::state(number, ChannelLayout::started) ||
+         state == ChannelLayout::state(number, ChannelLayout::finished) ||
+         state == ChannelLayout::state(number, ChannelLayout::condemned);
+}
+
+void PoolEnd::ask_stop(std::uint64_t number) noexcept {
+  shared().stop.store(static_cast<std::uint32_t>(number), std::memory_order_release);
+  futex_wake(shared().stop, std::numeric_limits<int>::max(), FutexScope::host);
+}
+
+bool PoolEnd::condemn(std::uint64_t number) noexcept {
+  std::uint64_t expected = ChannelLayout::state(number, ChannelLayout::started);
+  const std::uint64_t condemned = ChannelLayout::state(number, ChannelLayout::condemned);
+  return shared().tasks[number % ChannelLayout::cells].state.compare_exchange_strong(
+             expected, condemned, std::memory_order_acq_rel) ||
+         expected == condemned;
 }
 
 void PoolEnd::release_payload(std::uint64_t number) noexcept {
@@ -297,7 +315,7 @@ void WorkerEnd::begin() {
 }
 
 void WorkerEnd::begin_failed(std::span<const std::byte> why) {
-  answer(0, why, true, {});
+  static_cast<void>(answer(0, why, true, {}));
   announce();
 }
 
@@ -375,8 +393,15 @@ std::byte* WorkerEnd::place(std::size_t size, std::uint64_t& offset) {
   }
 }
 
-void WorkerEnd::answer(std::uint64_t number, std::span<const std::byte> bytes, bool is_error,
+bool WorkerEnd::finish(std::uint64_t number) noexcept {
+  std::uint64_t expected = ChannelLayout::state(number, ChannelLayout::started);
+  return shared().tasks[number % ChannelLayout::cells].state.compare_exchange_strong(
+      expected, ChannelLayout::state(number, ChannelLayout::finished), std::memory_order_acq_rel);
+}
+
+bool WorkerEnd::answer(std::uint64_t number, std::span<const std::byte> bytes, bool is_error,
                        std::span<const std::shared_ptr<Descriptor>> descriptors) {
+  if (number != 0 && !finish(number)) return false;
   ChannelLayout& memory = shared();
   std::uint32_t error_mark = is_error ? 1 : 0;
   std::uint64_t offset = 0;
@@ -394,7 +419,7 @@ void WorkerEnd::answer(std::uint64_t number, std::span<const std::byte> bytes, b
   if (!bytes.empty()) std::memcpy(to, bytes.data(), bytes.size());
   while (!descriptors.empty() && !send_descriptors(answered_ + 1, descriptors)) {
     announce();
-    if (hear(true) == Heard::end) return;
+    if (hear(true) == Heard::end) return false;
   }
   const auto now = Deadline::Clock::now();
   cell.number = number;
@@ -408,6 +433,7 @@ void WorkerEnd::answer(std::uint64_t number, std::span<const std::byte> bytes, b
   task_began_ = now;
   if (answered_ - announced_ == 1) oldest_silent_ = now;
   announce_if_worth_it(now);
+  return true;
 }
 
 void WorkerEnd::announce_if_worth_it(Deadline::Clock::time_point now) noexcept {

@@ -31,9 +31,15 @@ struct ChannelLayout {
   static constexpr std::size_t inline_size = 88;
 
   /// What the state of a task cell says about task n, beside n itself.
-  enum Mark : std::uint64_t { posted = 1, started = 2, revoked = 3 };
+  enum Mark : std::uint64_t {
+    posted = 1,     ///< by the pool
+    started = 2,    ///< by the worker
+    revoked = 3,    ///< by the pool: it will not be started
+    finished = 4,   ///< by the worker: its answer follows
+    condemned = 5,  ///< by the pool: it will not be answered
+  };
   static constexpr std::uint64_t state(std::uint64_t number, Mark mark) {
-    return number * 4 + mark;
+    return number * 8 + mark;
   }
 
   struct alignas(64) TaskCell {
@@ -56,6 +62,8 @@ struct ChannelLayout {
 
   alignas(64) std::atomic<std::uint64_t> posted_up_to;  ///< by the pool
   std::atomic<std::uint32_t> retire;  ///< by the pool: leave when nothing is left to do
+  std::atomic<std::uint32_t> stop;    ///< by the pool: the task of this number (its lower half)
+                                      ///< should end; a futex
   CpuMark pool_cpu;
   alignas(64) std::atomic<std::uint64_t> results_up_to;  ///< by the worker
   std::atomic<std::uint64_t> passed_up_to;  ///< by the worker: tasks it will not look at again
@@ -142,7 +150,17 @@ class PoolEnd : public WorkerLine {
   [[nodiscard]] std::uint64_t last_posted() const noexcept { return posted_; }
   /// True when the task had not started, and now never will.
   bool revoke(std::uint64_t number) noexcept;
+  /// True when the task was started and not answered: unless an answer is being written just now,
+  /// none will come.
   [[nodiscard]] bool has_started(std::uint64_t number) noexcept;
+  /// Tells a running task that it should end.
+  void ask_stop(std::uint64_t number) noexcept;
+  /// True when the task had not finished, and now never will.
+  bool condemn(std::uint64_t number) noexcept;
+  /// The worker has seen all that was posted.
+  [[nodiscard]] bool is_caught_up() noexcept {
+    return shared().passed_up_to.load(std::memory_order_acquire) == posted_;
+  }
   /// Wakes the worker if it sleeps and something was posted since the last flush.
   void flush() noexcept;
   /// Lets the worker leave when it has nothing left to do.
@@ -191,8 +209,9 @@ class WorkerEnd : public WorkerLine {
   };
   /// Claims the next task, waiting for it; nothing when the pool has let this worker go or is gone.
   [[nodiscard]] std::optional<Task> next();
-  /// Publishes an answer: from here on it is kept, whatever becomes of this process.
-  void answer(std::uint64_t number, std::span<const std::byte> bytes, bool is_error,
+  /// Publishes an answer: from here on it is kept, whatever becomes of this process. False when the
+  /// pool has condemned the task: this process is to end.
+  bool answer(std::uint64_t number, std::span<const std::byte> bytes, bool is_error,
               std::span<const std::shared_ptr<Descriptor>> descriptors);
   /// Says that the start went well.
   void begin();
@@ -201,6 +220,7 @@ class WorkerEnd : public WorkerLine {
 
  private:
   [[nodiscard]] std::optional<Task> claim();
+  [[nodiscard]] bool finish(std::uint64_t number) noexcept;
   [[nodiscard]] bool wait_for_task();
   void announce() noexcept;
   void announce_if_worth_it(Deadline::Clock::time_point now) noexcept;

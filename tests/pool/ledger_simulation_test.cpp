@@ -32,8 +32,11 @@ class World {
     limits_.max_tasks_per_child = pick(3) == 0 ? 1 + pick(4) : 0;
     limits_.max_restarts = faults && pick(4) == 0 ? 3 : 1'000'000;
     fast_ = pick(2) == 0;
+    nesting_ = pick(3) == 0;
     ledger_.emplace(limits_);
     sim.explain("nobody waits long behind a long task", [this] { return overtaken(); });
+    sim.explain("a deadline is kept", [this] { return overdue(); });
+    sim.explain("a worker that stands still holds up nobody", [this] { return held_up(); });
   }
 
   void play() {
@@ -43,6 +46,11 @@ class World {
     if (faults_) {
       for (unsigned i = pick(6); i > 0; --i) later(pool_, 20ms, "cancel", [this] { cancel(); });
       for (unsigned i = pick(10); i > 0; --i) later(pool_, 30ms, "kill", [this] { kill_any(); });
+      for (unsigned i = pick(6); i > 0; --i) later(pool_, 30ms, "stop", [this] { stop_any(); });
+      for (unsigned i = pick(3); i > 0; --i) later(pool_, 30ms, "freeze", [this] { freeze_any(); });
+      for (unsigned i = pick(3); i > 0; --i) {
+        later(pool_, 30ms, "recycle", [this] { feed(Ledger::Recycle{pick(limits_.workers)}); });
+      }
       if (pick(10) == 0) {
         later(pool_, 30ms, "terminate", [this] {
           terminated_ = !failed_;
@@ -61,7 +69,20 @@ class World {
     unsigned started = 0;
     unsigned finished = 0;
     bool cancelled = false;
+    bool stopped = false;    // somebody asked it to stop
+    bool sent = false;       // ever
+    bool repeats = false;    // an answer that is an error is tried again
+    bool has_error = false;  // an answer of that kind came
+    std::int64_t rank = 0;
+    std::chrono::nanoseconds backoff{0};
+    std::chrono::nanoseconds limit{0};
+    Simulation::Time failed{0};  // when the last attempt did
+    std::optional<Ledger::Time> deadline{};
+    std::size_t parent = none;  // the task that waits for it
+    unsigned children = 0;      // that it has yet to submit when it runs
+    unsigned awaited = 0;       // of those, without an end
   };
+  static constexpr std::size_t none = ~std::size_t{0};
   struct Sent {
     std::size_t job = 0;
     TaskSlot slot = 0;
@@ -72,6 +93,12 @@ class World {
     bool ready = false;
     bool retired = false;
     bool scheduled = false;
+    bool asked = false;         // to stop
+    bool condemned = false;     // what it runs will not be answered
+    bool frozen = false;        // by SIGSTOP
+    bool lent = false;          // its task waits for others
+    bool terminable = false;    // the pool has a reason to end it
+    std::size_t orphan = none;  // the job that was settled while it runs on
     std::deque<Sent> waiting{};
     std::optional<Sent> running{};
     std::deque<Sent> results{};  // finished, not yet read by the pool
@@ -131,7 +158,15 @@ class World {
         process.retired = true;
         schedule(action.worker);
         break;
+      case Kind::ask_stop: process.asked = true; break;
+      case Kind::condemn:
+        if (!process.running || !process.there) break;
+        process.condemned = true;
+        answers.emplace_back(Ledger::Condemned{action.worker});
+        break;
       case Kind::terminate:
+        if (process.ready && !process.retired && !process.condemned && !terminated_ && !failed_)
+          sim_.fail("ended a worker for no reason");
         // Some ignore it.
         if (pick(4) != 0)
           later(process.node, 2ms, "SIGTERM", [this, node = process.node] { sim_.kill(node); });
@@ -157,6 +192,13 @@ class World {
     if (!slots_.at(action.task)) return sim_.fail("sent a task that is over");
     const std::size_t job = *slots_[action.task];
     if (tasks_[job].cancelled) sim_.fail("sent a cancelled task");
+    if (tasks_[job].failed.count() != 0 && sim_.now() - tasks_[job].failed < tasks_[job].backoff)
+      sim_.fail("tried again too soon");
+    for (const Job& other : tasks_) {
+      if (!other.end && !other.sent && other.rank > tasks_[job].rank)
+        sim_.fail("a task of higher rank was left waiting");
+    }
+    tasks_[job].sent = true;
     for (const auto& other : processes_) {
       for (const Sent& sent : other->waiting) {
         if (sent.job == job) sim_.fail("task is with two workers");
@@ -192,9 +234,18 @@ class World {
       const Sent result = process.results.front();
       process.results.pop_front();
       static constexpr std::chrono::nanoseconds times[] = {100ns, 10us, 100us, 900us, 20ms};
-      // After terminate the slot may stand for another task by now: a real pool drops such answers.
-      if (slots_.at(result.slot) == result.job) {
-        feed(Ledger::Done{worker, result.slot, times[pick(fast_ ? 2 : 5)]});
+      const auto took = times[pick(fast_ ? 2 : 5)];
+      if (process.orphan == result.job) {
+        process.orphan = none;
+        process.asked = false;
+        feed(Ledger::Returned{worker});
+      } else if (slots_.at(result.slot) == result.job && tasks_[result.job].repeats) {
+        tasks_[result.job].failed = sim_.now();
+        tasks_[result.job].has_error = true;
+        feed(Ledger::Failed{worker, result.slot, took});
+        // After terminate the slot may stand for another task by now: a real pool drops that.
+      } else if (slots_.at(result.slot) == result.job) {
+        feed(Ledger::Done{worker, result.slot, took});
       } else if (!terminated_ && !failed_) {
         sim_.fail("a result of a task that is over");
       }
@@ -206,7 +257,10 @@ class World {
     read_results(worker);
     Process& process = *processes_[worker];
     std::optional<TaskSlot> running;
-    if (process.running) running = process.running->slot;
+    if (process.running && process.orphan != process.running->job) {
+      running = process.running->slot;
+      tasks_[process.running->job].failed = sim_.now();
+    }
     process = Process{};
     feed(Ledger::Gone{worker, running});
   }
@@ -224,16 +278,43 @@ class World {
     return {};
   }
 
+  std::optional<std::string> overdue() const {
+    for (std::size_t i = 0; i < tasks_.size(); ++i) {
+      if (!tasks_[i].end && tasks_[i].deadline && sim_.time_point() > *tasks_[i].deadline + 3ms)
+        return "task " + std::to_string(i);
+    }
+    return {};
+  }
+
+  /// A task that was not begun goes to a worker that has nothing to do.
+  std::optional<std::string> held_up() const {
+    bool idle = false;
+    for (WorkerSlot worker = 0; worker < processes_.size(); ++worker) {
+      const Process& process = *processes_[worker];
+      // That a frozen one moves again is only noticed after a while.
+      idle |= process.ready && !process.frozen && !process.retired && !process.running &&
+              process.waiting.empty() && process.results.empty() && !ledger_->is_stalled(worker) &&
+              sim_.now() - process.moved > 150ms;
+    }
+    if (!idle || terminated_ || failed_) return {};
+    for (const auto& process : processes_) {
+      if (!process->frozen || process->running || process->waiting.empty()) continue;
+      if (process->retired || !sim_.is_alive(process->node)) continue;
+      if (sim_.now() - process->moved > 250ms) return std::string{"a task at a frozen worker"};
+    }
+    return {};
+  }
+
   // --- the workers ---
 
   void schedule(WorkerSlot worker) {
     Process& process = *processes_[worker];
-    if (process.scheduled || !sim_.is_alive(process.node)) return;
+    if (process.scheduled || !sim_.is_alive(process.node) || process.frozen || process.lent) return;
     process.scheduled = true;
     // Now and then one takes far longer than the others, or stands still for a while.
     later(process.node, pick(20) == 0 ? 20ms : 100us, "work", [this, worker] {
       processes_[worker]->scheduled = false;
-      work(worker);
+      if (!processes_[worker]->frozen) work(worker);
     });
   }
 
@@ -248,8 +329,13 @@ class World {
       return;
     }
     process.moved = sim_.now();
+    if (process.running && tasks_[process.running->job].children > 0) return nest(worker);
     if (process.running) {
-      ++tasks_[process.running->job].finished;
+      if (process.condemned) return sim_.kill(process.node);
+      Job& ran = tasks_[process.running->job];
+      // Some tasks fail at first, and are tried again if that was asked for.
+      ran.repeats = ran.repeats && pick(2) == 0;
+      if (!ran.repeats) ++ran.finished;
       process.results.push_back(*process.running);
       process.running.reset();
       later(pool_, 200us, "results", [this, worker] { read_results(worker); });
@@ -267,6 +353,54 @@ class World {
     schedule(worker);
   }
 
+  /// The running task submits others and waits for them.
+  void nest(WorkerSlot worker) {
+    Process& process = *processes_[worker];
+    const std::size_t parent = process.running->job;
+    process.lent = true;
+    tasks_[parent].awaited = std::exchange(tasks_[parent].children, 0);
+    later(pool_, 100us, "nest", [this, worker, parent, node = process.node] {
+      for (unsigned i = tasks_[parent].awaited; i > 0; --i) submit(parent);
+      if (processes_[worker]->node == node) feed(Ledger::Lend{worker});
+      go_on(parent);
+    });
+  }
+
+  /// The parent of tasks that have ended, if it waits.
+  void go_on(std::size_t parent) {
+    if (tasks_[parent].awaited > 0) return;
+    for (WorkerSlot worker = 0; worker < processes_.size(); ++worker) {
+      Process& process = *processes_[worker];
+      if (!process.there || !process.lent || !process.running || process.running->job != parent)
+        continue;
+      later(pool_, 100us, "regain", [this, worker, node = process.node] {
+        if (processes_[worker]->node != node || !processes_[worker]->lent) return;
+        processes_[worker]->lent = false;
+        processes_[worker]->moved = sim_.now();
+        feed(Ledger::Regain{worker});
+        schedule(worker);
+      });
+    }
+  }
+
+  void freeze_any() {
+    if (processes_.empty()) return;
+    const WorkerSlot worker = pick(static_cast<unsigned>(processes_.size()));
+    Process& process = *processes_[worker];
+    if (!process.there || process.frozen) return;
+    process.frozen = true;
+    sim_.at(sim_.now() + 600ms, pool_, "thaw", [this, worker, node = process.node] {
+      if (processes_[worker]->node != node) return;
+      processes_[worker]->frozen = false;
+      processes_[worker]->moved = sim_.now();
+      schedule(worker);
+      later(pool_, 100ms, "alive", [this, worker, node] {
+        if (processes_[worker]->node == node && ledger_->is_stalled(worker))
+          feed(Ledger::Alive{worker});
+      });
+    });
+  }
+
   void kill_any() {
     if (processes_.empty()) return;
     const Process& process = *processes_[pick(static_cast<unsigned>(processes_.size()))];
@@ -275,7 +409,7 @@ class World {
 
   // --- the user, and the referee ---
 
-  void submit() {
+  void submit(std::size_t parent = none) {
     TaskSlot slot = 0;
     if (free_.empty()) {
       slot = static_cast<TaskSlot>(slots_.size());
@@ -287,11 +421,34 @@ class World {
     slots_[slot] = tasks_.size();
     Job job;
     if (pick(3) == 0) job.allowed = 1 + pick(3);
+    if (pick(4) == 0) job.rank = static_cast<std::int64_t>(pick(3)) - 1;
+    if (job.allowed > 1 && pick(2) == 0) job.backoff = std::chrono::milliseconds{1 + pick(10)};
+    if (faults_ && pick(5) == 0) job.deadline = sim_.time_point() + 1ms * (1 + pick(40));
+    if (faults_ && pick(5) == 0) job.limit = 1ms * (1 + pick(10));
+    job.repeats = faults_ && job.allowed > 1 && pick(2) == 0;
+    if (nesting_ && parent == none && pick(4) == 0) job.children = 1 + pick(3);
+    job.parent = parent;
+    if (parent != none) job.rank = tasks_[parent].rank * 10 + 100;
     tasks_.push_back(job);
-    feed(Ledger::Submit{.task = slot, .attempts = job.allowed});
+    feed(Ledger::Submit{.task = slot,
+                        .attempts = job.allowed,
+                        .inner = parent != none,
+                        .rank = job.rank,
+                        .backoff = job.backoff,
+                        .deadline = job.deadline.value_or(Ledger::Time::max()),
+                        .limit = job.limit,
+                        .grace = 1ms * pick(10)});
+  }
+
+  void stop_any() {
+    if (slots_.empty()) return;
+    const TaskSlot slot = pick(static_cast<unsigned>(slots_.size()));
+    if (slots_[slot]) tasks_[*slots_[slot]].stopped = true;
+    feed(Ledger::Stop{slot});
   }
 
   void cancel() {
+    cancels_ = true;
     if (!slots_.empty()) feed(Ledger::Cancel{pick(static_cast<unsigned>(slots_.size()))});
   }
 
@@ -302,12 +459,29 @@ class World {
     free_.push_back(slot);
     if (job.end) sim_.fail("one task has two ends");
     job.end = how;
-    if (how == Settled::done && job.finished != 1) sim_.fail("done without one result");
+    for (const auto& process : processes_) {
+      // What was finished but not read counts for nobody either.
+      const bool there = process->running && &tasks_[process->running->job] == &job;
+      bool unread = false;
+      for (const Sent& sent : process->results) unread |= &tasks_[sent.job] == &job;
+      if (how == Settled::timed_out && (there || unread))
+        process->orphan = static_cast<std::size_t>(&job - tasks_.data());
+      if (how == Settled::done && process->asked && !process->running) process->asked = false;
+    }
+    if (job.parent != none && tasks_[job.parent].awaited > 0 && --tasks_[job.parent].awaited == 0)
+      go_on(job.parent);
+    if (how == Settled::done && job.finished != 1 && !job.has_error)
+      sim_.fail("done without one result");
+    if (how == Settled::timed_out && job.limit.count() == 0 &&
+        (!job.deadline || sim_.time_point() < *job.deadline)) {
+      sim_.fail("timed out before its time");
+    }
     if (how == Settled::lost && (job.started != job.allowed || job.finished != 0)) {
       sim_.fail("lost with attempts left, or although it had a result");
     }
     if (how == Settled::cancelled) {
       job.cancelled = true;
+      if (job.started > 0 && !job.stopped && !cancels_) sim_.fail("cancelled while it ran");
       if (job.finished != 0) sim_.fail("cancelled although it had a result");
     }
     if (how == Settled::terminated && !terminated_) sim_.fail("terminated without terminate");
@@ -344,6 +518,8 @@ class World {
   std::vector<TaskSlot> free_;
   std::vector<std::unique_ptr<Process>> processes_;
   unsigned lives_ = 0;
+  bool nesting_ = false;  // some tasks submit others and wait for them
+  bool cancels_ = false;
   bool fast_ = false;  // tasks are short, so that many of them go to a worker at once
   bool terminated_ = false;
   bool failed_ = false;

@@ -55,6 +55,8 @@ class Fixture {
                (action.attempt > 1 ? " again " + std::to_string(action.attempt) : "");
       case Kind::take_back: return "take back " + task + " from " + worker;
       case Kind::retire: return "retire " + worker;
+      case Kind::ask_stop: return "ask " + worker + " to stop " + task;
+      case Kind::condemn: return "condemn " + worker;
       case Kind::terminate: return "terminate " + worker;
       case Kind::kill: return "kill " + worker;
       case Kind::settle: return "settle " + task + " " + std::string{to_string(action.settled)};
@@ -326,6 +328,9 @@ TEST(Ledger, AnIdlePoolNeedsNoClock) {
   pool.start_ready(2);
   EXPECT_EQ(pool.ledger.next_deadline(), std::nullopt);
   pool.step(Ledger::Submit{.task = 0});
+  EXPECT_EQ(pool.ledger.next_deadline(), pool.now + 100ms) << "whether it was begun";
+  EXPECT_EQ(pool.tick(), Words{"take back 0 from 0"});
+  pool.step(Ledger::Kept{0, 0});
   EXPECT_EQ(pool.ledger.next_deadline(), std::nullopt) << "nobody waits behind it";
 }
 

@@ -2,9 +2,8 @@
 // multiprocessing.Pool.
 #pragma once
 
-#include <passel/detail/pool_input.hpp>
+#include <passel/pool_options.hpp>
 #include <passel/pool_results.hpp>
-#include <passel/process.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -18,70 +17,10 @@
 
 namespace passel::inline v0 {
 
-/// What every worker runs once before its first task, replacements too (Python's `initializer` and
-/// `initargs`).
-///
-///     passel::Pool::start({.initializer = passel::PoolInitializer::with<open_log>("crawl.log")})
-///     passel::Pool::start({.initializer = [] { warm_up(); }})
-class PoolInitializer {
- public:
-  PoolInitializer() = default;
-  template <class L>
-  requires(std::is_class_v<L> && !std::is_same_v<L, PoolInitializer>) PoolInitializer(L)
-      : PoolInitializer{bound<L>()} {
-    static_assert(detail::StatelessCallable<L>,
-                  "passel: a lambda with captures cannot travel to another process: use "
-                  "PoolInitializer::with<function> "
-                  "and pass what it captures as arguments");
-  }
-  /// The function `F`, called with copies of these arguments.
-  template <auto F, class... A>
-  [[nodiscard]] static PoolInitializer with(A&&... args) {
-    return bound<detail::FunctionTarget<F>>(std::forward<A>(args)...);
-  }
-
- private:
-  friend class Pool;
-  template <class Target, class... A>
-  static PoolInitializer bound(A&&... args) {
-    using Stored = detail::task_arguments<Target, A...>;
-    PoolInitializer made;
-    made.args_ = detail::encode_arguments<Stored>(std::forward<A>(args)...);
-    made.task_ = detail::Task<Target, Stored>::id();
-    return made;
-  }
-  std::optional<Result<detail::Encoded>> args_;
-  detail::TaskId task_;
-};
-
-/// Settings of a pool. The first four are Python's Pool arguments, `method` its context.
-struct PoolOptions {
-  std::optional<int> processes{};  ///< empty: usable_cpu_count()
-  PoolInitializer initializer{};
-  std::optional<int>
-      maxtasksperchild{};  ///< a worker is replaced after so many tasks (a chunk of a map is one)
-  std::string name{};      ///< workers are called NAME-1, ...; empty: "ForkServerPoolWorker-1", ...
-  std::optional<StartMethod> method{};  ///< empty: start_method()
-  int max_restarts = 3;  ///< deaths outside a task within restart_window that are made good
-  std::chrono::milliseconds restart_window{5'000};
-  std::chrono::milliseconds start_timeout{
-      60'000};  ///< until a new worker must have run its initializer
-  std::chrono::milliseconds stop_grace{5'000};  ///< until a worker that was told to leave is killed
-  /// Largest argument list or result in bytes, at most 1 GiB.
-  std::size_t max_message = std::size_t{64} << 20;
-};
-
-/// Settings of one task.
-struct TaskOptions {
-  unsigned attempts = 1;  ///< how many workers may die of it before its future fails
-};
-
-/// Settings of a map.
-struct MapOptions {
-  std::size_t chunksize =
-      0;  ///< items in one message; 0: len / (4 * processes) for map, rounded up, and 1 for imap
-  unsigned attempts = 1;  ///< for each chunk
-};
+/// Python's AsyncResult: a future with its names. `get`, `get_for`, `wait`, `wait_for`, `ready`,
+/// `successful`.
+template <class T>
+using AsyncResult = Future<T>;
 
 /// Worker processes that run tasks. A task is a function (`pool.submit<fib>(30)`) or a lambda
 /// without captures (`pool.submit([](int n) { return n * n; }, 4)`); arguments and results travel
@@ -101,7 +40,9 @@ struct MapOptions {
 /// | its worker exits, crashes  | worker_lost with WorkerLost{pid, exit_code, signal, task,      |
 /// | or is killed               | attempt}; other tasks go on                                    |
 /// | message over max_message   | too_large, arguments as well as results                        |
+/// | is over its time           | timeout; see TaskOptions                                       |
 /// | cancel() before it is sent | cancelled; it never runs                                       |
+/// | request_stop()             | the value if it ends in time, cancelled if it was made to end  |
 /// | terminate() first          | cancelled                                                      |
 /// | workers keep failing       | pool_failed, naming the last worker's end                      |
 ///
@@ -126,26 +67,62 @@ class PASSEL_API Pool {
   Pool& operator=(Pool&& other) noexcept;
   ~Pool();
 
-  /// Has a worker run the task, and returns at once. An error of the submission itself
-  /// (invalid_state "Pool not running", an argument that cannot be encoded) is the future's error.
-  /// Python's `apply_async` and `Executor.submit`.
+  /// Has a worker run the task, and returns at once, unless `max_pending` calls are unanswered:
+  /// then it waits for one of them, except in a callback of this pool. An error of the submission
+  /// itself (invalid_state "Pool not running", an argument that cannot be encoded) is the future's
+  /// error. Python's `apply_async` and `Executor.submit`.
   template <auto F, class... A>
   requires(!detail::first_is<TaskOptions, A...>) [[nodiscard]] auto submit(A&&... args) {
-    return submit_target<detail::FunctionTarget<F>>(TaskOptions{}, std::forward<A>(args)...);
+    return submit_target<detail::FunctionTarget<F>>(nullptr, {}, std::forward<A>(args)...);
   }
   template <auto F, class... A>
-  [[nodiscard]] auto submit(TaskOptions options, A&&... args) {
-    return submit_target<detail::FunctionTarget<F>>(options, std::forward<A>(args)...);
+  [[nodiscard]] auto submit(const TaskOptions& options, A&&... args) {
+    return submit_target<detail::FunctionTarget<F>>(&options, {}, std::forward<A>(args)...);
   }
   template <class L, class... A>
   requires(std::is_class_v<L> && !std::is_same_v<L, TaskOptions>)
       [[nodiscard]] auto submit(L, A&&... args) {
-    return submit_target<detail::checked_task<L>>(TaskOptions{}, std::forward<A>(args)...);
+    return submit_target<detail::checked_task<L>>(nullptr, {}, std::forward<A>(args)...);
   }
   template <class L, class... A>
   requires std::is_class_v<L>
-  [[nodiscard]] auto submit(TaskOptions options, L, A&&... args) {
-    return submit_target<detail::checked_task<L>>(options, std::forward<A>(args)...);
+  [[nodiscard]] auto submit(const TaskOptions& options, L, A&&... args) {
+    return submit_target<detail::checked_task<L>>(&options, {}, std::forward<A>(args)...);
+  }
+  /// submit without waiting for room: Errc::full when there is none, and then no argument has been
+  /// moved from.
+  template <auto F, class... A>
+  [[nodiscard]] auto try_submit(A&&... args) {
+    return submit_in_time<detail::FunctionTarget<F>>(detail::Deadline::now_or_never(),
+                                                     std::forward<A>(args)...);
+  }
+  /// submit, waiting for room at most so long: then Errc::timeout.
+  template <auto F, class Rep, class Period, class... A>
+  [[nodiscard]] auto submit_for(std::chrono::duration<Rep, Period> wait, A&&... args) {
+    return submit_in_time<detail::FunctionTarget<F>>(detail::Deadline::after(wait),
+                                                     std::forward<A>(args)...);
+  }
+
+  /// submit under Python's name, with or without callbacks.
+  template <auto F, class... A>
+  [[nodiscard]] auto apply_async(A&&... args) {
+    return submit<F>(std::forward<A>(args)...);
+  }
+  template <class L, class... A>
+  requires std::is_class_v<L>
+  [[nodiscard]] auto apply_async(L target, A&&... args) {
+    return submit(target, std::forward<A>(args)...);
+  }
+  template <auto F, class C, class E, class... A>
+  [[nodiscard]] auto apply_async(Callbacks<C, E> callbacks, A&&... args) {
+    return submit_target<detail::FunctionTarget<F>>(nullptr, std::move(callbacks),
+                                                    std::forward<A>(args)...);
+  }
+  template <class C, class E, class L, class... A>
+  requires std::is_class_v<L>
+  [[nodiscard]] auto apply_async(Callbacks<C, E> callbacks, L, A&&... args) {
+    return submit_target<detail::checked_task<L>>(nullptr, std::move(callbacks),
+                                                  std::forward<A>(args)...);
   }
 
   /// submit and wait: the result or the error. Python's `apply`.
@@ -166,64 +143,74 @@ class PASSEL_API Pool {
   ///
   ///     auto lengths = pool.map<length_of>(words, {.chunksize = 100});
   template <auto F, class Range>
-  [[nodiscard]] auto map(Range&& range, MapOptions options = {}) {
+  [[nodiscard]] auto map(Range&& range, const MapOptions& options = {}) {
     return map_async<F>(std::forward<Range>(range), options).get();
   }
   template <class L, class Range>
   requires std::is_class_v<L>
-  [[nodiscard]] auto map(L target, Range&& range, MapOptions options = {}) {
+  [[nodiscard]] auto map(L target, Range&& range, const MapOptions& options = {}) {
     return map_async(target, std::forward<Range>(range), options).get();
   }
   /// map without waiting for the results.
   template <auto F, class Range>
-  [[nodiscard]] auto map_async(Range&& range, MapOptions options = {}) {
-    return map_target<detail::FunctionTarget<F>, false>(range, options);
+  [[nodiscard]] auto map_async(Range&& range, const MapOptions& options = {}) {
+    return map_target<detail::FunctionTarget<F>, false>(range, options, {});
   }
   template <class L, class Range>
   requires std::is_class_v<L>
-  [[nodiscard]] auto map_async(L, Range&& range, MapOptions options = {}) {
-    return map_target<detail::checked_task<L>, false>(range, options);
+  [[nodiscard]] auto map_async(L, Range&& range, const MapOptions& options = {}) {
+    return map_target<detail::checked_task<L>, false>(range, options, {});
+  }
+  template <auto F, class Range, class C, class E>
+  [[nodiscard]] auto map_async(Range&& range, Callbacks<C, E> callbacks,
+                               const MapOptions& options = {}) {
+    return map_target<detail::FunctionTarget<F>, false>(range, options, std::move(callbacks));
   }
   /// map over tuples (or pairs), each one the arguments of a call.
   template <auto F, class Range>
-  [[nodiscard]] auto starmap(Range&& range, MapOptions options = {}) {
+  [[nodiscard]] auto starmap(Range&& range, const MapOptions& options = {}) {
     return starmap_async<F>(std::forward<Range>(range), options).get();
   }
   template <class L, class Range>
   requires std::is_class_v<L>
-  [[nodiscard]] auto starmap(L target, Range&& range, MapOptions options = {}) {
+  [[nodiscard]] auto starmap(L target, Range&& range, const MapOptions& options = {}) {
     return starmap_async(target, std::forward<Range>(range), options).get();
   }
   template <auto F, class Range>
-  [[nodiscard]] auto starmap_async(Range&& range, MapOptions options = {}) {
-    return map_target<detail::FunctionTarget<F>, true>(range, options);
+  [[nodiscard]] auto starmap_async(Range&& range, const MapOptions& options = {}) {
+    return map_target<detail::FunctionTarget<F>, true>(range, options, {});
   }
   template <class L, class Range>
   requires std::is_class_v<L>
-  [[nodiscard]] auto starmap_async(L, Range&& range, MapOptions options = {}) {
-    return map_target<detail::checked_task<L>, true>(range, options);
+  [[nodiscard]] auto starmap_async(L, Range&& range, const MapOptions& options = {}) {
+    return map_target<detail::checked_task<L>, true>(range, options, {});
+  }
+  template <auto F, class Range, class C, class E>
+  [[nodiscard]] auto starmap_async(Range&& range, Callbacks<C, E> callbacks,
+                                   const MapOptions& options = {}) {
+    return map_target<detail::FunctionTarget<F>, true>(range, options, std::move(callbacks));
   }
 
   /// The results one by one in the order of `range`, which is read only as far as workers need it;
   /// see PoolResults. An lvalue range is used in place and must outlive the results. Error:
   /// invalid_state "Pool not running".
   template <auto F, class Range>
-  [[nodiscard]] auto imap(Range&& range, MapOptions options = {}) {
+  [[nodiscard]] auto imap(Range&& range, const MapOptions& options = {}) {
     return stream_target<detail::FunctionTarget<F>>(std::forward<Range>(range), options, true);
   }
   template <class L, class Range>
   requires std::is_class_v<L>
-  [[nodiscard]] auto imap(L, Range&& range, MapOptions options = {}) {
+  [[nodiscard]] auto imap(L, Range&& range, const MapOptions& options = {}) {
     return stream_target<detail::checked_task<L>>(std::forward<Range>(range), options, true);
   }
   /// The same in the order in which tasks finish.
   template <auto F, class Range>
-  [[nodiscard]] auto imap_unordered(Range&& range, MapOptions options = {}) {
+  [[nodiscard]] auto imap_unordered(Range&& range, const MapOptions& options = {}) {
     return stream_target<detail::FunctionTarget<F>>(std::forward<Range>(range), options, false);
   }
   template <class L, class Range>
   requires std::is_class_v<L>
-  [[nodiscard]] auto imap_unordered(L, Range&& range, MapOptions options = {}) {
+  [[nodiscard]] auto imap_unordered(L, Range&& range, const MapOptions& options = {}) {
     return stream_target<detail::checked_task<L>>(std::forward<Range>(range), options, false);
   }
 
@@ -242,61 +229,118 @@ class PASSEL_API Pool {
   }
 
   [[nodiscard]] PoolStats stats() const { return handle_->stats(); }
+  /// Tasks that cost every worker they were given to, with what they were sent: the last
+  /// `max_dead_letters` of them, and no more than `max_message` bytes together.
+  [[nodiscard]] std::vector<DeadLetter> dead_letters() const { return handle_->dead_letters(); }
   [[nodiscard]] unsigned processes() const noexcept { return handle_->processes(); }
 
  private:
   explicit Pool(std::shared_ptr<detail::PoolHandle> handle) : handle_{std::move(handle)} {}
 
+  template <class Target, class Notice = detail::NoCallback, class... A>
+  auto submit_target(const TaskOptions* options, Notice notice, A&&... args) {
+    using Chunk = detail::ChunkTask<Target, detail::task_arguments<Target, A...>>;
+    using R = typename Chunk::result;
+    if (auto refusal = handle_->refusal()) return Future<R>::of(*std::move(refusal));
+    auto ticket = handle_->admit(detail::Deadline::never());
+    if (!ticket) return Future<R>::of(ticket.error());
+    return submit_admitted<Target>(*std::move(ticket), options, std::move(notice),
+                                   std::forward<A>(args)...);
+  }
   template <class Target, class... A>
-  auto submit_target(TaskOptions options, A&&... args) {
+  auto submit_in_time(detail::Deadline deadline, A&&... args) {
+    using Chunk = detail::ChunkTask<Target, detail::task_arguments<Target, A...>>;
+    using Submitted = Result<Future<typename Chunk::result>>;
+    if (auto refusal = handle_->refusal()) return Submitted{*std::move(refusal)};
+    auto ticket = handle_->admit(deadline);
+    if (!ticket) return Submitted{ticket.error()};
+    return Submitted{submit_admitted<Target>(*std::move(ticket), nullptr, detail::NoCallback{},
+                                             std::forward<A>(args)...)};
+  }
+  template <class Target, class Notice, class... A>
+  auto submit_admitted(std::shared_ptr<void> ticket, const TaskOptions* options, Notice notice,
+                       A&&... args) {
     using Stored = detail::task_arguments<Target, A...>;
     using Chunk = detail::ChunkTask<Target, Stored>;
     using R = typename Chunk::result;
-    if (auto refusal = handle_->refusal()) return Future<R>::of(*std::move(refusal));
     detail::EncodingScratch scratch;
     detail::ChunkWriter writer{scratch.encoded};
     const auto written = detail::ArgumentList<Stored>::write(writer, std::forward<A>(args)...);
     if (!written) return Future<R>::of(written.error());
-    auto job = std::make_unique<detail::SubmitJob<R>>(Chunk::id(), &detail::task_name<Target>,
-                                                      scratch.encoded);
-    job->set_attempts(options.attempts);
-    auto future = job->future();
-    handle_->submit(std::move(job));
-    return future;
+    auto job = std::make_unique<detail::SubmitJob<R, Notice>>(
+        Chunk::id(), &detail::task_name<Target>, scratch.encoded, std::move(notice));
+    std::unique_ptr<detail::PoolTerms> terms;
+    if (options != nullptr) terms = detail::terms_of(*options, 1);
+    return hand_over(std::move(job), std::move(terms), std::move(ticket));
   }
 
-  template <class Target, bool star, class Range>
-  auto map_target(Range& range, MapOptions options) {
+  template <class Target, bool star, class Range, class Notice = detail::NoCallback>
+  auto map_target(Range& range, const MapOptions& options, Notice notice) {
     using Shape = detail::MapShape<Target, star, detail::item_type<Range>>;
-    using Job = detail::MapJob<typename Shape::result>;
+    using Job = detail::MapJob<typename Shape::result, Notice>;
     using Answer = typename Job::Answer;
     if (auto refusal = handle_->refusal()) return Future<Answer>::of(*std::move(refusal));
-    auto args = detail::encode_range<Shape>(range, options.chunksize, handle_->processes());
+    auto args =
+        detail::encode_range<Shape>(range, detail::chunk_size_of(options), handle_->processes());
     if (!args) return Future<Answer>::of(args.error());
-    auto job =
-        std::make_unique<Job>(Shape::Chunk::id(), &detail::task_name<Target>, *std::move(args));
-    job->set_attempts(options.attempts);
+    auto ticket = handle_->admit(detail::Deadline::never());
+    if (!ticket) return Future<Answer>::of(ticket.error());
+    auto terms = detail::terms_of(options, args->first(1));
+    auto job = std::make_unique<Job>(Shape::Chunk::id(), &detail::task_name<Target>,
+                                     *std::move(args), std::move(notice));
+    if (options.progress) {
+      job->set_progress([tell = options.progress](std::size_t done, std::size_t total) {
+        tell({.done = done, .total = total});
+      });
+    }
+    return hand_over(std::move(job), std::move(terms), *std::move(ticket));
+  }
+
+  template <class Job>
+  auto hand_over(std::unique_ptr<Job> job, std::unique_ptr<detail::PoolTerms> terms,
+                 std::shared_ptr<void> ticket) {
+    if (ticket != nullptr) {
+      if (!terms) terms = std::make_unique<detail::PoolTerms>();
+      terms->ticket = std::move(ticket);
+    }
+    job->set_terms(std::move(terms));
+    job->on_stop([pool = std::weak_ptr{handle_}, serial = job->serial(),
+                  which = static_cast<const detail::PoolJob*>(job.get())] {
+      if (const auto present = pool.lock()) present->stop(which, serial);
+    });
     auto future = job->future();
     handle_->submit(std::move(job));
     return future;
   }
 
   template <class Target, class Range>
-  auto stream_target(Range&& range, MapOptions options, bool ordered) -> Result<
+  auto stream_target(Range&& range, const MapOptions& options, bool ordered) -> Result<
       PoolResults<typename detail::MapShape<Target, false, detail::item_type<Range>>::result>> {
     using Shape = detail::MapShape<Target, false, detail::item_type<Range>>;
     if (auto refusal = handle_->refusal()) return *std::move(refusal);
+    const std::size_t chunk = std::max<std::size_t>(options.chunksize, 1);
     return PoolResults<typename Shape::result>{
         handle_,
         Shape::Chunk::id(),
         &detail::task_name<Target>,
         detail::item_source<Shape>(std::forward<Range>(range)),
-        std::max<std::size_t>(options.chunksize, 1),
-        options.attempts,
+        chunk,
+        *detail::terms_of(options, chunk),
         ordered};
   }
 
   std::shared_ptr<detail::PoolHandle> handle_;
 };
+
+template <class... A>
+Result<std::vector<std::tuple<A...>>> DeadLetter::arguments() const {
+  std::vector<std::tuple<A...>> all;
+  detail::ChunkReader in{payload, descriptors};
+  while (!in.at_end()) {
+    PASSEL_TRY(auto one, detail::ArgumentList<std::tuple<A...>>::read(in));
+    all.push_back(std::move(one));
+  }
+  return all;
+}
 
 }  // namespace passel::inline v0

@@ -109,6 +109,14 @@ class StreamJob final : public PoolJob {
     }
     stream_->put(first_chunk_ + chunk, std::move(answers));
   }
+  [[nodiscard]] bool has_failed(std::size_t chunk, std::span<const std::byte> bytes,
+                                DescriptorSpan descriptors) noexcept override {
+    ChunkReader in{bytes, descriptors};
+    for (std::size_t item = args_.first(chunk); item < args_.first(chunk + 1); ++item) {
+      if (read_answer<R>(in).is_err()) return true;
+    }
+    return false;
+  }
   void error(std::size_t chunk, const Error& error) noexcept override {
     stream_->put(first_chunk_ + chunk,
                  std::vector<Result<R>>(args_.first(chunk + 1) - args_.first(chunk), error));
@@ -145,13 +153,13 @@ class PoolResults {
   using Source = std::function<Result<bool>(detail::ChunkedArguments& out)>;
 
   PoolResults(std::shared_ptr<detail::PoolHandle> pool, detail::TaskId task, std::string (*namer)(),
-              Source source, std::size_t chunk_size, unsigned attempts, bool ordered)
+              Source source, std::size_t chunk_size, detail::PoolTerms terms, bool ordered)
       : pool_{std::move(pool)},
         task_{task},
         name_{namer},
         source_{std::move(source)},
         chunk_size_{chunk_size},
-        attempts_{attempts},
+        terms_{std::move(terms)},
         stream_{std::make_shared<detail::ResultStream<R>>(ordered)} {}
   PoolResults(PoolResults&&) noexcept = default;
   PoolResults& operator=(PoolResults&& other) noexcept {
@@ -161,7 +169,7 @@ class PoolResults {
     std::swap(name_, other.name_);
     std::swap(source_, other.source_);
     std::swap(chunk_size_, other.chunk_size_);
-    std::swap(attempts_, other.attempts_);
+    std::swap(terms_, other.terms_);
     std::swap(ready_, other.ready_);
     std::swap(current_, other.current_);
     std::swap(source_error_, other.source_error_);
@@ -249,7 +257,7 @@ class PoolResults {
     out_ += args.chunks();
     auto job =
         std::make_unique<detail::StreamJob<R>>(task_, name_, std::move(args), first, stream_);
-    job->set_attempts(attempts_);
+    job->set_terms(std::make_unique<detail::PoolTerms>(terms_));
     pool_->submit(std::move(job));
   }
 
@@ -258,7 +266,7 @@ class PoolResults {
   std::string (*name_)();
   Source source_;
   std::size_t chunk_size_;
-  unsigned attempts_;
+  detail::PoolTerms terms_;
   std::shared_ptr<detail::ResultStream<R>> stream_;
   std::deque<Result<R>> ready_;
   std::optional<Result<R>> current_;

@@ -15,6 +15,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -35,9 +36,36 @@ struct PoolStats {
   std::uint64_t restarts = 0;  ///< workers replaced because they died
 };
 
+/// A task that cost every worker it was given to: see Pool::dead_letters.
+struct DeadLetter {
+  std::string task;       ///< its name
+  unsigned attempts = 1;  ///< how many workers died of it
+  Error error;            ///< what its future got: worker_lost
+  std::vector<std::byte> payload{};
+  std::vector<std::shared_ptr<detail::Descriptor>> descriptors{};
+
+  /// The arguments of its calls, given their types: one list, or one for each item of a chunk.
+  /// Errors: malformed or type_mismatch when they are of other types.
+  template <class... A>
+  [[nodiscard]] Result<std::vector<std::tuple<A...>>> arguments() const;
+};
+
 namespace detail {
 
 class PoolCore;
+
+/// How a job's tasks are to be treated, where that differs from the usual.
+struct PoolTerms {
+  unsigned attempts = 1;
+  std::chrono::nanoseconds backoff{0};
+  bool retry_failures = false;
+  int priority = 0;
+  Deadline::Clock::time_point deadline = Deadline::Clock::time_point::max();
+  std::chrono::nanoseconds limit{0};  ///< of one attempt; 0: for ever
+  std::chrono::nanoseconds grace{std::chrono::seconds{1}};
+  std::string name{};
+  std::shared_ptr<void> ticket{};  ///< its place among the calls that may be unanswered
+};
 
 /// One or more tasks of one function. It lives until `finished`; the pool calls its members one at
 /// a time and never waits for it, so they must not block. Every task gets exactly one of `value`
@@ -65,16 +93,28 @@ class PASSEL_API PoolJob : public Op {
   virtual void value(std::size_t index, std::span<const std::byte> bytes,
                      DescriptorSpan descriptors) noexcept = 0;
   virtual void error(std::size_t index, const Error& error) noexcept = 0;
+  /// Whether the answer holds an error of the task: asked when such are to be tried again.
+  [[nodiscard]] virtual bool has_failed(std::size_t index, std::span<const std::byte> bytes,
+                                        DescriptorSpan descriptors) noexcept;
   /// All tasks have had their answer; usually deletes this.
   virtual void finished() noexcept = 0;
 
-  void set_attempts(unsigned attempts) noexcept { attempts_ = attempts; }
+  void set_terms(std::unique_ptr<PoolTerms> terms) noexcept { terms_ = std::move(terms); }
+  [[nodiscard]] const PoolTerms& terms() const noexcept;
+  /// What errors call its tasks.
+  [[nodiscard]] std::string label() const { return terms().name.empty() ? name() : terms().name; }
+  /// Tells this job from others that lay at the same address.
+  [[nodiscard]] std::uint64_t serial() const noexcept { return serial_; }
 
  private:
+  [[nodiscard]] static std::uint64_t next_serial() noexcept;
+
   friend class PoolCore;
   TaskId task_;
-  unsigned attempts_ = 1;
-  PoolJob* behind_ = nullptr;  // the next job that is not fully fed into the pool
+  const std::uint64_t serial_ = next_serial();
+  std::unique_ptr<PoolTerms> terms_;
+  PoolJob* behind_ = nullptr;  // neighbours among the jobs that are not fully fed into the pool
+  PoolJob* ahead_ = nullptr;
   std::size_t fed_ = 0;
   std::size_t answered_ = 0;
 };
@@ -97,6 +137,10 @@ struct PoolConfig {
   std::chrono::nanoseconds start_timeout{};
   std::chrono::nanoseconds stop_grace{};
   std::uint64_t max_message = 0;
+  std::size_t max_dead_letters = 0;
+  std::size_t max_pending = 0;
+  std::size_t max_memory = 0;
+  std::size_t recycle_memory = 0;
 };
 
 /// The pool: an actor that runs the ledger, seen from user threads. Destroying it terminates the
@@ -111,6 +155,9 @@ class PASSEL_API PoolHandle {
   PoolHandle& operator=(const PoolHandle&) = delete;
   ~PoolHandle();
 
+  /// A place among the calls that may be unanswered, waiting for it; null when any number may.
+  /// Errors: full when the deadline is "try", timeout, invalid_state when the pool is closed.
+  [[nodiscard]] Result<std::shared_ptr<void>> admit(Deadline deadline);
   /// Takes the job over. Its members may be called before this returns, on this thread.
   void submit(std::unique_ptr<PoolJob> job);
   /// Why nothing can be submitted any more: closed, terminated, failed.
@@ -123,6 +170,9 @@ class PASSEL_API PoolHandle {
   /// Errors: invalid_state while it is running, timeout.
   [[nodiscard]] Result<void> join(Deadline deadline);
   [[nodiscard]] PoolStats stats() const;
+  [[nodiscard]] std::vector<DeadLetter> dead_letters() const;
+  /// Ends the job if it is still there. From any thread, also when the pool is gone.
+  void stop(const PoolJob* job, std::uint64_t serial);
 
   [[nodiscard]] unsigned processes() const noexcept;
   [[nodiscard]] std::uint64_t max_message() const noexcept;

@@ -6,6 +6,7 @@
 #include <passel/future.hpp>
 
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -48,14 +49,25 @@ class CallArguments {
   std::byte small_[48];
 };
 
-/// One task whose answer is a Future.
-template <class R>
+/// Takes anything and does nothing.
+struct NoCallback {
+  template <class... A>
+  void operator()(A&&...) const noexcept {}
+};
+
+/// One task whose answer is a Future. `Notice` is called with the answer before that is ready.
+template <class R, class Notice = NoCallback>
 class SubmitJob final : public PoolJob {
  public:
-  SubmitJob(TaskId task, std::string (*namer)(), Encoded& args)
-      : PoolJob{task}, name_{namer}, args_{args} {}
+  SubmitJob(TaskId task, std::string (*namer)(), Encoded& args, Notice notice = {})
+      : PoolJob{task}, name_{namer}, args_{args}, notice_{std::move(notice)} {}
 
   [[nodiscard]] Future<R> future() { return promise_.future(); }
+  /// `hook()` runs when somebody asks the task to stop while it runs.
+  template <class Hook>
+  void on_stop(Hook hook) {
+    promise_.on_stop(std::move(hook));
+  }
 
   [[nodiscard]] std::size_t count() const noexcept override { return 1; }
   [[nodiscard]] std::string name() const override { return name_(); }
@@ -66,15 +78,28 @@ class SubmitJob final : public PoolJob {
   void value(std::size_t, std::span<const std::byte> bytes,
              DescriptorSpan descriptors) noexcept override {
     ChunkReader in{bytes, descriptors};
-    promise_.set(read_answer<R>(in));
+    settle(read_answer<R>(in));
   }
-  void error(std::size_t, const Error& error) noexcept override { promise_.set(Result<R>{error}); }
+  void error(std::size_t, const Error& error) noexcept override { settle(Result<R>{error}); }
+  [[nodiscard]] bool has_failed(std::size_t, std::span<const std::byte> bytes,
+                                DescriptorSpan descriptors) noexcept override {
+    ChunkReader in{bytes, descriptors};
+    return read_answer<R>(in).is_err();
+  }
   void finished() noexcept override { delete this; }
 
  private:
+  void settle(Result<R>&& result) noexcept {
+    if constexpr (!std::is_same_v<Notice, NoCallback>) {
+      if (!promise_.cancelled()) notice_(std::as_const(result));
+    }
+    promise_.set(std::move(result));
+  }
+
   std::string (*name_)();
   CallArguments args_;
   Promise<R> promise_;
+  [[no_unique_address]] Notice notice_;
 };
 
 /// Where the calling thread encodes arguments; small ones never need memory of their own. Taken
@@ -176,17 +201,24 @@ struct MapResult<void> {
 
 /// All tasks of one map; the answer comes when the last one is there: all results in the order of
 /// the input, or the error of the first item that has one.
-template <class R>
+template <class R, class Notice = NoCallback>
 class MapJob final : public PoolJob {
  public:
   using Answer = typename MapResult<R>::type;
+  /// Called for each item with how many are done and how many there are.
+  using Progress = std::function<void(std::size_t done, std::size_t total)>;
 
-  MapJob(TaskId task, std::string (*namer)(), ChunkedArguments args)
-      : PoolJob{task}, name_{namer}, args_{std::move(args)} {
+  MapJob(TaskId task, std::string (*namer)(), ChunkedArguments args, Notice notice = {})
+      : PoolJob{task}, name_{namer}, args_{std::move(args)}, notice_{std::move(notice)} {
     if constexpr (!std::is_void_v<R>) results_.resize(args_.items());
   }
 
   [[nodiscard]] Future<Answer> future() { return promise_.future(); }
+  void set_progress(Progress progress) { progress_ = std::move(progress); }
+  template <class Hook>
+  void on_stop(Hook hook) {
+    promise_.on_stop(std::move(hook));
+  }
 
   [[nodiscard]] std::size_t count() const noexcept override { return args_.chunks(); }
   [[nodiscard]] std::string name() const override { return name_(); }
@@ -212,12 +244,26 @@ class MapJob final : public PoolJob {
         results_[item] = *std::move(answer);
       }
     }
+    advance(chunk);
   }
   void error(std::size_t chunk, const Error& error) noexcept override {
     note(args_.first(chunk), error);
+    advance(chunk);
+  }
+  [[nodiscard]] bool has_failed(std::size_t chunk, std::span<const std::byte> bytes,
+                                DescriptorSpan descriptors) noexcept override {
+    ChunkReader in{bytes, descriptors};
+    for (std::size_t item = args_.first(chunk); item < args_.first(chunk + 1); ++item) {
+      if (read_answer<R>(in).is_err()) return true;
+    }
+    return false;
   }
   void finished() noexcept override {
-    promise_.set(answer());
+    Result<Answer> all = answer();
+    if constexpr (!std::is_same_v<Notice, NoCallback>) {
+      if (!promise_.cancelled()) notice_(std::as_const(all));
+    }
+    promise_.set(std::move(all));
     delete this;
   }
 
@@ -227,6 +273,15 @@ class MapJob final : public PoolJob {
   using Slot =
       std::conditional_t<std::is_void_v<R>, char, std::conditional_t<direct, R, std::optional<R>>>;
 
+  void advance(std::size_t chunk) noexcept {
+    if (!progress_) return;
+    try {
+      for (std::size_t item = args_.first(chunk); item < args_.first(chunk + 1); ++item)
+        progress_(++done_, args_.items());
+    } catch (...) {
+      report_background_error(current_exception_error());
+    }
+  }
   void note(std::size_t item, const Error& error) noexcept {
     if (error_ && error_item_ <= item) return;
     error_ = error;
@@ -249,6 +304,9 @@ class MapJob final : public PoolJob {
   std::string (*name_)();
   ChunkedArguments args_;
   Promise<Answer> promise_;
+  [[no_unique_address]] Notice notice_;
+  Progress progress_;
+  std::size_t done_ = 0;
   std::vector<Slot> results_;
   std::optional<Error> error_;
   std::size_t error_item_ = 0;

@@ -1,0 +1,189 @@
+// Layer pool: how pools, tasks and maps are asked for: options, initializers, callbacks.
+#pragma once
+
+#include <passel/detail/pool_input.hpp>
+#include <passel/process.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <functional>
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+namespace passel::inline v0 {
+
+/// What every worker runs once before its first task, replacements too (Python's `initializer` and
+/// `initargs`).
+///
+///     passel::Pool::start({.initializer = passel::PoolInitializer::with<open_log>("crawl.log")})
+///     passel::Pool::start({.initializer = [] { warm_up(); }})
+class PoolInitializer {
+ public:
+  PoolInitializer() = default;
+  template <class L>
+  requires(std::is_class_v<L> && !std::is_same_v<L, PoolInitializer>) PoolInitializer(L)
+      : PoolInitializer{bound<L>()} {
+    static_assert(detail::StatelessCallable<L>,
+                  "passel: a lambda with captures cannot travel to another process: use "
+                  "PoolInitializer::with<function> "
+                  "and pass what it captures as arguments");
+  }
+  /// The function `F`, called with copies of these arguments.
+  template <auto F, class... A>
+  [[nodiscard]] static PoolInitializer with(A&&... args) {
+    return bound<detail::FunctionTarget<F>>(std::forward<A>(args)...);
+  }
+
+ private:
+  friend class Pool;
+  template <class Target, class... A>
+  static PoolInitializer bound(A&&... args) {
+    using Stored = detail::task_arguments<Target, A...>;
+    PoolInitializer made;
+    made.args_ = detail::encode_arguments<Stored>(std::forward<A>(args)...);
+    made.task_ = detail::Task<Target, Stored>::id();
+    return made;
+  }
+  std::optional<Result<detail::Encoded>> args_;
+  detail::TaskId task_;
+};
+
+/// Settings of a pool. The first four are Python's Pool arguments, `method` its context.
+struct PoolOptions {
+  std::optional<int> processes{};  ///< empty: usable_cpu_count()
+  PoolInitializer initializer{};
+  std::optional<int>
+      maxtasksperchild{};  ///< a worker is replaced after so many tasks (a chunk of a map is one)
+  std::string name{};      ///< workers are called NAME-1, ...; empty: "ForkServerPoolWorker-1", ...
+  std::optional<StartMethod> method{};  ///< empty: start_method()
+  int max_restarts = 3;  ///< deaths outside a task within restart_window that are made good
+  std::chrono::milliseconds restart_window{5'000};
+  std::chrono::milliseconds start_timeout{
+      60'000};  ///< until a new worker must have run its initializer
+  std::chrono::milliseconds stop_grace{5'000};  ///< until a worker that was told to leave is killed
+  /// Largest argument list or result in bytes, at most 1 GiB.
+  std::size_t max_message = std::size_t{64} << 20;
+  /// Calls that may be unanswered at a time (a map is one); then submit waits. 0: any number.
+  std::size_t max_pending = 0;
+  /// A worker that uses more memory of its own than this, in bytes, is ended, and its task is lost
+  /// with the cause out_of_memory. Looked at every 100 ms. 0: no limit.
+  std::size_t max_memory = 0;
+  /// A worker that uses more than this, in bytes, is replaced between two tasks. 0: never.
+  std::size_t recycle_memory = 0;
+  /// Tasks that cost their last worker, kept for Pool::dead_letters; the oldest goes first.
+  std::size_t max_dead_letters = 100;
+};
+
+/// What makes a task be tried again, as far as its attempts allow.
+enum class RetryOn {
+  worker_lost,  ///< the death of its worker
+  any_error,    ///< that, and an exception or an error that it returns
+};
+
+/// Settings of one task.
+///
+///     pool.submit<fetch>({.deadline = 10s, .attempts = 3, .backoff = 100ms}, url)
+///
+/// At its deadline, or over its limit of time, the future is Errc::timeout; a task that runs then
+/// is asked to stop (this_task::stop_requested), after `grace` its worker gets SIGTERM, after twice
+/// that SIGKILL, and is replaced. The same happens on Future::request_stop, where the answer of a
+/// task that ends in time still counts, and is Errc::cancelled otherwise. A task that is over its
+/// time is not tried again.
+struct TaskOptions {
+  std::optional<std::chrono::nanoseconds>
+      deadline{};                       ///< from now to its end, waiting and all attempts included
+  unsigned attempts = 1;                ///< how many workers may die of it before its future fails
+  std::chrono::nanoseconds backoff{0};  ///< before the second attempt; doubled for each further one
+  RetryOn retry_on = RetryOn::worker_lost;
+  int priority = 0;  ///< the highest goes first, equals in the order of submitting
+  std::optional<std::chrono::nanoseconds> time_limit{};  ///< for one attempt, from its start
+  std::chrono::nanoseconds grace{std::chrono::seconds{1}};
+  std::string name{};  ///< in errors and statistics; empty: the function's
+};
+
+/// How far a map has come.
+struct PoolProgress {
+  std::size_t done = 0;  ///< items with a result or an error
+  std::size_t total = 0;
+};
+
+/// Settings of a map. Those it shares with TaskOptions count for each chunk; `deadline` counts for
+/// the whole map, and `time_limit` for each item.
+struct MapOptions {
+  /// Items in one message; 0: len / (4 * processes) for map, rounded up, and 1 for imap and for
+  /// maps with a time_limit or with retries of any error.
+  std::size_t chunksize = 0;
+  unsigned attempts = 1;
+  std::chrono::nanoseconds backoff{0};
+  RetryOn retry_on = RetryOn::worker_lost;
+  int priority = 0;
+  std::optional<std::chrono::nanoseconds> deadline{};
+  std::optional<std::chrono::nanoseconds> time_limit{};
+  std::chrono::nanoseconds grace{std::chrono::seconds{1}};
+  std::string name{};
+  /// Called for each item that is done, on the pool's thread: as quick as a callback of a future.
+  /// For map, starmap and their async forms.
+  std::function<void(PoolProgress)> progress{};
+};
+
+/// Python's `callback` and `error_callback`: one of them runs once, on the pool's thread, before
+/// the result is ready; neither for a call that was cancelled while it waited.
+///
+///     pool.apply_async<fetch>(passel::Callbacks{[](const Page& page) { ... },
+///                                               [](const passel::Error& error) { ... }}, url)
+template <class C, class E = detail::NoCallback>
+class Callbacks {
+ public:
+  /// `callback(value)` (or `callback()`), and `error_callback(error)`.
+  explicit Callbacks(C callback, E error_callback = {})
+      : callback_{std::move(callback)}, error_callback_{std::move(error_callback)} {}
+
+  template <class R>
+  void operator()(const Result<R>& result) noexcept {
+    try {
+      if (result.is_err()) {
+        error_callback_(result.error());
+      } else if constexpr (std::is_void_v<R>) {
+        callback_();
+      } else {
+        callback_(*result);
+      }
+    } catch (...) {
+      // As with Future::on_done: a failure that nobody waits for.
+      detail::report_background_error(detail::current_exception_error());
+    }
+  }
+
+ private:
+  C callback_;
+  [[no_unique_address]] E error_callback_;
+};
+
+namespace detail {
+
+/// The terms of a job, or nothing when they are the usual ones. `share`: items in one task.
+template <class Options>
+std::unique_ptr<PoolTerms> terms_of(const Options& options, std::size_t share) {
+  auto terms = std::make_unique<PoolTerms>();
+  terms->attempts = options.attempts;
+  terms->backoff = options.backoff;
+  terms->retry_failures = options.retry_on == RetryOn::any_error;
+  terms->priority = options.priority;
+  if (options.deadline) terms->deadline = Deadline::after(*options.deadline).when();
+  if (options.time_limit)
+    terms->limit = *options.time_limit * static_cast<std::int64_t>(std::max<std::size_t>(share, 1));
+  terms->grace = options.grace;
+  terms->name = options.name;
+  return terms;
+}
+
+/// The size of a chunk that was asked for, or the one that its other options need; 0: by length.
+inline std::size_t chunk_size_of(const MapOptions& options) {
+  if (options.chunksize != 0) return options.chunksize;
+  return options.time_limit || options.retry_on == RetryOn::any_error ? 1 : 0;
+}
+
+}  // namespace detail
+}  // namespace passel::inline v0
