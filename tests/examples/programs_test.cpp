@@ -3,50 +3,22 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <sys/wait.h>
+#include "run_program.hpp"
+
 #include <algorithm>
-#include <array>
-#include <cstdio>
-#include <cstdlib>
 #include <map>
 #include <set>
-#include <sstream>
 #include <string>
 #include <vector>
 
 namespace {
 
+using passel_test::index_of;
+using passel_test::last_number;
+using passel_test::run_program;
 using ::testing::ElementsAre;
 using ::testing::MatchesRegex;
 using ::testing::UnorderedElementsAreArray;
-
-/// Runs an example with short seconds; returns its lines. It must end with exit code 0.
-std::vector<std::string> run(const std::string& command) {
-  const std::string line =
-      "PASSEL_EXAMPLE_SECOND_MS=50 " + std::string{PASSEL_EXAMPLES_DIR} + "/" + command + " 2>&1";
-  std::FILE* pipe = ::popen(line.c_str(), "r");
-  if (pipe == nullptr) return {"popen failed"};
-  std::string text;
-  std::array<char, 4096> buffer;
-  while (const std::size_t got = std::fread(buffer.data(), 1, buffer.size(), pipe))
-    text.append(buffer.data(), got);
-  const int status = ::pclose(pipe);
-  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << command << ":\n" << text;
-  std::vector<std::string> lines;
-  std::istringstream in{text};
-  for (std::string each; std::getline(in, each);) lines.push_back(each);
-  return lines;
-}
-
-std::ptrdiff_t index_of(const std::vector<std::string>& lines, const std::string& line) {
-  const auto found = std::find(lines.begin(), lines.end(), line);
-  EXPECT_NE(found, lines.end()) << "no line \"" << line << "\"";
-  return found - lines.begin();
-}
-
-int last_number(const std::string& line) {
-  return std::atoi(line.substr(line.find_last_of(" (") + 1).c_str());
-}
 
 std::vector<std::string> numbers(int from, int to) {
   std::vector<std::string> lines;
@@ -54,10 +26,12 @@ std::vector<std::string> numbers(int from, int to) {
   return lines;
 }
 
-TEST(Programs, HelloProcess) { EXPECT_THAT(run("hello_process"), ElementsAre("hello bob")); }
+TEST(Programs, HelloProcess) {
+  EXPECT_THAT(run_program("hello_process"), ElementsAre("hello bob"));
+}
 
 TEST(Programs, RunProc) {
-  const auto lines = run("run_proc");
+  const auto lines = run_program("run_proc");
   ASSERT_EQ(lines.size(), 4U);
   EXPECT_THAT(lines,
               ElementsAre(MatchesRegex("Parent process [0-9]+\\."), "Child process will start.",
@@ -67,7 +41,7 @@ TEST(Programs, RunProc) {
 }
 
 TEST(Programs, ForkDemo) {
-  const auto lines = run("fork_demo");
+  const auto lines = run_program("fork_demo");
   ASSERT_EQ(lines.size(), 4U);  // the first line once: streams are flushed before a fork
   EXPECT_THAT(lines.front(), MatchesRegex("Process \\([0-9]+\\) start\\.\\.\\."));
   EXPECT_THAT(lines,
@@ -79,7 +53,7 @@ TEST(Programs, ForkDemo) {
 }
 
 TEST(Programs, TenProcesses) {
-  const auto lines = run("ten_processes");
+  const auto lines = run_program("ten_processes");
   std::multiset<std::string> hellos;
   int threads = 0;
   for (const std::string& line : lines) {
@@ -92,7 +66,7 @@ TEST(Programs, TenProcesses) {
 }
 
 TEST(Programs, ProcessInfo) {
-  const auto lines = run("process_info");
+  const auto lines = run_program("process_info");
   ASSERT_EQ(lines.size(), 9U);
   EXPECT_EQ(lines[0], "\033[32;1mmain process line\033[0m");
   EXPECT_EQ(lines[1], "module name: MainProcess");
@@ -102,7 +76,7 @@ TEST(Programs, ProcessInfo) {
 }
 
 TEST(Programs, QueueWriteRead) {
-  const auto lines = run("queue_write_read");
+  const auto lines = run_program("queue_write_read");
   std::ptrdiff_t last_get = -1;
   for (const std::string item : {"A", "B", "C"}) {
     const auto put = index_of(lines, "Put " + item + " to queue...");
@@ -115,7 +89,7 @@ TEST(Programs, QueueWriteRead) {
 }
 
 TEST(Programs, JoinableQueue) {
-  const auto lines = run("joinable_queue");
+  const auto lines = run_program("joinable_queue");
   ASSERT_EQ(lines.size(), 11U);
   std::ptrdiff_t last = -1;
   for (int i = 0; i < 5; ++i) {
@@ -128,18 +102,20 @@ TEST(Programs, JoinableQueue) {
 }
 
 TEST(Programs, QueueValues) {
-  EXPECT_THAT(run("queue_values"), ElementsAre("[42, None, 'hello']"));
+  EXPECT_THAT(run_program("queue_values"), ElementsAre("[42, None, 'hello']"));
 }
 
 TEST(Programs, QueueOrders) {
-  EXPECT_THAT(run("queue_orders"),
+  EXPECT_THAT(run_program("queue_orders"),
               ElementsAre("Queue: 2 3 1", "LifoQueue: 1 3 2", "PriorityQueue: 1 2 3"));
 }
 
-TEST(Programs, ProducerConsumer) { EXPECT_THAT(run("producer_consumer"), ElementsAre("a")); }
+TEST(Programs, ProducerConsumer) {
+  EXPECT_THAT(run_program("producer_consumer"), ElementsAre("a"));
+}
 
 TEST(Programs, QueueCrawlerLosesNoUrlAndFetchesNoneTwice) {
-  const auto lines = run("queue_crawler");
+  const auto lines = run_program("queue_crawler");
   std::map<std::string, int> started;
   std::map<std::string, int> ended;
   for (const std::string& line : lines) {
@@ -157,14 +133,16 @@ TEST(Programs, QueueCrawlerLosesNoUrlAndFetchesNoneTwice) {
             index_of(lines, "get detail html started: http://projectsedu.com/19"));
 }
 
-TEST(Programs, PoolSquares) { EXPECT_THAT(run("pool_squares"), ElementsAre("1", "4", "9")); }
+TEST(Programs, PoolSquares) {
+  EXPECT_THAT(run_program("pool_squares"), ElementsAre("1", "4", "9"));
+}
 
 TEST(Programs, PoolMapOfAHundred) {
-  EXPECT_THAT(run("pool_hundred map"), UnorderedElementsAreArray(numbers(0, 100)));
+  EXPECT_THAT(run_program("pool_hundred map"), UnorderedElementsAreArray(numbers(0, 100)));
 }
 
 TEST(Programs, PoolSubmitOfAHundredDoesNotWait) {
-  auto lines = run("pool_hundred submit");
+  auto lines = run_program("pool_hundred submit");
   ASSERT_EQ(lines.size(), 101U);
   lines.erase(lines.begin() + index_of(lines, "test"));
   EXPECT_THAT(lines, UnorderedElementsAreArray(numbers(0, 100)));
@@ -173,11 +151,11 @@ TEST(Programs, PoolSubmitOfAHundredDoesNotWait) {
 TEST(Programs, PoolApplyOfAHundredIsStrictlyInOrder) {
   auto expected = numbers(0, 100);
   expected.push_back("test");
-  EXPECT_EQ(run("pool_hundred apply"), expected);
+  EXPECT_EQ(run_program("pool_hundred apply"), expected);
 }
 
 TEST(Programs, PoolCallbacksRunInTheParent) {
-  const auto lines = run("pool_callback");
+  const auto lines = run_program("pool_callback");
   ASSERT_EQ(lines.size(), 22U);
   const int main_pid = last_number(lines.front());
   std::set<int> workers;
@@ -195,11 +173,11 @@ TEST(Programs, PoolCallbacksRunInTheParent) {
 }
 
 TEST(Programs, PoolImapYieldsInInputOrder) {
-  EXPECT_THAT(run("pool_imap"), ElementsAre("1 success", "5 success", "3 success", "done"));
+  EXPECT_THAT(run_program("pool_imap"), ElementsAre("1 success", "5 success", "3 success", "done"));
 }
 
 TEST(Programs, PoolImapUnorderedYieldsAsTasksFinish) {
-  EXPECT_THAT(run("pool_imap unordered"),
+  EXPECT_THAT(run_program("pool_imap unordered"),
               ElementsAre("1 sleep success", "3 sleep success", "5 sleep success", "done"));
 }
 

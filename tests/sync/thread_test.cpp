@@ -105,6 +105,17 @@ TEST(Thread, SeveralAtOnce) {
   EXPECT_GE(native.size(), 2U);  // numbers of ended threads may be given again
 }
 
+TEST(Thread, NativeIdsDifferWhileTheyLive) {
+  Gate gate;
+  std::vector<Thread> threads;
+  for (int i = 0; i < 5; ++i) threads.push_back(Thread::spawn([&] { gate.pass(); }).unwrap());
+  std::set<int> native{main_thread().native_id().value()};
+  for (const Thread& t : threads) native.insert(t.native_id().value());
+  EXPECT_EQ(native.size(), 6U);
+  gate.open();
+  for (const Thread& t : threads) t.join().unwrap();
+}
+
 TEST(Thread, CanBeStartedOnce) {
   // ThreadingExceptionTests.test_start_thread_again
   const Thread t;
@@ -232,8 +243,8 @@ TEST(Thread, CannotJoinItselfOrBeforeTheStart) {
   EXPECT_EQ(main_thread().join().error().what(), "cannot join current thread");
 }
 
-TEST(Thread, TwoThreadsMayJoinInTurn) {
-  // ThreadJoinOnShutdown.test_thread_from_thread: threads start and join threads.
+TEST(Thread, AThreadMayStartAndJoinOthers) {
+  // ThreadJoinOnShutdown.test_thread_from_thread
   std::atomic<int> done{0};
   Thread::spawn([&] {
     const auto inner = Thread::spawn([&] { ++done; }).unwrap();
