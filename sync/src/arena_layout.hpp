@@ -45,13 +45,13 @@ struct alignas(64) Waiter {
   std::uint32_t thread;              ///< kernel thread id; 0 for a future
   std::uint32_t previous;
   std::uint32_t next;
-  std::uint64_t ticket;      ///< order of arrival
-  std::int64_t nudged_at;    ///< nanoseconds of the monotonic clock; 0: never
-  std::uint64_t grant;       ///< what was granted, see Grant
-  std::uint32_t permit;      ///< the same
-  std::uint16_t overtaken;   ///< how often somebody else was quicker since
-  std::uint8_t is_future;    ///< has no thread that could try by itself
-  std::uint8_t is_notified;  ///< came here from the line of condition `condition`
+  std::uint64_t ticket;     ///< order of arrival
+  std::int64_t nudged_at;   ///< nanoseconds of the monotonic clock; 0: never
+  std::uint64_t grant;      ///< what was granted, see Grant
+  std::uint32_t permit;     ///< the same
+  std::uint16_t overtaken;  ///< how often somebody else was quicker since
+  std::uint16_t is_future;  ///< has no thread that could try by itself
+  std::uint32_t condition;  ///< it was notified in the line of that one
 };
 static_assert(sizeof(Waiter) == 64);
 

@@ -122,7 +122,7 @@ Result<std::uint32_t> SyncArena::claim_waiter(std::uint32_t place, std::uint32_t
       mine.permit = 0;
       mine.overtaken = 0;
       mine.is_future = 0;
-      mine.is_notified = 0;
+      mine.condition = 0;
       mine.state.store(waiter_waiting, std::memory_order_relaxed);
       hint_.store(number - 1, std::memory_order_relaxed);
       return number;
@@ -193,9 +193,13 @@ void SyncArena::process_lost(const ProcessId& lost) noexcept {
       chunk += std::max<std::uint32_t>(header.chunks, 1);
       mend_object(header, loss, wakes);
     }
+    std::vector<std::uint32_t> notified;
     for (std::uint32_t w = 1; w <= waiters(); ++w) {
-      if (waiter(w).owner.load(std::memory_order_relaxed) == p) free_waiter(w);
+      if (waiter(w).owner.load(std::memory_order_relaxed) != p) continue;
+      if (waiter(w).condition != 0) notified.push_back(waiter(w).condition);
+      free_waiter(w);
     }
+    for (const std::uint32_t condition : notified) pass_on_notify(*this, condition, wakes);
     gone.pid.store(0, std::memory_order_release);
   }
   layout().table.unlock();

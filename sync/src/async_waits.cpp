@@ -1,6 +1,9 @@
 // Layer sync: those who wait for a permit without a thread of their own.
 #include "async_waits.hpp"
 
+#include "condition_line.hpp"
+#include "mend.hpp"
+
 #include <passel/detail/misuse.hpp>
 
 #include <csignal>
@@ -45,7 +48,8 @@ bool start_thread(F body) {
 
 }  // namespace
 
-std::uint64_t AsyncWaits::add(const std::shared_ptr<SyncObject>& object, PermitCallback done) {
+std::uint64_t AsyncWaits::add(const std::shared_ptr<SyncObject>& object, PermitCallback done,
+                              std::shared_ptr<SyncObject> condition) {
   auto waiter = object->arena().claim_waiter(place_, 0);
   if (!waiter) {
     done(waiter.error());
@@ -62,7 +66,10 @@ std::uint64_t AsyncWaits::add(const std::shared_ptr<SyncObject>& object, PermitC
     }
     if (runs_) {
       number = next_++;
-      waits_.emplace(number, Wait{.object = object, .waiter = *waiter, .done = std::move(done)});
+      waits_.emplace(number, Wait{.object = object,
+                                  .condition = condition,
+                                  .waiter = *waiter,
+                                  .done = std::move(done)});
     }
   }
   if (number == 0) {
@@ -70,7 +77,11 @@ std::uint64_t AsyncWaits::add(const std::shared_ptr<SyncObject>& object, PermitC
     done(Error{Errc::no_space, "no thread can be started"});
     return 0;
   }
-  step(*object, PermitMachine::Arrive{*waiter});
+  if (condition) {
+    stand_in_condition(*condition, *waiter);
+  } else {
+    step(*object, PermitMachine::Arrive{*waiter});
+  }
   return number;
 }
 
@@ -84,9 +95,15 @@ bool AsyncWaits::cancel(std::uint64_t number) {
     waits_.erase(found);
   }
   SyncArena& arena = wait.object->arena();
+  const bool notified = wait.condition && !leave_condition(*wait.condition, wait.waiter);
   step(*wait.object, PermitMachine::Leave{wait.waiter});
   const auto grant = grant_of(arena, wait.waiter);
   arena.free_waiter(wait.waiter);
+  if (notified) {
+    std::vector<Wake> wakes;
+    pass_on_notify(arena, arena.chunk_of(wait.condition->header()), wakes);
+    arena.perform(wakes);
+  }
   if (grant) release_permit(*wait.object, *grant);
   // The thread may have nothing left to wait for.
   auto& bell = arena.process(place_).bell;

@@ -16,15 +16,18 @@ class AsyncWaits : public std::enable_shared_from_this<AsyncWaits> {
  public:
   explicit AsyncWaits(std::uint32_t place) noexcept : place_{place} {}
 
-  /// Enters a wait; `done` is called once, unless it is cancelled. Errors go to `done`, and 0 comes
-  /// back.
-  std::uint64_t add(const std::shared_ptr<SyncObject>& object, PermitCallback done);
+  /// Enters a wait for `object`; `done` is called once, unless it is cancelled. Errors go to
+  /// `done`, and 0 comes back. With a `condition` it waits in that one's line first, to be
+  /// notified.
+  std::uint64_t add(const std::shared_ptr<SyncObject>& object, PermitCallback done,
+                    std::shared_ptr<SyncObject> condition = nullptr);
   /// True when the wait was still there; a grant that it had got goes back.
   bool cancel(std::uint64_t number);
 
  private:
   struct Wait {
     std::shared_ptr<SyncObject> object;
+    std::shared_ptr<SyncObject> condition;
     std::uint32_t waiter = nobody;
     PermitCallback done;
   };

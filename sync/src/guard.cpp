@@ -3,30 +3,33 @@
 
 #include <passel/detail/misuse.hpp>
 
+#include "async_waits.hpp"
 #include "guard_access.hpp"
 
 namespace passel::inline v0 {
 
 std::uint64_t Guard::token() const noexcept {
   if (object_ == nullptr || detail::permit_machine(*object_).is_counted()) return 0;
-  return detail::Grant{.word = word_}.token();
+  return detail::Grant{.word = object_->renewal_of(word_)}.token();
 }
 
 Result<void> Guard::release() {
   if (object_ == nullptr) return detail::not_locked();
   const auto keep = std::move(keep_);
   detail::SyncObject& object = *std::exchange(object_, nullptr);
+  std::uint64_t word = word_;
   switch (object.kind()) {
-    case detail::SyncKind::rlock: return detail::release_rlock(object, word_);
+    case detail::SyncKind::rlock: return detail::release_rlock(object, word);
     case detail::SyncKind::lock:
+      word = object.renewal_of(word);
       // Cleared by the holder alone: see PermitState::thread.
-      if (detail::permit_state(object).first.load(std::memory_order_relaxed) == word_) {
+      if (detail::permit_state(object).first.load(std::memory_order_relaxed) == word) {
         detail::permit_state(object).thread.store(0, std::memory_order_relaxed);
       }
       break;
     default: break;
   }
-  if (!detail::release_permit(object, {.word = word_, .permit = permit_})) {
+  if (!detail::release_permit(object, {.word = word, .permit = permit_})) {
     return detail::not_locked();
   }
   return {};
@@ -41,24 +44,51 @@ void repair_if_abandoned(SyncObject& object, const Grant& grant) {
                  .token = grant.token()});
 }
 
-Future<Guard> acquire_guard_async(const std::shared_ptr<SyncObject>& object,
-                                  std::string_view kind) {
-  if (!object) return Future<Guard>::of(handle_is_closed(kind));
-  auto promise = std::make_shared<Promise<Guard>>();
-  Future<Guard> future = promise->future();
-  const std::uint64_t number = acquire_permit_async(object, [promise, object](Result<Grant> grant) {
+namespace {
+
+/// What answers the promise with a guard. One that nobody wants any more gives the grant back when
+/// it is destroyed.
+PermitCallback answer(const std::shared_ptr<Promise<Guard>>& promise,
+                      const std::shared_ptr<SyncObject>& object) {
+  return [promise, object](Result<Grant> grant) {
     if (!grant) {
       promise->set(grant.error());
       return;
     }
     repair_if_abandoned(*object, *grant);
-    // A guard that nobody wants any more gives the grant back when it is destroyed.
     promise->set(Result<Guard>{GuardAccess::make(object, *grant)});
-  });
-  if (number != 0) {
-    promise->on_cancel([object, number] { cancel_permit(object, number); });
-    promise->on_abandoned([object, number] { cancel_permit(object, number); });
-  }
+  };
+}
+
+void give_up_when_unwanted(Promise<Guard>& promise, const std::shared_ptr<SyncObject>& object,
+                           std::uint64_t number) {
+  if (number == 0) return;
+  promise.on_cancel([object, number] { cancel_permit(object, number); });
+  promise.on_abandoned([object, number] { cancel_permit(object, number); });
+}
+
+}  // namespace
+
+Future<Guard> acquire_guard_async(const std::shared_ptr<SyncObject>& object,
+                                  std::string_view kind) {
+  if (!object) return Future<Guard>::of(handle_is_closed(kind));
+  auto promise = std::make_shared<Promise<Guard>>();
+  Future<Guard> future = promise->future();
+  const std::uint64_t number = acquire_permit_async(object, answer(promise, object));
+  give_up_when_unwanted(*promise, object, number);
+  return future;
+}
+
+Future<Guard> guard_of_async_wait(const std::shared_ptr<SyncObject>& lock,
+                                  const std::shared_ptr<SyncObject>& condition, Guard guard) {
+  const std::uint32_t place = lock->place();
+  if (place == nobody) return Future<Guard>::of(too_many_processes());
+  auto promise = std::make_shared<Promise<Guard>>();
+  Future<Guard> future = promise->future();
+  const std::uint64_t number =
+      lock->arena().async_waits(place)->add(lock, answer(promise, lock), condition);
+  give_up_when_unwanted(*promise, lock, number);
+  if (number != 0) static_cast<void>(guard.release().is_ok());
   return future;
 }
 

@@ -26,6 +26,9 @@ struct GuardAccess {
     guard.keep_ = std::move(object);
     return guard;
   }
+  [[nodiscard]] static const SyncObject* object_of(const Guard& guard) noexcept {
+    return guard.object_;
+  }
 };
 
 /// After a grant: calls the repair function when the holder before died.
@@ -35,6 +38,13 @@ void repair_if_abandoned(SyncObject& object, const Grant& grant);
 [[nodiscard]] Future<Guard> acquire_guard_async(const std::shared_ptr<SyncObject>& object,
                                                 std::string_view kind);
 
+/// The same for a lock that `guard` gives up until `condition` has notified.
+[[nodiscard]] Future<Guard> guard_of_async_wait(const std::shared_ptr<SyncObject>& lock,
+                                                const std::shared_ptr<SyncObject>& condition,
+                                                Guard guard);
+
+/// Whether the calling thread holds that RLock.
+[[nodiscard]] bool is_held_by_this_thread(SyncObject& object) noexcept;
 /// Gives back an RLock once, by whoever may.
 Result<void> release_rlock(SyncObject& object, std::uint64_t word);
 

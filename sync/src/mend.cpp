@@ -19,6 +19,7 @@ void mend(SyncArena& arena, ObjectHeader& header, const Loss& loss,
     case SyncKind::rlock:
     case SyncKind::semaphore:
     case SyncKind::bounded_semaphore: mend_permits(arena, header, loss, wakes); break;
+    case SyncKind::condition: mend_condition(arena, header, loss); break;
     default: break;
   }
 }
@@ -29,6 +30,7 @@ void rebuild_line(SyncArena& arena, ObjectHeader& header, std::vector<Wake>& wak
     case SyncKind::rlock:
     case SyncKind::semaphore:
     case SyncKind::bounded_semaphore: PermitMachine{arena, header}.rebuild(wakes); break;
+    case SyncKind::condition: rebuild_condition(arena, header); break;
     default: Line{arena, header}.rebuild(); break;
   }
 }

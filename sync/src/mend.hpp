@@ -24,7 +24,15 @@ void mend(SyncArena& arena, ObjectHeader& header, const Loss& loss,
 void mend_permits(SyncArena& arena, ObjectHeader& header, const Loss& loss,
                   std::vector<Wake>& wakes) noexcept;
 
+/// Condition: those of its threads that waited leave.
+void mend_condition(SyncArena& arena, ObjectHeader& header, const Loss& loss) noexcept;
+/// Somebody was notified by the condition at that chunk and will not go on: the next one is
+/// notified in its place. No line is locked.
+void pass_on_notify(SyncArena& arena, std::uint32_t condition, std::vector<Wake>& wakes) noexcept;
+
 /// Puts the line in order again after somebody died while he changed it.
 void rebuild_line(SyncArena& arena, ObjectHeader& header, std::vector<Wake>& wakes) noexcept;
+/// The same for a condition.
+void rebuild_condition(SyncArena& arena, ObjectHeader& header) noexcept;
 
 }  // namespace passel::inline v0::detail

@@ -48,6 +48,10 @@ std::optional<Grant> leave(SyncObject& object, std::uint32_t number) {
 
 }  // namespace
 
+void stand_in_line(SyncObject& object, std::uint32_t waiter) {
+  step(object, PermitMachine::Arrive{waiter}, Deadline::never());
+}
+
 Result<Grant> await_permit(SyncObject& object, std::uint32_t number, Deadline deadline) {
   PermitMachine machine = machine_of(object);
   Waiter& waiter = object.arena().waiter(number);

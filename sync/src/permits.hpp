@@ -22,6 +22,8 @@ bool release_permit(SyncObject& object, const Grant& grant);
 /// Gives back any. False when none is held, or the limit is reached.
 bool release_any_permit(SyncObject& object);
 
+/// Puts a waiter in the line.
+void stand_in_line(SyncObject& object, std::uint32_t waiter);
 /// Takes its turn in the line with a waiter that stands in it already, with no limit of time where
 /// `deadline` is never: what is left of an acquire after a condition has put it there.
 [[nodiscard]] Result<Grant> await_permit(SyncObject& object, std::uint32_t waiter,

@@ -7,20 +7,17 @@
 
 namespace passel::inline v0 {
 namespace detail {
-namespace {
 
 bool is_held_by_this_thread(SyncObject& object) noexcept {
   return permit_machine(object).holder() == object.place() &&
          permit_state(object).thread.load(std::memory_order_relaxed) == this_thread();
 }
 
-}  // namespace
-
 Result<void> release_rlock(SyncObject& object, std::uint64_t word) {
   PermitState& state = permit_state(object);
   // A guard of acquire_async belongs to no thread: it knows its grant, and that must still hold.
   const bool is_nobodys = state.thread.load(std::memory_order_relaxed) == 0 &&
-                          state.first.load(std::memory_order_relaxed) == word;
+                          state.first.load(std::memory_order_relaxed) == object.renewal_of(word);
   if (!is_nobodys && !is_held_by_this_thread(object)) return not_owner();
   if (state.depth > 0) {
     --state.depth;

@@ -4,6 +4,7 @@
 #include <passel/actor.hpp>
 #include <passel/channel.hpp>
 #include <passel/codec.hpp>
+#include <passel/condition.hpp>
 #include <passel/context.hpp>
 #include <passel/executor.hpp>
 #include <passel/exit_reason.hpp>

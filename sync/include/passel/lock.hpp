@@ -125,6 +125,7 @@ class PASSEL_API Lock {
   }
 
  private:
+  friend class Condition;
   friend struct codec<Lock>;
   explicit Lock(std::shared_ptr<detail::SyncObject> object) noexcept : object_{std::move(object)} {}
   [[nodiscard]] Result<Guard> take(detail::Deadline deadline) const;

@@ -83,6 +83,7 @@ class PASSEL_API RLock {
   }
 
  private:
+  friend class Condition;
   friend struct codec<RLock>;
   explicit RLock(std::shared_ptr<detail::SyncObject> object) noexcept
       : object_{std::move(object)} {}

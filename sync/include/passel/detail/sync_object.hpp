@@ -110,6 +110,21 @@ class PASSEL_API SyncObject final : public SharedObject,
   void set_repair(std::function<void(const Abandonment&)> repair);
   void repair(const Abandonment& what) const;
 
+  /// A condition had the lock given back and taken again while a guard of this process stands for
+  /// the grant before. Called by the holder.
+  void renewed(std::uint64_t before, std::uint64_t after) noexcept {
+    if (renewed_to_.load(std::memory_order_relaxed) != before) {
+      renewed_from_.store(before, std::memory_order_relaxed);
+    }
+    renewed_to_.store(after, std::memory_order_relaxed);
+  }
+  /// The grant that a guard stands for now.
+  [[nodiscard]] std::uint64_t renewal_of(std::uint64_t word) const noexcept {
+    return word == renewed_from_.load(std::memory_order_relaxed)
+               ? renewed_to_.load(std::memory_order_relaxed)
+               : word;
+  }
+
   void process_lost(const ProcessId& process) noexcept override;
   [[nodiscard]] bool used_by_others() const noexcept override;
 
@@ -124,6 +139,8 @@ class PASSEL_API SyncObject final : public SharedObject,
   Reach reach_;
   std::atomic<std::uint64_t> place_{0};  // generation plus one, place
   Spinner spinner_;
+  std::atomic<std::uint64_t> renewed_from_{0};
+  std::atomic<std::uint64_t> renewed_to_{0};
   mutable std::mutex repair_mutex_;
   std::shared_ptr<const std::function<void(const Abandonment&)>> repair_;
 };

@@ -1,0 +1,60 @@
+// Layer sync: the machine behind Condition: who waits to be notified, and whose turn it is.
+#pragma once
+
+#include "permit_machine.hpp"
+
+namespace passel::inline v0::detail {
+
+/// The state of a condition in shared memory.
+struct alignas(64) ConditionState {
+  std::uint32_t lock;    ///< chunk of its lock, in the same arena
+  std::uint32_t serial;  ///< of that object
+};
+
+/// Rules, with the line of the condition locked, and for Notify that of its lock, too. A waiter
+/// that is notified goes from the one line to the other without being woken: the release of the
+/// lock does that.
+class ConditionMachine {
+ public:
+  using Action = Wake;
+  using Actions = std::vector<Wake>;
+  using Time = PermitMachine::Time;
+
+  ConditionMachine(SyncArena& arena, ObjectHeader& condition, ObjectHeader& lock) noexcept
+      : arena_{arena},
+        chunk_{arena.chunk_of(condition)},
+        line_{arena, condition},
+        permits_{arena, lock} {}
+
+  /// A waiter comes; it releases the lock afterwards.
+  struct Arrive {
+    std::uint32_t waiter;
+  };
+  /// That many are to go on, or all if they are fewer.
+  struct Notify {
+    std::size_t count;
+  };
+  /// A waiter gives up, unless it was notified before: then `was_waiting` says false.
+  struct Leave {
+    std::uint32_t waiter;
+    bool* was_waiting;
+  };
+  /// A process is gone.
+  struct Lost {
+    std::uint32_t place;
+  };
+  void step(const Arrive& event, Time now, Actions& actions);
+  void step(const Notify& event, Time now, Actions& actions);
+  void step(const Leave& event, Time now, Actions& actions);
+  void step(const Lost& event, Time now, Actions& actions);
+
+  [[nodiscard]] std::size_t waiting() const noexcept { return line_.length(); }
+
+ private:
+  SyncArena& arena_;
+  std::uint32_t chunk_;
+  Line line_;
+  PermitMachine permits_;
+};
+
+}  // namespace passel::inline v0::detail
