@@ -221,13 +221,13 @@ Result<void> ThreadCrew::join(Deadline deadline) {
   return {};
 }
 
-void ThreadCrew::end() {
+void ThreadCrew::end(Rest rest) {
   if (generation_ != fork_generation()) {
     // The threads are the parent's, and its lock may be held by one that does not exist here.
     static_cast<void>(new std::shared_ptr<ThreadCrew>{shared_from_this()});
     return;
   }
-  close(Error{Errc::invalid_state, "cannot schedule new futures after shutdown"}, Rest::finish);
+  close(Error{Errc::invalid_state, "cannot schedule new futures after shutdown"}, rest);
   if (crew_of_thread != this) {
     join(Deadline::never()).unwrap();
     return;

@@ -28,7 +28,7 @@ ThreadPoolExecutor& ThreadPoolExecutor::operator=(ThreadPoolExecutor&& other) no
 }
 
 ThreadPoolExecutor::~ThreadPoolExecutor() {
-  if (crew_) crew_->end();
+  if (crew_) crew_->end(detail::ThreadCrew::Rest::finish);
 }
 
 Result<void> ThreadPoolExecutor::shutdown(ShutdownOptions options) {

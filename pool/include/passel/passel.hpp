@@ -39,6 +39,7 @@
 #include <passel/thread.hpp>
 #include <passel/thread_hooks.hpp>
 #include <passel/thread_local.hpp>
+#include <passel/thread_pool.hpp>
 #include <passel/thread_pool_executor.hpp>
 #include <passel/timer.hpp>
 #include <passel/version.hpp>

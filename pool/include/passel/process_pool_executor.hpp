@@ -107,7 +107,7 @@ class PASSEL_API ProcessPoolExecutor : public detail::ExecutorFace<ProcessPoolEx
                         : submit_chunk<Target, R, Item>(*crew, input, chunk);
     };
     return Answer{detail::results_of<R>(
-        options, [crew = crew_] { return crew->refusal(); }, std::move(submit),
+        detail::plan_of(options), [crew = crew_] { return crew->refusal(); }, std::move(submit),
         std::forward<Ranges>(ranges)...)};
   }
   template <class Target, class R, class Input>

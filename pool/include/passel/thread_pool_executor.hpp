@@ -21,7 +21,7 @@ struct ThreadPoolExecutorOptions {
   /// executor is broken.
   std::function<void()> initializer{};
   /// How many threads may be started beyond max_workers for tasks that wait for futures.
-  unsigned max_spare_threads = 256;
+  unsigned max_spare_threads = detail::usual_spare_threads;
 };
 
 /// Runs calls in threads of its own. Any callable with captures, arguments and results that can be
@@ -81,25 +81,14 @@ class PASSEL_API ThreadPoolExecutor : public detail::ExecutorFace<ThreadPoolExec
 
   template <class F, class... A>
   [[nodiscard]] auto submit_call(F&& function, A&&... args) {
-    return submit_to(*crew_, std::forward<F>(function), std::forward<A>(args)...);
+    return detail::submit_task(*crew_, std::forward<F>(function), std::forward<A>(args)...);
   }
-  template <class F, class... A>
-  [[nodiscard]] static auto submit_to(detail::ThreadCrew& crew, F&& function, A&&... args) {
-    using Returned = std::invoke_result_t<std::decay_t<F>, std::decay_t<A>...>;
-    using R = detail::answer_of<Returned>;
-    if (crew.refuses()) return Future<R>::of(*crew.refusal());
-    auto* const task =
-        detail::make_future_task(std::forward<F>(function), std::forward<A>(args)...);
-    Future<R> future = task->future();
-    if (const auto taken = crew.submit(*task); taken.is_err()) task->drop(taken.error());
-    return future;
-  }
-
   template <class F, class... Ranges>
   [[nodiscard]] auto map_call(F&& function, const ExecutorMapOptions& options, Ranges&&... ranges) {
     return detail::map_calls([crew = crew_] { return crew->refusal(); },
                              [crew = crew_](auto&&... call) {
-                               return submit_to(*crew, std::forward<decltype(call)>(call)...);
+                               return detail::submit_task(*crew,
+                                                          std::forward<decltype(call)>(call)...);
                              },
                              std::forward<F>(function), options, std::forward<Ranges>(ranges)...);
   }

@@ -90,12 +90,24 @@ class ExecutorFace {
   return std::nullopt;
 }
 
-/// The results of tasks that `submit(function, items...)` makes, one of each item. `refusal()` says
-/// why no more can be submitted.
+/// How far ahead of its reader a map runs, until when, and in which order its results come.
+struct MapPlan {
+  static constexpr std::size_t everything = std::numeric_limits<std::size_t>::max();
+  std::size_t ahead = everything;  ///< tasks
+  Deadline deadline = Deadline::never();
+  ResultOrder order = ResultOrder::input;
+};
+[[nodiscard]] inline MapPlan plan_of(const ExecutorMapOptions& options) {
+  return {.ahead = options.buffersize.value_or(MapPlan::everything),
+          .deadline = options.timeout ? Deadline::after(*options.timeout) : Deadline::never()};
+}
+
+/// The results of tasks that `submit(input)` makes, each of as many items as it takes. `refusal()`
+/// says why no more can be submitted.
 template <class R, class Refusal, class Submit, class... Ranges>
-[[nodiscard]] ExecutorResults<R> results_of(const ExecutorMapOptions& options, Refusal refusal,
-                                            Submit submit, Ranges&&... ranges) {
-  const bool at_once = !options.buffersize;
+[[nodiscard]] ExecutorResults<R> results_of(MapPlan plan, Refusal refusal, Submit submit,
+                                            Ranges&&... ranges) {
+  const bool at_once = plan.ahead == MapPlan::everything;
   auto input = std::make_shared<ZippedInput<Ranges...>>(std::forward<Ranges>(ranges)...);
   auto source = [at_once, input = std::move(input), refusal = std::move(refusal),
                  submit = std::move(submit)]() mutable -> std::optional<PendingResult<R>> {
@@ -111,9 +123,7 @@ template <class R, class Refusal, class Submit, class... Ranges>
       return ended(current_exception_as_error());
     }
   };
-  return ExecutorResults<R>{
-      std::move(source), options.buffersize.value_or(std::numeric_limits<std::size_t>::max()),
-      options.timeout ? Deadline::after(*options.timeout) : Deadline::never(), ResultOrder::input};
+  return ExecutorResults<R>{std::move(source), plan.ahead, plan.deadline, plan.order};
 }
 
 /// A callable that many tasks call at the same time: small ones are copied, others shared.
@@ -162,7 +172,7 @@ template <class Refusal, class Submit, class F, class... Ranges>
       return PendingResult<R>{.one = submit(call, std::forward<Item>(items)...), .many = {}};
     });
   };
-  return Answer{results_of<R>(options, std::move(refusal), std::move(submit_next),
+  return Answer{results_of<R>(plan_of(options), std::move(refusal), std::move(submit_next),
                               std::forward<Ranges>(ranges)...)};
 }
 

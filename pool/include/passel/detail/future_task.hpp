@@ -17,6 +17,24 @@ namespace passel::inline v0::detail {
 template <class Returned>
 using answer_of = std::decay_t<typename flattened<std::decay_t<Returned>>::type>;
 
+/// Calls it, and has whatever comes of that as a Result.
+template <class R, class F, class... A>
+[[nodiscard]] Result<R> call_for_result(F& function, A&&... args) noexcept {
+  using Returned = std::decay_t<std::invoke_result_t<F&, A&&...>>;
+  try {
+    if constexpr (std::is_void_v<Returned>) {
+      std::invoke(function, std::forward<A>(args)...);
+      return {};
+    } else if constexpr (std::is_same_v<Returned, Future<R>>) {
+      return std::invoke(function, std::forward<A>(args)...).get();
+    } else {
+      return Result<R>{std::invoke(function, std::forward<A>(args)...)};
+    }
+  } catch (...) {
+    return thrown_error();
+  }
+}
+
 /// A callable with its arguments, called once.
 template <class F, class... A>
 class BoundCall {
@@ -132,6 +150,17 @@ template <class F, class... A>
 [[nodiscard]] auto* make_future_task(F&& function, A&&... args) {
   using Call = BoundCall<std::decay_t<F>, std::decay_t<A>...>;
   return new FutureTask<Call>(std::forward<F>(function), std::forward<A>(args)...);
+}
+
+/// Has the crew make that call. What refuses it is the future's error.
+template <class F, class... A>
+[[nodiscard]] auto submit_task(ThreadCrew& crew, F&& function, A&&... args) {
+  using R = answer_of<std::invoke_result_t<std::decay_t<F>, std::decay_t<A>...>>;
+  if (crew.refuses()) return Future<R>::of(*crew.refusal());
+  auto* const task = make_future_task(std::forward<F>(function), std::forward<A>(args)...);
+  Future<R> future = task->future();
+  if (const auto taken = crew.submit(*task); taken.is_err()) task->drop(taken.error());
+  return future;
 }
 
 }  // namespace passel::inline v0::detail

@@ -49,9 +49,12 @@ class PASSEL_API WorkItem {
   WorkItem* next_ = nullptr;
 };
 
+/// How many threads may be lent for tasks that wait for futures.
+inline constexpr unsigned usual_spare_threads = 256;
+
 struct CrewOptions {
   unsigned threads = 1;
-  unsigned spare = 0;
+  unsigned spare = usual_spare_threads;
   std::string name{};
   std::function<void()> initializer{};
 };
@@ -81,9 +84,9 @@ class PASSEL_API ThreadCrew : public std::enable_shared_from_this<ThreadCrew>,
   /// Waits until all threads have ended; only after close. Errors: timeout, deadlock when called on
   /// one of its threads.
   [[nodiscard]] Result<void> join(Deadline deadline);
-  /// For the last owner: closes it, and joins unless this is one of its threads or a forked copy of
-  /// its process.
-  void end();
+  /// For the last owner: closes it, unless that was done, and joins unless this is one of its
+  /// threads or a forked copy of its process.
+  void end(Rest rest);
 
   [[nodiscard]] ThreadPoolStats stats() const;
   [[nodiscard]] unsigned size() const noexcept { return options_.threads; }
