@@ -140,11 +140,14 @@ std::size_t Ledger::room(std::int64_t rank) const noexcept {
   if (phase_ != Phase::open && phase_ != Phase::closing) return 0;
   // One window at the workers and one in the queue to refill from.
   const std::size_t wanted = std::size_t{2} * limits_.workers * window();
-  std::size_t held = sent_ - parked_;
+  std::size_t held = 0;
+  bool lower = false;
   for (const Level& level : levels_) {
-    if (level.rank < rank) break;
-    held += level.list.count;
+    lower |= level.rank < rank && level.list.count > 0;
+    if (level.rank >= rank) held += level.list.count;
   }
+  // What a worker is given next must not be one of lower rank because those above it are not here.
+  if (!lower) held += sent_ - parked_;
   return wanted - std::min(wanted, held);
 }
 

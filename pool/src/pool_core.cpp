@@ -193,8 +193,10 @@ bool PoolCore::post(WorkerSlot worker, TaskSlot task) {
   const PoolJob::Payload payload = record.job->payload(record.index);
   Result<PoolEnd::Posted> posted = check_size(payload, config_.max_message);
   if (posted) {
-    posted = link.end->post(
-        {.task = record.job->task_, .args = payload.args, .descriptors = payload.descriptors});
+    posted = link.end->post({.task = record.job->task_,
+                             .attempt = record.attempt,
+                             .args = payload.args,
+                             .descriptors = payload.descriptors});
   }
   if (!posted) {
     record.failure = std::make_unique<Error>(posted.error());

@@ -1,6 +1,7 @@
 // Layer pool: what a worker process does.
 #include "pool_core.hpp"
 #include "worker_channel.hpp"
+#include "worker_seat.hpp"
 
 #include <passel/detail/task.hpp>
 
@@ -83,10 +84,12 @@ Result<Encoded> worker_main(std::span<const std::byte> bytes, DescriptorSpan des
     }
   }
   keep_memory();
+  WorkerSeat seat{*end};
   end->begin();
   TaskId known{};
   TaskFunction function = nullptr;
   while (const std::optional<WorkerEnd::Task> task = end->next()) {
+    seat.take(*task);
     if (function == nullptr || known != task->task) {
       const Result<TaskFunction> found = find_task(task->task);
       if (!found) {

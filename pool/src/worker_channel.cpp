@@ -161,7 +161,8 @@ Result<PoolEnd::Posted> PoolEnd::post(const WorkerTask& message) {
   cell.payload = payload;
   cell.task = message.task;
   cell.length = static_cast<std::uint32_t>(message.args.size());
-  cell.descriptors = static_cast<std::uint32_t>(message.descriptors.size());
+  cell.descriptors = static_cast<std::uint16_t>(message.descriptors.size());
+  cell.attempt = static_cast<std::uint16_t>(std::min(message.attempt, 0xFFFFU));
   cell.state.store(ChannelLayout::state(number, ChannelLayout::posted), std::memory_order_relaxed);
   payloads_[number % ChannelLayout::cells] = payload;
   posted_ = number;
@@ -334,6 +335,7 @@ std::optional<WorkerEnd::Task> WorkerEnd::claim() {
     Task task;
     task.number = number;
     task.task = cell.task;
+    task.attempt = cell.attempt;
     task.args = {
         cell.length > ChannelLayout::inline_size ? segment_->data() + cell.payload : cell.bytes,
         cell.length};

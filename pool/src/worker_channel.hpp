@@ -47,7 +47,8 @@ struct ChannelLayout {
     std::uint64_t payload;  ///< offset in the segment, unless it is inline
     TaskId task;
     std::uint32_t length;
-    std::uint32_t descriptors;
+    std::uint16_t descriptors;
+    std::uint16_t attempt;
     std::byte bytes[inline_size];
   };
   struct alignas(64) ResultCell {
@@ -90,6 +91,7 @@ struct WorkerStart {
 /// A piece of work on its way to a worker. It is copied into the channel.
 struct WorkerTask {
   TaskId task{};
+  unsigned attempt = 1;
   std::span<const std::byte> args{};
   std::span<const std::shared_ptr<Descriptor>> descriptors{};
 };
@@ -204,6 +206,7 @@ class WorkerEnd : public WorkerLine {
   struct Task {
     std::uint64_t number = 0;
     TaskId task{};
+    unsigned attempt = 1;
     std::span<const std::byte> args{};
     std::vector<std::shared_ptr<Descriptor>> descriptors{};
   };

@@ -36,6 +36,7 @@
 #include <passel/supervised_process.hpp>
 #include <passel/supervisor.hpp>
 #include <passel/supervisor_options.hpp>
+#include <passel/this_task.hpp>
 #include <passel/thread.hpp>
 #include <passel/thread_hooks.hpp>
 #include <passel/thread_local.hpp>

@@ -1,0 +1,32 @@
+// Layer pool: what a task can ask about itself while it runs in a worker process.
+#pragma once
+
+#include <passel/export.hpp>
+
+#include <stop_token>
+
+namespace passel::inline v0::this_task {
+
+/// True once the task that this worker process runs should end: it is over its time, or
+/// Future::request_stop was called. Cheap enough for every turn of a loop. False outside of a
+/// worker. From any thread. Never waits.
+///
+///     for (const auto& line : lines) {
+///       if (passel::this_task::stop_requested()) break;
+///       ...
+///     }
+///
+/// A task that does not end gets SIGTERM after the `grace` of its TaskOptions, SIGKILL after twice
+/// that.
+[[nodiscard]] PASSEL_API bool stop_requested() noexcept;
+
+/// The same as a std::stop_token, for waits that take one (std::condition_variable_any) and for
+/// std::stop_callback. The first call starts a thread that waits for the request; it runs the
+/// callbacks. Outside of a worker: a token for which no stop is possible.
+[[nodiscard]] PASSEL_API std::stop_token stop_token();
+
+/// Which attempt of the task this is, from 1: greater when workers have died of it, or when an
+/// error was tried again. 0 outside of a worker.
+[[nodiscard]] PASSEL_API unsigned attempt() noexcept;
+
+}  // namespace passel::inline v0::this_task

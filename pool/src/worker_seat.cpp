@@ -1,0 +1,88 @@
+// Layer pool: what a worker process knows of the task it runs.
+#include "worker_seat.hpp"
+
+#include <passel/detail/futex.hpp>
+#include <passel/this_task.hpp>
+
+#include <csignal>
+#include <limits>
+
+namespace passel::inline v0 {
+namespace detail {
+namespace {
+
+std::atomic<WorkerSeat*> seat{nullptr};
+
+}  // namespace
+
+WorkerSeat::WorkerSeat(WorkerEnd& end) : memory_{end.shared()} {
+  seat.store(this, std::memory_order_release);
+}
+
+WorkerSeat::~WorkerSeat() {
+  seat.store(nullptr, std::memory_order_release);
+  if (!watcher_.joinable()) return;
+  quit_.store(true, std::memory_order_release);
+  // No task has this number. The watcher may be on its way to sleep on any other.
+  memory_.stop.store(0xFFFF'FFFF, std::memory_order_release);
+  futex_wake(memory_.stop, std::numeric_limits<int>::max(), FutexScope::host);
+  watcher_.join();
+}
+
+WorkerSeat* WorkerSeat::current() noexcept { return seat.load(std::memory_order_acquire); }
+
+std::stop_token WorkerSeat::stop_token() {
+  const std::lock_guard lock{mutex_};
+  const std::uint32_t number = number_.load(std::memory_order_relaxed);
+  if (source_number_ != number) {
+    source_ = std::stop_source{};
+    source_number_ = number;
+  }
+  if (stop_requested()) source_.request_stop();
+  if (!watcher_.joinable()) {
+    // Signals are for the threads of the task.
+    sigset_t all;
+    sigset_t before;
+    ::sigfillset(&all);
+    ::pthread_sigmask(SIG_SETMASK, &all, &before);
+    watcher_ = std::thread{[this] { watch(); }};
+    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  }
+  return source_.get_token();
+}
+
+void WorkerSeat::watch() {
+  while (!quit_.load(std::memory_order_acquire)) {
+    const std::uint32_t wanted = memory_.stop.load(std::memory_order_acquire);
+    std::stop_source meant{std::nostopstate};
+    {
+      const std::lock_guard lock{mutex_};
+      if (wanted == source_number_) meant = source_;
+    }
+    // Callbacks of the user run here: without the lock.
+    if (meant.stop_possible()) meant.request_stop();
+    static_cast<void>(futex_wait(memory_.stop, wanted, Deadline::never(), FutexScope::host));
+  }
+}
+
+}  // namespace detail
+
+namespace this_task {
+
+bool stop_requested() noexcept {
+  const auto* const seat = detail::WorkerSeat::current();
+  return seat != nullptr && seat->stop_requested();
+}
+
+std::stop_token stop_token() {
+  auto* const seat = detail::WorkerSeat::current();
+  return seat != nullptr ? seat->stop_token() : std::stop_token{};
+}
+
+unsigned attempt() noexcept {
+  const auto* const seat = detail::WorkerSeat::current();
+  return seat != nullptr ? seat->attempt() : 0;
+}
+
+}  // namespace this_task
+}  // namespace passel::inline v0
