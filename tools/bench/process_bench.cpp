@@ -1,7 +1,8 @@
-// Tools: benchmark group process. Start and join of a process that does nothing.
+// Tools: benchmark group process. Start and join of a process, and of a thread, that does nothing.
 #include "bench.hpp"
 
 #include <passel/process.hpp>
+#include <passel/thread.hpp>
 
 #include <spawn.h>
 #include <sys/wait.h>
@@ -9,6 +10,7 @@
 
 #include <string>
 #include <system_error>
+#include <thread>
 
 namespace bench {
 
@@ -38,6 +40,14 @@ void spawn_true(benchmark::State& state) {
   }
 }
 
+void start_and_join_thread(benchmark::State& state) {
+  for (auto _ : state) passel::Thread::spawn(nothing).unwrap().join().unwrap();
+}
+
+void start_and_join_std_thread(benchmark::State& state) {
+  for (auto _ : state) std::thread{nothing}.join();
+}
+
 }  // namespace
 
 void process_rows(Table& table) {
@@ -50,6 +60,9 @@ void process_rows(Table& table) {
             {bare, python("fork", 40), python("forkserver", 10)});
   table.row("start + join, spawn", start_and_join(passel::StartMethod::spawn),
             {bare, python("spawn", 5)});
+  table.row("thread: start + join", {.name = "passel", .body = start_and_join_thread},
+            {{.name = "std::thread", .body = start_and_join_std_thread},
+             table.python("Thread", "thread " + std::to_string(table.count(2000)))});
 }
 
 }  // namespace bench

@@ -145,6 +145,15 @@ def between_threads(kind, pairs, count):
     return timed(each * int(pairs), work)
 
 
+def start_thread(count):
+    def work():
+        for _ in range(int(count)):
+            thread = threading.Thread(target=int)
+            thread.start()
+            thread.join()
+    return timed(int(count), work)
+
+
 WORK = {
     "queue": queue_one_way,
     "queue_ping_pong": queue_ping_pong,
@@ -154,6 +163,7 @@ WORK = {
     "executor_submit": executor_submit,
     "pool_apply": pool_apply,
     "threads": between_threads,
+    "thread": start_thread,
 }
 
 if __name__ == "__main__":
