@@ -154,6 +154,15 @@ TEST(Programs, PoolApplyOfAHundredIsStrictlyInOrder) {
   EXPECT_EQ(run_program("pool_hundred apply"), expected);
 }
 
+TEST(Programs, ValueAndArray) {
+  EXPECT_THAT(run_program("value_array"), ElementsAre("3.14", "[5, 1, 2, 3, 4, 5, 6, 7, 8, 9]"));
+}
+
+TEST(Programs, ValueAndArrayNegated) {
+  EXPECT_THAT(run_program("value_array_negate"),
+              ElementsAre("3.1415927", "[0, -1, -2, -3, -4, -5, -6, -7, -8, -9]"));
+}
+
 TEST(Programs, PoolCallbacksRunInTheParent) {
   const auto lines = run_program("pool_callback");
   ASSERT_EQ(lines.size(), 22U);

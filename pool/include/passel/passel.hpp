@@ -2,6 +2,7 @@
 #pragma once
 
 #include <passel/actor.hpp>
+#include <passel/array.hpp>
 #include <passel/channel.hpp>
 #include <passel/codec.hpp>
 #include <passel/condition.hpp>
@@ -43,6 +44,8 @@
 #include <passel/thread_pool.hpp>
 #include <passel/thread_pool_executor.hpp>
 #include <passel/timer.hpp>
+#include <passel/typecode.hpp>
+#include <passel/value.hpp>
 #include <passel/version.hpp>
 #include <passel/wait.hpp>
 #include <passel/wire_value.hpp>

@@ -18,16 +18,16 @@ namespace passel::inline v0 {
 /// What can lie in shared memory as it is: numbers, enums, and structs and arrays of them. Pointers
 /// mean nothing in another process, nor do types that own anything.
 template <class T>
-concept Shareable =
-    std::is_trivially_copyable_v<T> && std::is_default_constructible_v<T> &&
-    !std::is_pointer_v<T> && !std::is_member_pointer_v<T> && !std::is_array_v<T> &&
-    std::is_same_v<T, std::remove_cv_t<T>> && alignof(T) <= 64;
+concept Shareable = std::is_trivially_copyable_v<T> && std::is_default_constructible_v<T> &&
+                    !std::is_pointer_v<T> &&
+                    !std::is_member_pointer_v<T> && !std::is_array_v<T> &&
+                    std::is_same_v<T, std::remove_cv_t<T>> && alignof(T) <= 64;
 
 namespace detail {
 
 /// Zeroed bytes that several processes of this host use at once; copies are the same bytes. Small
-/// blocks share the memory that the locks of a process lie in; a large one has a segment of its own.
-/// They are given back with the last copy. Safe from any thread.
+/// blocks share the memory that the locks of a process lie in; a large one has a segment of its
+/// own. They are given back with the last copy. Safe from any thread.
 class PASSEL_API SharedBlock {
  public:
   /// Blocks above this many bytes have a descriptor of their own.
