@@ -42,8 +42,11 @@ struct NamedMemory;
 /// - a name reaches processes of the same user in the same pid namespace, and not into a process
 ///   that forbids looking at it (PR_SET_DUMPABLE, setuid programs);
 /// - memory that is only on its way to a process that is being started is not found by name;
-/// - a search reads the descriptor tables of this user's processes, some microseconds for each;
-///   automatic names say where to look first. Handing the object over as an argument needs none.
+/// - a search reads the descriptor tables of this user's processes, tens of microseconds for each
+/// of
+///   them. It begins where an automatic name was made and in the calling process; `create` with a
+///   name and an `attach` in vain look everywhere. Handing the object over as an argument needs no
+///   search.
 ///
 /// **unlink** takes the name away: `attach`, and a process that is handed the object, get
 /// not_found. Whoever has it open goes on, and the name is free again.

@@ -36,9 +36,8 @@ concept ValueLock = std::same_as<L, Lock> || std::same_as<L, RLock>;
 /// once, and also when a process is killed: nobody ever sees half of it. A larger one may be seen
 /// half written, and stay so: use Value. Reading and then writing is two steps, in which another
 /// process's write is lost; for that there are `add`, `exchange` and `compare_exchange`, which are
-/// one step each and cost 5 to 20 ns as long as nobody else is at it. A counter that many processes
-/// count up at once is a cache line that they all want: let each count for itself and add now and
-/// then.
+/// one step each: one atomic operation, no lock. A counter that many processes count up at once is
+/// a cache line that they all want: let each count for itself and add now and then.
 ///
 /// Source of the semantics: Python's multiprocessing.sharedctypes.RawValue.
 template <Shareable T>
@@ -69,12 +68,17 @@ class RawValue {
   T add(T amount) const noexcept
       requires(detail::is_atomic<T>&& std::is_arithmetic_v<T> && !std::same_as<T, bool>) {
     std::atomic_ref<T> here{**this};
-    T seen = here.load(std::memory_order_relaxed);
-    T sum = plus(seen, amount);
-    while (!here.compare_exchange_weak(seen, sum, std::memory_order_acq_rel,
-                                       std::memory_order_relaxed))
-      sum = plus(seen, amount);
-    return sum;
+    if constexpr (std::integral<T>) {
+      using Bits = std::make_unsigned_t<T>;
+      const T before = here.fetch_add(amount, std::memory_order_acq_rel);
+      return static_cast<T>(static_cast<Bits>(before) + static_cast<Bits>(amount));
+    } else {
+      T seen = here.load(std::memory_order_relaxed);
+      while (!here.compare_exchange_weak(seen, seen + amount, std::memory_order_acq_rel,
+                                         std::memory_order_relaxed))
+        continue;
+      return seen + amount;
+    }
   }
   /// Writes and returns what was there before, in one step.
   T exchange(T value) const noexcept requires(detail::is_atomic<T>) {
@@ -99,22 +103,14 @@ class RawValue {
   friend codec<RawValue>;
   explicit RawValue(detail::SharedBlock block) noexcept : block_{std::move(block)} {}
 
-  static T plus(T a, T b) noexcept {
-    if constexpr (std::integral<T>) {
-      using Bits = std::make_unsigned_t<T>;
-      return static_cast<T>(static_cast<Bits>(static_cast<Bits>(a) + static_cast<Bits>(b)));
-    } else {
-      return a + b;
-    }
-  }
-
   detail::SharedBlock block_;
 };
 
 /// A shared value whose lock is held: reads and writes go to a copy, which is written back when
-/// this ends, in one step when it has 8 bytes or less. A process that is killed meanwhile has
-/// changed nothing, and the next holder is told (`guard().abandoned()`). For one thread at a time;
-/// must not live longer than the Value that it came from.
+/// this ends, in one step when it has 8 bytes or less. A process that is killed before that has
+/// changed nothing; one that is killed while it writes back more than 8 bytes may leave half of
+/// them. Either way the next holder is told (`guard().abandoned()`). For one thread at a time; must
+/// not live longer than the Value that it came from.
 template <Shareable T>
 class LockedValue {
  public:
