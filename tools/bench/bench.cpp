@@ -23,11 +23,9 @@ struct Group {
   std::string_view name;
   void (*rows)(Table&);
 };
-constexpr Group groups[] = {{"actor", actor_rows},
-                            {"channel", channel_rows},
-                            {"queue", queue_rows},
-                            {"process", process_rows},
-                            {"pool", pool_rows}};
+constexpr Group groups[] = {{"actor", actor_rows}, {"channel", channel_rows},
+                            {"queue", queue_rows}, {"process", process_rows},
+                            {"pool", pool_rows},   {"executor", executor_rows}};
 
 double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());

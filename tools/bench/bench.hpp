@@ -75,5 +75,6 @@ void channel_rows(Table& table);
 void queue_rows(Table& table);
 void process_rows(Table& table);
 void pool_rows(Table& table);
+void executor_rows(Table& table);
 
 }  // namespace bench

@@ -7,6 +7,7 @@ Does the work that tools/bench measures of passel with the standard library and 
 """
 import concurrent.futures
 import multiprocessing as mp
+import multiprocessing.pool
 import queue
 import sys
 import threading
@@ -124,6 +125,28 @@ def pool_apply(count):
         return timed(int(count), work)
 
 
+def thread_submit(count):
+    with concurrent.futures.ThreadPoolExecutor(WORKERS) as executor:
+        def work():
+            for future in [executor.submit(twice, i) for i in range(int(count))]:
+                future.result()
+        return timed(int(count), work)
+
+
+def thread_apply(count):
+    with concurrent.futures.ThreadPoolExecutor(WORKERS) as executor:
+        def work():
+            for i in range(int(count)):
+                executor.submit(twice, i).result()
+        return timed(int(count), work)
+
+
+def thread_map(count):
+    with multiprocessing.pool.ThreadPool(WORKERS) as pool:
+        items = list(range(int(count)))
+        return timed(len(items), lambda: pool.map(twice, items))
+
+
 def between_threads(kind, pairs, count):
     items = queue.SimpleQueue() if kind == "simple" else queue.Queue(int(kind))
     each = max(1, int(count) // int(pairs))
@@ -162,6 +185,9 @@ WORK = {
     "pool_submit": pool_submit,
     "executor_submit": executor_submit,
     "pool_apply": pool_apply,
+    "thread_submit": thread_submit,
+    "thread_apply": thread_apply,
+    "thread_map": thread_map,
     "threads": between_threads,
     "thread": start_thread,
 }
