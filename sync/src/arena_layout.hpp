@@ -39,19 +39,19 @@ enum WaiterState : std::uint32_t {
 
 /// One who waits: a thread, or a future of an asynchronous request.
 struct alignas(64) Waiter {
-  std::atomic<std::uint32_t> state;  ///< what its thread sleeps on
-  std::atomic<std::uint32_t> owner;  ///< place of its process; nobody: this waiter is free
-  std::atomic<std::uint32_t> line;   ///< the object in whose line it stands; 0 outside of any
-  std::uint32_t thread;              ///< kernel thread id; 0 for a future
+  std::atomic<std::uint32_t> state;   ///< what its thread sleeps on
+  std::atomic<std::uint32_t> owner;   ///< place of its process; nobody: this waiter is free
+  std::atomic<std::uint32_t> line;    ///< the object in whose line it stands; 0 outside of any
+  std::atomic<std::uint32_t> thread;  ///< kernel thread id; 0 for a future
   std::uint32_t previous;
   std::uint32_t next;
-  std::uint64_t ticket;     ///< order of arrival
-  std::int64_t nudged_at;   ///< nanoseconds of the monotonic clock; 0: never
-  std::uint64_t grant;      ///< what was granted, see Grant
-  std::uint32_t permit;     ///< the same
-  std::uint16_t overtaken;  ///< how often somebody else was quicker since
-  std::uint16_t is_future;  ///< has no thread that could try by itself
-  std::uint32_t condition;  ///< it was notified in the line of that one
+  std::atomic<std::uint64_t> ticket;     ///< order of arrival
+  std::int64_t nudged_at;                ///< nanoseconds of the monotonic clock; 0: never
+  std::uint64_t grant;                   ///< what was granted, see Grant
+  std::uint32_t permit;                  ///< the same
+  std::uint16_t overtaken;               ///< how often somebody else was quicker since
+  std::atomic<std::uint16_t> is_future;  ///< has no thread that could try by itself
+  std::uint32_t condition;               ///< it was notified in the line of that one
 };
 static_assert(sizeof(Waiter) == 64);
 
@@ -73,7 +73,7 @@ static_assert(sizeof(ObjectHeader) <= state_offset);
 
 /// A process that uses the arena.
 struct alignas(64) ProcessPlace {
-  std::atomic<std::int32_t> pid;  ///< 0: free
+  std::atomic<std::int32_t> pid;  ///< 0: free; negative: free, and it was that process's before
   std::atomic<std::uint64_t> start;
   std::atomic<std::uint32_t> bell;     ///< counts what happened to its futures
   std::atomic<std::uint32_t> leaving;  ///< it ends in order: what it leaves behind is no accident
@@ -83,6 +83,7 @@ struct ArenaLayout {
   std::uint64_t id;
   std::atomic<std::uint32_t> ready;
   std::uint32_t next_serial;
+  std::uint32_t next_place;  ///< where to look for a free one: those just left are taken last
   std::uint32_t populated_chunks;
   std::atomic<std::uint32_t> populated_waiters;
   std::uint32_t chunks_end;  ///< no chunk at or behind it was ever used

@@ -3,6 +3,9 @@
 
 #include <passel/detail/misuse.hpp>
 
+#include <exception>
+#include <string>
+
 #include "async_waits.hpp"
 #include "guard_access.hpp"
 
@@ -27,7 +30,8 @@ Result<void> Guard::release() {
         detail::permit_state(object).thread.store(0, std::memory_order_relaxed);
       }
       break;
-    default: break;
+    // One that waits for it spins only when this ran on another CPU.
+    default: detail::permit_state(object).cpu.publish(); break;
   }
   if (!detail::release_permit(object, {.word = word, .permit = permit_})) {
     return detail::not_locked();
@@ -40,8 +44,15 @@ namespace detail {
 void repair_if_abandoned(SyncObject& object, const Grant& grant) {
   if (!grant.abandoned) [[likely]]
     return;
-  object.repair({.pid = permit_state(object).lost_pid.load(std::memory_order_relaxed),
-                 .token = grant.token()});
+  try {
+    object.repair({.pid = permit_state(object).lost_pid.load(std::memory_order_relaxed),
+                   .token = grant.token()});
+  } catch (...) {
+    // Not repaired: the next one is told as well.
+    permit_state(object).thread.store(0, std::memory_order_relaxed);
+    release_unused(object, grant);
+    throw;
+  }
 }
 
 namespace {
@@ -55,7 +66,13 @@ PermitCallback answer(const std::shared_ptr<Promise<Guard>>& promise,
       promise->set(grant.error());
       return;
     }
-    repair_if_abandoned(*object, *grant);
+    try {
+      repair_if_abandoned(*object, *grant);
+    } catch (const std::exception& failure) {
+      promise->set(Error{Errc::task_failed,
+                         std::string{"the repair function of a lock threw: "} + failure.what()});
+      return;
+    }
     promise->set(Result<Guard>{GuardAccess::make(object, *grant)});
   };
 }

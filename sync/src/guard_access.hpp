@@ -55,6 +55,14 @@ Result<void> release_rlock(SyncObject& object, std::uint64_t word);
   return PermitMachine{object.arena(), object.header()};
 }
 
+/// What nobody else wants is ours after one atomic operation. Empty when it takes more.
+[[nodiscard]] inline std::optional<Grant> take_at_once(SyncObject& object) noexcept {
+  const std::uint32_t place = object.place();
+  PermitMachine machine = permit_machine(object);
+  if (place == nobody || (machine.is_fair() && machine.is_awaited())) return std::nullopt;
+  return machine.take(place);
+}
+
 /// "<locked Lock 'name' owner=1234>" and so on, by the state of a lock.
 [[nodiscard]] std::string describe_lock(const SyncObject* object, std::string_view kind);
 

@@ -26,7 +26,7 @@ void Line::link_last(std::uint32_t number) noexcept {
 
 void Line::push_back(std::uint32_t number) noexcept {
   Waiter& waiter = arena_.waiter(number);
-  waiter.ticket = ++header_.next_ticket;
+  waiter.ticket.store(++header_.next_ticket, std::memory_order_relaxed);
   waiter.line.store(arena_.chunk_of(header_), std::memory_order_release);
   link_last(number);
 }

@@ -41,8 +41,10 @@ Result<Lock> Lock::create(const LockOptions& options) {
 
 Result<Guard> Lock::take(detail::Deadline deadline) const {
   if (!object_) return detail::handle_is_closed("Lock");
-  auto grant = detail::acquire_permit(*object_, deadline, detail::WaitsAs::thread);
-  if (!grant) return std::move(grant).error();
+  auto grant = detail::take_at_once(*object_);
+  if (!grant) {
+    PASSEL_TRY(grant, detail::acquire_permit(*object_, deadline, detail::WaitsAs::thread));
+  }
   detail::PermitState& state = detail::permit_state(*object_);
   state.thread.store(detail::this_thread(), std::memory_order_relaxed);
   state.cpu.publish();

@@ -6,18 +6,6 @@
 namespace passel::inline v0::detail {
 namespace {
 
-constexpr std::uint64_t place_mask = 0xffff;
-constexpr std::uint64_t abandoned_bit = std::uint64_t{1} << 16;
-constexpr std::uint64_t one_token = std::uint64_t{1} << 17;
-/// A word that is no permit: a semaphore may grow into it.
-constexpr std::uint64_t absent = place_mask;
-
-constexpr bool is_free(std::uint64_t word) { return (word & place_mask) == 0; }
-constexpr std::uint64_t granted_to(std::uint64_t word, std::uint32_t place) {
-  return ((word & ~(place_mask | abandoned_bit)) + one_token) | place;
-}
-constexpr std::uint64_t freed(std::uint64_t word) { return word & ~(place_mask | abandoned_bit); }
-
 std::int64_t nanoseconds(PermitMachine::Time time) {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count();
 }
@@ -38,24 +26,10 @@ void PermitMachine::init(std::uint32_t traits, std::uint32_t words, std::uint64_
   }
 }
 
-std::optional<Grant> PermitMachine::take_from(std::uint32_t permit, std::uint32_t place) noexcept {
-  auto& here = word(permit);
-  std::uint64_t seen = here.load(std::memory_order_relaxed);
-  while (is_free(seen)) {
-    const std::uint64_t mine = granted_to(seen, place);
-    if (here.compare_exchange_weak(seen, mine, std::memory_order_acquire,
-                                   std::memory_order_relaxed)) {
-      return Grant{.word = mine, .permit = permit, .abandoned = (seen & abandoned_bit) != 0};
-    }
-  }
-  return std::nullopt;
-}
-
-std::optional<Grant> PermitMachine::take(std::uint32_t place) noexcept {
-  if (state_.permits == 1 && !is_counted()) return take_from(0, place);
+std::optional<Grant> PermitMachine::take_any(std::uint32_t place) noexcept {
   if (is_counted()) {
     std::uint64_t value = state_.first.load(std::memory_order_relaxed);
-    while (value != 0) {
+    while ((value & count_mask) != 0) {
       if (state_.first.compare_exchange_weak(value, value - 1, std::memory_order_acquire,
                                              std::memory_order_relaxed)) {
         return Grant{.word = value, .permit = 0, .abandoned = false};
@@ -87,14 +61,16 @@ bool PermitMachine::give_from(std::uint32_t permit, std::uint32_t place) noexcep
   return false;
 }
 
-bool PermitMachine::give_any(std::uint32_t place) noexcept {
-  if (is_counted()) {
-    std::uint64_t value = state_.first.load(std::memory_order_relaxed);
-    while (value < state_.limit) {
-      if (state_.first.compare_exchange_weak(value, value + 1)) return true;
-    }
-    return false;
+bool PermitMachine::give_counted(std::uint64_t n) noexcept {
+  std::uint64_t value = state_.first.load(std::memory_order_relaxed);
+  while ((value & count_mask) + n <= state_.limit) {
+    if (state_.first.compare_exchange_weak(value, value + n)) return true;
   }
+  return false;
+}
+
+bool PermitMachine::give_any(std::uint32_t place) noexcept {
+  if (is_counted()) return give_counted(1);
   for (std::uint32_t i = 0; place != nobody && i < state_.permits; ++i) {
     if (give_from(i, place)) return true;
   }
@@ -110,16 +86,24 @@ bool PermitMachine::give_any(std::uint32_t place) noexcept {
 }
 
 std::uint64_t PermitMachine::available() const noexcept {
-  if (is_counted()) return state_.first.load();
+  if (is_counted()) return state_.first.load() & count_mask;
   std::uint64_t count = 0;
   for (std::uint32_t i = 0; i < state_.permits; ++i) count += is_free(word(i).load()) ? 1 : 0;
   return count;
 }
 
 bool PermitMachine::is_available() const noexcept {
-  if (is_counted()) return state_.first.load() != 0;
+  if (is_counted()) return (state_.first.load() & count_mask) != 0;
   for (std::uint32_t i = 0; i < state_.permits; ++i) {
     if (is_free(word(i).load())) return true;
+  }
+  return false;
+}
+
+bool PermitMachine::is_held_by(std::uint32_t place) const noexcept {
+  if (is_counted()) return false;
+  for (std::uint32_t i = 0; i < state_.permits; ++i) {
+    if (place_of(word(i).load()) == place) return true;
   }
   return false;
 }
@@ -138,7 +122,8 @@ void PermitMachine::leave_line(std::uint32_t number) noexcept {
 // granted it: `rebuild` sees that the word is the one written down.
 bool PermitMachine::hand(std::uint32_t number, std::uint32_t permit, std::uint64_t from) noexcept {
   Waiter& waiter = arena_.waiter(number);
-  const std::uint64_t to = granted_to(from, waiter.owner.load(std::memory_order_relaxed));
+  const std::uint64_t to =
+      granted_to(from, waiter.owner.load(std::memory_order_relaxed)) | handed_bit;
   waiter.permit = permit | ((from & abandoned_bit) != 0 ? handed_abandoned : 0U);
   waiter.grant = to;
   std::atomic_signal_fence(std::memory_order_seq_cst);
@@ -147,12 +132,47 @@ bool PermitMachine::hand(std::uint32_t number, std::uint32_t permit, std::uint64
   return false;
 }
 
-bool PermitMachine::hand_any(std::uint32_t number) noexcept {
-  if (is_counted()) {
-    const auto taken = take(nobody);
-    if (taken) arena_.waiter(number).grant = taken->word;
-    return taken.has_value();
+bool PermitMachine::hand_counted(std::uint32_t number, bool is_given_back) noexcept {
+  Waiter& waiter = arena_.waiter(number);
+  std::uint64_t seen = state_.first.load();
+  for (;;) {
+    const std::uint64_t count = seen & count_mask;
+    if (is_given_back ? count >= state_.limit : count == 0) break;
+    const std::uint64_t to = seen + one_handing - (is_given_back ? 0 : 1);
+    waiter.permit = 0;
+    waiter.grant = handing_of(to);
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    if (state_.first.compare_exchange_weak(seen, to)) return true;
   }
+  waiter.grant = 0;
+  return false;
+}
+
+// As give_any finds it.
+bool PermitMachine::hand_held(std::uint32_t number, std::uint32_t place) noexcept {
+  if (is_counted()) return hand_counted(number, true);
+  for (const bool of_anybody : {false, true}) {
+    for (std::uint32_t i = 0; i < state_.permits; ++i) {
+      const std::uint64_t held = word(i).load();
+      if (is_free(held) || held == absent || (!of_anybody && place_of(held) != place)) continue;
+      if (hand(number, i, held)) return true;
+    }
+  }
+  return false;
+}
+
+void PermitMachine::give_back_unused(const Grant& grant) noexcept {
+  if (is_counted()) {
+    static_cast<void>(give_counted(1));
+    return;
+  }
+  std::uint64_t held = grant.word;
+  word(grant.permit)
+      .compare_exchange_strong(held, freed(held) | (grant.abandoned ? abandoned_bit : 0));
+}
+
+bool PermitMachine::hand_any(std::uint32_t number) noexcept {
+  if (is_counted()) return hand_counted(number, false);
   for (std::uint32_t i = 0; i < state_.permits; ++i) {
     const std::uint64_t seen = word(i).load();
     if (is_free(seen) && hand(number, i, seen)) return true;
@@ -197,13 +217,32 @@ void PermitMachine::step(const Release& event, Time now, Actions& actions) {
     return;
   }
   Waiter& waiter = arena_.waiter(first);
-  if (must_be_handed(waiter, now) && !is_counted()) {
-    *event.given = hand(first, event.grant.permit, event.grant.word);
+  if (must_be_handed(waiter, now)) {
+    *event.given = is_counted() ? hand_counted(first, true)
+                                : hand(first, event.grant.permit, event.grant.word);
     if (*event.given) granted(first, actions);
     return;
   }
   if (waiter.nudged_at != 0) ++waiter.overtaken;
   *event.given = give(event.grant);
+  serve(now, actions);
+}
+
+void PermitMachine::step(const ReleaseAny& event, Time now, Actions& actions) {
+  const std::uint32_t first = line_.first();
+  // Handed over in one step: in between somebody might be quicker time after time.
+  if (first != nobody && must_be_handed(arena_.waiter(first), now) &&
+      hand_held(first, event.place)) {
+    *event.given = true;
+    granted(first, actions);
+    return;
+  }
+  *event.given = give_any(event.place);
+  if (*event.given) step(Freed{}, now, actions);
+}
+
+void PermitMachine::step(const Unused& event, Time now, Actions& actions) {
+  give_back_unused(event.grant);
   serve(now, actions);
 }
 
@@ -214,7 +253,11 @@ void PermitMachine::step(const Freed&, Time now, Actions& actions) {
 }
 
 void PermitMachine::step(const Took& event, Time now, Actions& actions) {
-  leave_line(event.waiter);
+  if (line_.holds(event.waiter)) {
+    leave_line(event.waiter);
+  } else {
+    give_back_unused(grant_of(arena_.waiter(event.waiter)));
+  }
   serve(now, actions);
 }
 
@@ -226,12 +269,13 @@ void PermitMachine::step(const Leave& event, Time now, Actions& actions) {
 
 void PermitMachine::step(const Lost& event, Time now, Actions& actions) {
   for (std::uint32_t i = 0; !is_counted() && i < state_.permits; ++i) {
-    const std::uint64_t held = word(i).load();
-    if (held == absent || place_of(held) != event.place) continue;
+    std::uint64_t held = word(i).load();
+    if (place_of(held) != event.place) continue;
     state_.lost_pid.store(event.pid, std::memory_order_relaxed);
     state_.thread.store(0, std::memory_order_relaxed);
     state_.depth = 0;
-    word(i).store(freed(held) | abandoned_bit);
+    // Anybody may have released it meanwhile, and another have it now.
+    word(i).compare_exchange_strong(held, freed(held) | abandoned_bit);
   }
   std::uint32_t next = nobody;
   for (std::uint32_t w = line_.first(); w != nobody; w = next) {
@@ -247,9 +291,11 @@ void PermitMachine::rebuild(Actions& actions) {
   for (std::uint32_t w = line_.first(); w != nobody; w = next) {
     next = line_.next(w);
     Waiter& waiter = arena_.waiter(w);
+    if (waiter.grant == 0) continue;
     const std::uint32_t permit = waiter.permit & ~handed_abandoned;
-    if (waiter.grant == 0 || is_counted()) continue;
-    if (permit < state_.permits && word(permit).load() == waiter.grant) {
+    const bool is_granted = is_counted() ? handing_of(state_.first.load()) == waiter.grant
+                                         : word(permit).load() == waiter.grant;
+    if (is_granted) {
       line_.unlink(w);
       waiter.state.store(waiter_granted, std::memory_order_release);
     } else {

@@ -21,11 +21,11 @@ enum PermitTraits : std::uint32_t {
   permits_refuse = 8,   ///< whoever would close a circle of waiters gets an error
 };
 
-/// The state in shared memory. A permit is a word: token (growing with each grant), whether its
-/// last holder died, and the place of the process that holds it. That word is all there is to
-/// taking and giving back a permit nobody waits for: one atomic operation, after which a process
-/// may die at any instruction and still be known as the holder. Where permits are only counted
-/// `first` is their number.
+/// The state in shared memory. A permit is a word: token (growing with each grant), whether it was
+/// handed over, whether its last holder died, and the place of the process that holds it. That word
+/// is all there is to taking and giving back a permit nobody waits for: one atomic operation, after
+/// which a process may die at any instruction and still be known as the holder. Where permits are
+/// only counted `first` is their number, below how often one was handed over.
 struct alignas(64) PermitState {
   std::atomic<std::uint64_t> first;
   std::atomic<std::uint32_t> waiting;  ///< how many stand in line
@@ -45,6 +45,10 @@ static_assert(sizeof(PermitState) == 64);
   return sizeof(PermitState) + (permits - 1) * sizeof(std::uint64_t);
 }
 
+inline constexpr unsigned place_bits = 10;
+inline constexpr unsigned token_shift = place_bits + 2;
+static_assert(sync_process_count < (1U << place_bits) - 1);
+
 /// Set in Waiter::permit when what was handed over had been left by a dead holder.
 inline constexpr std::uint32_t handed_abandoned = 1U << 31;
 
@@ -53,8 +57,15 @@ struct Grant {
   std::uint64_t word = 0;
   std::uint32_t permit = 0;
   bool abandoned = false;  ///< the holder before died with it
-  [[nodiscard]] std::uint64_t token() const noexcept { return word >> 17; }
+  [[nodiscard]] std::uint64_t token() const noexcept { return word >> token_shift; }
 };
+
+/// What a waiter was granted.
+[[nodiscard]] inline Grant grant_of(const Waiter& waiter) noexcept {
+  return Grant{.word = waiter.grant,
+               .permit = waiter.permit & ~handed_abandoned,
+               .abandoned = (waiter.permit & handed_abandoned) != 0};
+}
 
 /// Rules, driven with the line of the object locked, apart from `take` and `give`, which need no
 /// lock. No clock, no system call: steps answer with whom to wake.
@@ -80,12 +91,18 @@ class PermitMachine {
   // Without the lock.
 
   /// Takes a free permit for the process at `place`.
-  [[nodiscard]] std::optional<Grant> take(std::uint32_t place) noexcept;
+  [[nodiscard]] std::optional<Grant> take(std::uint32_t place) noexcept {
+    return state_.permits == 1 && !is_counted() ? take_from(0, place) : take_any(place);
+  }
   /// Gives back what was granted. False when it is not held like that any more.
   [[nodiscard]] bool give(const Grant& grant) noexcept;
   /// Gives back any permit, one of the process at `place` if there is one. False when none is held,
   /// or the limit is reached.
   [[nodiscard]] bool give_any(std::uint32_t place) noexcept;
+  /// Gives back `n` permits that are only counted, or none: false when that is beyond the limit.
+  [[nodiscard]] bool give_counted(std::uint64_t n) noexcept;
+  /// Whether the process at `place` holds any.
+  [[nodiscard]] bool is_held_by(std::uint32_t place) const noexcept;
   /// True when somebody who is in line might have to be served after `give`.
   [[nodiscard]] bool is_awaited() const noexcept { return state_.waiting.load() != 0; }
   [[nodiscard]] bool is_fair() const noexcept { return (state_.traits & permits_fair) != 0; }
@@ -112,9 +129,19 @@ class PermitMachine {
     Grant grant;
     bool* given;
   };
+  /// The same for any permit, as give_any.
+  struct ReleaseAny {
+    std::uint32_t place;
+    bool* given;
+  };
+  /// What was granted goes back unused: whoever gets it next learns what this one would have.
+  struct Unused {
+    Grant grant;
+  };
   /// A permit was given back while somebody stands in line.
   struct Freed {};
-  /// A waiter took a permit by itself and leaves the line.
+  /// A waiter took a permit by itself and leaves the line. When it was granted another one
+  /// meanwhile, that goes back.
   struct Took {
     std::uint32_t waiter;
   };
@@ -129,6 +156,8 @@ class PermitMachine {
   };
   void step(const Arrive& event, Time now, Actions& actions);
   void step(const Release& event, Time now, Actions& actions);
+  void step(const ReleaseAny& event, Time now, Actions& actions);
+  void step(const Unused& event, Time now, Actions& actions);
   void step(const Freed& event, Time now, Actions& actions);
   void step(const Took& event, Time now, Actions& actions);
   void step(const Leave& event, Time now, Actions& actions);
@@ -139,20 +168,61 @@ class PermitMachine {
   void rebuild(Actions& actions);
 
   [[nodiscard]] static constexpr std::uint32_t place_of(std::uint64_t word) noexcept {
-    return static_cast<std::uint32_t>(word & 0xffff);
+    return static_cast<std::uint32_t>(word & ((1U << place_bits) - 1));
   }
 
  private:
+  static constexpr std::uint64_t place_mask = (std::uint64_t{1} << place_bits) - 1;
+  static constexpr std::uint64_t abandoned_bit = std::uint64_t{1} << place_bits;
+  /// Tells a grant that was handed over from one that its holder took: both may have the same token
+  /// and place, and who died before it had handed over may have written down what another took.
+  static constexpr std::uint64_t handed_bit = abandoned_bit << 1;
+  static constexpr std::uint64_t one_token = std::uint64_t{1} << token_shift;
+  /// A word that is no permit: a semaphore may grow into it.
+  static constexpr std::uint64_t absent = place_mask;
+  // Where permits are only counted: their number, and how often one was handed over.
+  static constexpr std::uint64_t count_mask = 0xffff'ffff;
+  static constexpr std::uint64_t one_handing = count_mask + 1;
+
+  [[nodiscard]] static constexpr bool is_free(std::uint64_t word) noexcept {
+    return (word & place_mask) == 0;
+  }
+  [[nodiscard]] static constexpr std::uint64_t freed(std::uint64_t word) noexcept {
+    return word & ~(one_token - 1);
+  }
+  [[nodiscard]] static constexpr std::uint64_t granted_to(std::uint64_t word,
+                                                          std::uint32_t place) noexcept {
+    return (freed(word) + one_token) | place;
+  }
+  [[nodiscard]] static constexpr std::uint64_t handing_of(std::uint64_t word) noexcept {
+    return (word & ~count_mask) | 1;
+  }
   [[nodiscard]] std::atomic<std::uint64_t>& word(std::uint32_t permit) const noexcept {
     return permit == 0 ? state_.first
                        : reinterpret_cast<std::atomic<std::uint64_t>*>(&state_ + 1)[permit - 1];
   }
-  [[nodiscard]] std::optional<Grant> take_from(std::uint32_t permit, std::uint32_t place) noexcept;
+  [[nodiscard]] std::optional<Grant> take_from(std::uint32_t permit, std::uint32_t place) noexcept {
+    auto& here = word(permit);
+    std::uint64_t seen = here.load(std::memory_order_relaxed);
+    while (place_of(seen) == nobody) {
+      const std::uint64_t mine = granted_to(seen, place);
+      if (here.compare_exchange_weak(seen, mine, std::memory_order_acquire,
+                                     std::memory_order_relaxed)) {
+        return Grant{.word = mine, .permit = permit, .abandoned = (seen & abandoned_bit) != 0};
+      }
+    }
+    return std::nullopt;
+  }
+  [[nodiscard]] std::optional<Grant> take_any(std::uint32_t place) noexcept;
   [[nodiscard]] bool give_from(std::uint32_t permit, std::uint32_t place) noexcept;
   [[nodiscard]] bool must_be_handed(const Waiter& waiter, Time now) const noexcept;
   void serve(Time now, Actions& actions);
   [[nodiscard]] bool hand(std::uint32_t number, std::uint32_t permit, std::uint64_t from) noexcept;
   [[nodiscard]] bool hand_any(std::uint32_t number) noexcept;
+  /// Of a semaphore that only counts: one that is free, or one that is just given back.
+  [[nodiscard]] bool hand_counted(std::uint32_t number, bool is_given_back) noexcept;
+  [[nodiscard]] bool hand_held(std::uint32_t number, std::uint32_t place) noexcept;
+  void give_back_unused(const Grant& grant) noexcept;
   void granted(std::uint32_t number, Actions& actions);
   void leave_line(std::uint32_t number) noexcept;
 

@@ -29,12 +29,6 @@ bool step(SyncObject& object, const Event& event, Deadline deadline) {
   return true;
 }
 
-Grant grant_of(const Waiter& waiter) {
-  return Grant{.word = waiter.grant,
-               .permit = waiter.permit & ~handed_abandoned,
-               .abandoned = (waiter.permit & handed_abandoned) != 0};
-}
-
 /// Gives up a place in line; a grant that came meanwhile is kept.
 std::optional<Grant> leave(SyncObject& object, std::uint32_t number) {
   // Only a stopped process can keep the line for long, and then nobody gets on.
@@ -46,7 +40,28 @@ std::optional<Grant> leave(SyncObject& object, std::uint32_t number) {
   return grant;
 }
 
+/// Reports the circle of waiters that this one closes. What the wait ends with where the object was
+/// made to refuse.
+std::optional<Result<Grant>> refused_by_circle(SyncObject& object, std::uint32_t number) {
+  try {
+    const auto circle = find_circle(object, number);
+    if (!circle) return std::nullopt;
+    Error error = report_circle(object, *circle);
+    if ((machine_of(object).state().traits & permits_refuse) == 0) return std::nullopt;
+    if (const auto grant = leave(object, number)) return Result<Grant>{*grant};
+    return Result<Grant>{std::move(error)};
+  } catch (...) {
+    // Thrown by the handler of reports: the thread goes on elsewhere, and must not be granted it.
+    if (const auto grant = leave(object, number)) release_unused(object, *grant);
+    throw;
+  }
+}
+
 }  // namespace
+
+void release_unused(SyncObject& object, const Grant& grant) {
+  step(object, PermitMachine::Unused{grant}, Deadline::never());
+}
 
 void stand_in_line(SyncObject& object, std::uint32_t waiter) {
   step(object, PermitMachine::Arrive{waiter}, Deadline::never());
@@ -101,21 +116,13 @@ Result<Grant> acquire_permit(SyncObject& object, Deadline deadline, WaitsAs as) 
     return not_free_in_time(object);
   }
   if (as == WaitsAs::thread) {
-    if (auto circle = find_circle(object, number)) {
-      const bool refuse = (machine.state().traits & permits_refuse) != 0;
-      Error error = report_circle(object, *circle);
-      if (refuse) {
-        if (const auto grant = leave(object, number)) return *grant;
-        return error;
-      }
-    }
+    if (auto refusal = refused_by_circle(object, number)) return *std::move(refusal);
   }
   return await_permit(object, number, deadline);
 }
 
 bool release_permit(SyncObject& object, const Grant& grant) {
   PermitMachine machine = machine_of(object);
-  machine.state().cpu.publish();
   if (!machine.is_awaited()) {
     const bool given = machine.give(grant);
     if (given && machine.is_awaited()) step(object, PermitMachine::Freed{}, Deadline::never());
@@ -128,7 +135,19 @@ bool release_permit(SyncObject& object, const Grant& grant) {
 
 bool release_any_permit(SyncObject& object) {
   PermitMachine machine = machine_of(object);
-  if (!machine.give_any(object.place())) return false;
+  if (!machine.is_awaited()) {
+    const bool given = machine.give_any(object.place());
+    if (given && machine.is_awaited()) step(object, PermitMachine::Freed{}, Deadline::never());
+    return given;
+  }
+  bool given = false;
+  step(object, PermitMachine::ReleaseAny{object.place(), &given}, Deadline::never());
+  return given;
+}
+
+bool release_counted_permits(SyncObject& object, std::uint64_t n) {
+  PermitMachine machine = machine_of(object);
+  if (!machine.give_counted(n)) return false;
   if (machine.is_awaited()) step(object, PermitMachine::Freed{}, Deadline::never());
   return true;
 }

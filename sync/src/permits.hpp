@@ -21,6 +21,10 @@ enum class WaitsAs { thread, anybody };
 bool release_permit(SyncObject& object, const Grant& grant);
 /// Gives back any. False when none is held, or the limit is reached.
 bool release_any_permit(SyncObject& object);
+/// Gives back that many where they are only counted, or none: false when the limit is reached.
+bool release_counted_permits(SyncObject& object, std::uint64_t n);
+/// Gives back what nobody has made use of: whoever gets it next is told of a death before.
+void release_unused(SyncObject& object, const Grant& grant);
 
 /// Puts a waiter in the line.
 void stand_in_line(SyncObject& object, std::uint32_t waiter);

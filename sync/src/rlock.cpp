@@ -44,8 +44,10 @@ Result<Guard> RLock::take(detail::Deadline deadline) const {
     return detail::GuardAccess::make(*object_,
                                      {.word = state.first.load(std::memory_order_relaxed)});
   }
-  auto grant = detail::acquire_permit(*object_, deadline, detail::WaitsAs::thread);
-  if (!grant) return std::move(grant).error();
+  auto grant = detail::take_at_once(*object_);
+  if (!grant) {
+    PASSEL_TRY(grant, detail::acquire_permit(*object_, deadline, detail::WaitsAs::thread));
+  }
   state.thread.store(detail::this_thread(), std::memory_order_relaxed);
   state.cpu.publish();
   detail::repair_if_abandoned(*object_, *grant);

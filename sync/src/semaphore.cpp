@@ -51,8 +51,10 @@ Result<Semaphore> Semaphore::create(const SemaphoreOptions& options) {
 
 Result<Guard> Semaphore::take(detail::Deadline deadline) const {
   if (!object_) return detail::handle_is_closed("Semaphore");
-  auto grant = detail::acquire_permit(*object_, deadline, detail::WaitsAs::anybody);
-  if (!grant) return std::move(grant).error();
+  auto grant = detail::take_at_once(*object_);
+  if (!grant) {
+    PASSEL_TRY(grant, detail::acquire_permit(*object_, deadline, detail::WaitsAs::anybody));
+  }
   detail::repair_if_abandoned(*object_, *grant);
   return detail::GuardAccess::make(*object_, *grant);
 }
@@ -68,6 +70,12 @@ Result<void> Semaphore::release(std::int64_t n) const {
   }
   const auto limit = static_cast<std::int64_t>(detail::permit_state(*object_).limit);
   if (n > limit - value()) return detail::released_too_often(static_cast<std::uint64_t>(limit));
+  detail::permit_state(*object_).cpu.publish();
+  const auto many = static_cast<std::uint64_t>(n);
+  if (n > 1 && detail::permit_machine(*object_).is_counted()) {
+    if (detail::release_counted_permits(*object_, many)) return {};
+    return detail::released_too_often(static_cast<std::uint64_t>(limit));
+  }
   for (std::int64_t i = 0; i < n; ++i) {
     if (!detail::release_any_permit(*object_)) {
       return detail::released_too_often(static_cast<std::uint64_t>(limit));
