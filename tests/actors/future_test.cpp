@@ -318,4 +318,51 @@ TEST(Future, ManyWaitersAllWake) {
   EXPECT_EQ(sum, 20);
 }
 
+// test_exception_with_timeout, test_exception_with_success
+TEST(Future, ExceptionWaitsAndTellsTheErrorOrNone) {
+  Promise<int> promise;
+  Future<int> future = promise.future();
+  const auto late = future.exception_for(1ms);
+  EXPECT_TRUE(late.is_err() && late.error() == Errc::timeout);
+  std::thread answer{[&promise] { promise.set(Error{Errc::full, "x"}); }};
+  const auto error = future.exception_for(60s);
+  answer.join();
+  ASSERT_TRUE(error.is_ok() && error->has_value());
+  EXPECT_TRUE(**error == Errc::full);
+  EXPECT_TRUE(*future.exception() == Errc::full);  // repeatable
+  EXPECT_FALSE(Future<int>::of(1).exception().has_value());
+  Promise<int> dropped;
+  Future<int> cancelled = dropped.future();
+  cancelled.cancel();
+  EXPECT_TRUE(*cancelled.exception() == Errc::cancelled);
+}
+
+// test_repr
+TEST(Future, TellsItsStateAsText) {
+  Promise<int> promise;
+  Future<int> future = promise.future();
+  EXPECT_EQ(future.to_string(), "<Future state=pending>");
+  promise.set_running_or_notify_cancel();
+  EXPECT_EQ(future.to_string(), "<Future state=running>");
+  promise.set(4);
+  EXPECT_EQ(future.to_string(), "<Future state=finished returned int>");
+  EXPECT_EQ(Future<int>::of(Error{Errc::full, "x"}).to_string(),
+            "<Future state=finished raised full>");
+  Promise<void> other;
+  Future<void> cancelled = other.future();
+  cancelled.cancel();
+  EXPECT_EQ(cancelled.to_string(), "<Future state=cancelled>");
+}
+
+Future<int> adds_unwrapped(Future<int> a, Future<int> b) {
+  co_return (co_await std::move(a)).unwrap() + (co_await std::move(b)).unwrap();
+}
+
+TEST(Future, AnErrorUnwrappedInACoroutineIsItsError) {
+  EXPECT_EQ(adds_unwrapped(Future<int>::of(1), Future<int>::of(2)).get().unwrap(), 3);
+  const auto failed =
+      adds_unwrapped(Future<int>::of(1), Future<int>::of(Error{Errc::empty, "none"})).get();
+  EXPECT_TRUE(failed.error() == Errc::empty);
+}
+
 }  // namespace

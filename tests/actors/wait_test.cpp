@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <memory>
 #include <thread>
 #include <vector>
 
@@ -142,6 +143,107 @@ TEST(WhenAll, CollectsValuesOrTheFirstFailure) {
   auto failed = passel::when_all(std::move(q.futures));
   q.promises[0].set(Error{Errc::empty, "x"});
   EXPECT_TRUE(failed.get().error() == Errc::empty);
+}
+
+TEST(WhenAll, OfFuturesWithoutValues) {
+  Promise<void> one;
+  Promise<void> other;
+  std::vector<Future<void>> futures;
+  futures.push_back(one.future());
+  futures.push_back(other.future());
+  auto all = passel::when_all(std::move(futures));
+  other.set(Error{Errc::full, "x"});
+  EXPECT_FALSE(all.done());
+  one.set();
+  EXPECT_TRUE(all.get().error() == Errc::full);
+}
+
+TEST(WhenAny, GivesTheFirstAndTheOthers) {
+  Pairs p{3};
+  auto any = passel::when_any(std::move(p.futures));
+  EXPECT_FALSE(any.done());
+  p.promises[1].set(7);
+  p.promises[0].set(8);
+  auto first = any.get().unwrap();
+  EXPECT_EQ(first.index, 1U);
+  EXPECT_EQ(*first.result, 7);
+  EXPECT_FALSE(first.futures[1].valid());
+  EXPECT_EQ(*first.futures[0].get(), 8);
+  EXPECT_FALSE(first.futures[2].done());
+}
+
+TEST(WhenAny, TakesWhatIsDoneAlreadyAndNeedsAtLeastOne) {
+  std::vector<Future<int>> futures;
+  futures.push_back(Future<int>::of(Error{Errc::full, "x"}));
+  futures.push_back(Future<int>::of(4));
+  auto first = passel::when_any(std::move(futures)).get().unwrap();
+  EXPECT_EQ(first.index, 0U);
+  EXPECT_TRUE(first.result.error() == Errc::full);
+  EXPECT_EQ(*first.futures[1].get(), 4);
+  EXPECT_TRUE(passel::when_any(std::vector<Future<int>>{}).get().error() == Errc::invalid_argument);
+}
+
+TEST(WhenAny, MayBeContinuedAndCancelled) {
+  Pairs p{2};
+  auto sum = passel::when_any(std::move(p.futures)).then([](passel::WhenAny<int> first) {
+    return *first.result + static_cast<int>(first.index);
+  });
+  p.promises[1].set(10);
+  EXPECT_EQ(*sum.get(), 11);
+  Pairs q{2};
+  auto any = passel::when_any(std::move(q.futures));
+  EXPECT_TRUE(any.cancel());
+  EXPECT_TRUE(q.promises[0].cancelled());
+  EXPECT_TRUE(q.promises[1].cancelled());
+}
+
+TEST(WhenAny, ManyRaces) {
+  for (int round = 0; round < 500; ++round) {
+    Pairs p{4};
+    std::vector<std::thread> answers;
+    for (std::size_t i = 0; i < 4; ++i) {
+      answers.emplace_back([&p, i] { p.promises[i].set(static_cast<int>(i)); });
+    }
+    auto any = passel::when_any(std::move(p.futures));
+    const bool cancelled = round % 3 == 0 && any.cancel();
+    auto first = any.get();
+    EXPECT_EQ(first.is_err(), cancelled);
+    EXPECT_TRUE(cancelled || *first->result == static_cast<int>(first->index));
+    for (auto& answer : answers) answer.join();
+  }
+}
+
+// test_correct_timeout_exception_msg, test_future_times_out
+TEST(AsCompleted, ATimeLimitCountsFromTheCall) {
+  Pairs p{4};
+  p.promises[1].set(1);
+  p.promises[3].set(3);
+  auto futures = as_completed(std::move(p.futures), 10ms);
+  int given = 0;
+  for (Future<int> future : futures) given += *future.get();
+  EXPECT_EQ(given, 4);
+  EXPECT_EQ(futures.left(), 2U);
+  EXPECT_EQ(futures.next().error().what(), "2 (of 4) futures unfinished");
+}
+
+// test_free_reference_yielded_future
+TEST(AsCompleted, KeepsNothingOfWhatItHasGivenBack) {
+  std::vector<Promise<std::shared_ptr<int>>> promises(3);
+  std::vector<Future<std::shared_ptr<int>>> results;
+  std::vector<std::weak_ptr<int>> values;
+  for (auto& promise : promises) {
+    results.push_back(promise.future());
+    auto value = std::make_shared<int>(1);
+    values.push_back(value);
+    promise.set(std::move(value));
+  }
+  promises.clear();
+  auto futures = as_completed(std::move(results));
+  for (const auto& value : values) {
+    EXPECT_FALSE(value.expired());
+    { const auto given = futures.next(); }
+    EXPECT_TRUE(value.expired());
+  }
 }
 
 }  // namespace

@@ -2,10 +2,14 @@
 #pragma once
 
 #include <passel/detail/future_state.hpp>
+#include <passel/detail/type_name.hpp>
 
+#include <chrono>
 #include <coroutine>
 #include <functional>
 #include <memory>
+#include <optional>
+#include <string>
 #include <utility>
 
 namespace passel::inline v0 {
@@ -81,6 +85,10 @@ class [[nodiscard]] Future {
   /// Waits, and returns the error when there is one (Python's `exception()`); cancelled counts as
   /// one.
   [[nodiscard]] std::optional<Error> exception() const;
+  /// The same, waiting at most `wait`: then Errc::timeout.
+  template <class Rep, class Period>
+  [[nodiscard]] Result<std::optional<Error>> exception_for(
+      std::chrono::duration<Rep, Period> wait) const;
 
   void wait() const { static_cast<void>(wait(detail::Deadline::never())); }
   /// True when it is done, false when the time was up first.
@@ -117,6 +125,10 @@ class [[nodiscard]] Future {
   void request_stop() noexcept {
     if (state_ != nullptr) state_->request_stop();
   }
+
+  /// "<Future state=pending>", running, cancelled, "<Future state=finished returned int>",
+  /// "<Future state=finished raised task_failed>" (Python's repr). Never waits.
+  [[nodiscard]] std::string to_string() const;
 
   /// Calls `f(const Result<T>&)` (or `f()`) once when done or cancelled, in the order of adding, on
   /// the thread that answers or cancels; at once on this thread when it is done already (Python's
@@ -294,6 +306,35 @@ template <class T>
 std::optional<Error> Future<T>::exception() const {
   const Result<T>& shown = result();
   return shown.is_ok() ? std::nullopt : std::optional<Error>{shown.error()};
+}
+
+template <class T>
+template <class Rep, class Period>
+Result<std::optional<Error>> Future<T>::exception_for(
+    std::chrono::duration<Rep, Period> time) const {
+  if (!wait_for(time)) return detail::late_future_error(detail::Deadline::after(time).left());
+  return exception();
+}
+
+template <class T>
+std::string Future<T>::to_string() const {
+  if (state_ == nullptr) return "<Future empty>";
+  switch (state_->phase()) {
+    case State::pending: return "<Future state=pending>";
+    case State::running:
+    case State::setting: return "<Future state=running>";
+    case State::cancelled: return "<Future state=cancelled>";
+    case State::finished: break;
+  }
+  std::string text = "<Future state=finished ";
+  if (state_->failed()) {
+    text += state_->is_taken()
+                ? "raised"
+                : "raised " + std::string{passel::to_string(state_->show().error().code())};
+  } else {
+    text += "returned " + std::string{detail::compiler_type_name<T>()};
+  }
+  return text + ">";
 }
 
 template <class T>

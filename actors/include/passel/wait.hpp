@@ -3,12 +3,15 @@
 
 #include <passel/future.hpp>
 
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <iterator>
 #include <memory>
+#include <optional>
 #include <ranges>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -72,14 +75,18 @@ WaitResult wait_for(R&& futures, std::chrono::duration<Rep, Period> time,
   return detail::wait_until(futures, detail::Deadline::after(time), what);
 }
 
-/// Gives futures back in the order in which they are done (Python's `as_completed`). It owns them;
-/// those not yet given back when it is destroyed are dropped. One thread at a time.
+/// Gives futures back in the order in which they are done (Python's `as_completed`). It owns them,
+/// keeps nothing of those it has given back, and drops the others when it is destroyed. With a time
+/// limit, counted from the call of as_completed, an iteration ends when it is up: `left()` is then
+/// not 0, and next() says so. One thread at a time.
 ///
 ///     for (passel::Future<Page> page : passel::as_completed(std::move(pages))) use(page.get());
 template <class T>
 class AsCompleted {
  public:
-  explicit AsCompleted(std::vector<Future<T>> futures) : futures_{std::move(futures)} {
+  explicit AsCompleted(std::vector<Future<T>> futures,
+                       detail::Deadline deadline = detail::Deadline::never())
+      : futures_{std::move(futures)}, deadline_{deadline} {
     for (std::size_t i = 0; i < futures_.size(); ++i) {
       if (!futures_[i].valid()) {
         line_->add(i);
@@ -149,14 +156,17 @@ class AsCompleted {
 
   Result<Future<T>> next(detail::Deadline deadline) {
     if (left_ == 0) return Error{Errc::closed, "all futures have been given back"};
-    const auto index = line_->take(deadline);
-    if (!index)
-      return Error{Errc::timeout, std::to_string(left_) + " futures are not done in time"};
+    const auto index = line_->take(deadline.when() < deadline_.when() ? deadline : deadline_);
+    if (!index) {
+      return Error{Errc::timeout, std::to_string(left_) + " (of " +
+                                      std::to_string(futures_.size()) + ") futures unfinished"};
+    }
     --left_;
     return std::move(futures_[*index]);
   }
 
   std::vector<Future<T>> futures_;
+  detail::Deadline deadline_;
   std::shared_ptr<detail::CompletionLine> line_ = std::make_shared<detail::CompletionLine>();
   std::size_t left_ = 0;
 };
@@ -164,6 +174,11 @@ class AsCompleted {
 template <class T>
 [[nodiscard]] AsCompleted<T> as_completed(std::vector<Future<T>> futures) {
   return AsCompleted<T>{std::move(futures)};
+}
+template <class T, class Rep, class Period>
+[[nodiscard]] AsCompleted<T> as_completed(std::vector<Future<T>> futures,
+                                          std::chrono::duration<Rep, Period> timeout) {
+  return AsCompleted<T>{std::move(futures), detail::Deadline::after(timeout)};
 }
 
 /// The future of all values, in the order of the futures; the first failure instead, when there is
@@ -179,6 +194,100 @@ requires(!std::is_void_v<T>)
     values.push_back(*std::move(value));
   }
   co_return values;
+}
+/// The same for futures without values.
+inline Future<void> when_all(std::vector<Future<void>> futures) {
+  for (Future<void>& future : futures) (co_await std::move(future)).unwrap();
+}
+
+/// What when_any found.
+template <class T>
+struct WhenAny {
+  std::size_t index;               ///< which one was done first
+  Result<T> result;                ///< its value or error
+  std::vector<Future<T>> futures;  ///< all of them; the one at `index` is empty now
+};
+
+namespace detail {
+
+/// Where several futures race.
+template <class T>
+class FirstOfMany {
+ public:
+  explicit FirstOfMany(std::vector<Future<T>> futures) : futures_{std::move(futures)} {}
+
+  static Future<WhenAny<T>> start(const std::shared_ptr<FirstOfMany>& self) {
+    auto future = self->promise_.future();
+    self->promise_.on_cancel([weak = std::weak_ptr{self}] {
+      if (const auto present = weak.lock()) present->cancel();
+    });
+    for (std::size_t i = 0; i < self->futures_.size(); ++i) {
+      if (FutureCore* const core = self->futures_[i].core()) {
+        core->watch(new Watcher{self, i}, true);
+      } else {
+        self->arrived(i, no_future_error());
+      }
+    }
+    // Whoever came first waits for the last one to be in place, or the other way round.
+    self->meet();
+    return future;
+  }
+
+ private:
+  struct Watcher final : FutureWatcher {
+    Watcher(std::shared_ptr<FirstOfMany> r, std::size_t i) : race{std::move(r)}, index{i} {}
+    void done(FutureCore& core) noexcept override {
+      race->arrived(index, static_cast<FutureState<T>*>(&core));
+      delete this;
+    }
+    std::shared_ptr<FirstOfMany> race;
+    std::size_t index;
+  };
+
+  template <class Answer>
+  void arrived(std::size_t index, Answer&& answer) {
+    if (taken_.exchange(true, std::memory_order_acq_rel)) return;
+    if constexpr (std::is_pointer_v<std::decay_t<Answer>>) {
+      first_.emplace(index, answer->move_out());
+    } else {
+      first_.emplace(index, std::forward<Answer>(answer));
+    }
+    meet();
+  }
+  void meet() {
+    if (missing_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+    // Cancelled: cancel() may still look at the futures.
+    if (!promise_.set_running_or_notify_cancel()) return;
+    auto& [index, result] = *first_;
+    futures_[index] = {};
+    promise_.set(WhenAny<T>{index, std::move(result), std::move(futures_)});
+  }
+  void cancel() noexcept {
+    for (Future<T>& future : futures_) future.cancel();
+  }
+
+  std::vector<Future<T>> futures_;
+  Promise<WhenAny<T>> promise_;
+  std::atomic<bool> taken_{false};
+  std::atomic<int> missing_{2};
+  std::optional<std::pair<std::size_t, Result<T>>> first_;
+};
+
+}  // namespace detail
+
+/// The future of whichever is done first, with all the others. Cancelling it cancels them. No
+/// futures at all are Errc::invalid_argument. Never waits.
+///
+///     auto first = passel::when_any(std::move(mirrors)).get().unwrap();
+///     for (auto& other : first.futures) other.cancel();
+///     use(first.result);
+template <class T>
+[[nodiscard]] Future<WhenAny<T>> when_any(std::vector<Future<T>> futures) {
+  if (futures.empty()) {
+    return Future<WhenAny<T>>::of(Error{Errc::invalid_argument, "when_any of no futures"});
+  }
+  return detail::FirstOfMany<T>::start(
+      std::make_shared<detail::FirstOfMany<T>>(std::move(futures)));
 }
 
 }  // namespace passel::inline v0

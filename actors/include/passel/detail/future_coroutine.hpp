@@ -17,7 +17,16 @@ class FutureCoroutineBase {
   // Starts at once and frees its frame at its end, whether or not anybody still holds the future.
   std::suspend_never initial_suspend() const noexcept { return {}; }
   std::suspend_never final_suspend() const noexcept { return {}; }
-  void unhandled_exception() noexcept { promise_.set(current_exception_error()); }
+  /// An error that was unwrapped is the answer's error.
+  void unhandled_exception() noexcept {
+    try {
+      throw;
+    } catch (const Exception& failed) {
+      promise_.set(Result<T>{failed.error()});
+    } catch (...) {
+      promise_.set(current_exception_error());
+    }
+  }
 
  protected:
   Promise<T> promise_;
