@@ -66,6 +66,7 @@ void Child::finish(ExitStatus status) {
   }
   // First take back what it held: whoever sees it ended may rely on that.
   for (const auto& object : held) object->process_lost(id_);
+  tell_process_lost(id_);
   std::vector<std::function<void(ExitStatus)>> handlers;
   {
     const std::lock_guard lock{mutex_};

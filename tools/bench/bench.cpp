@@ -25,7 +25,8 @@ struct Group {
 };
 constexpr Group groups[] = {{"actor", actor_rows}, {"channel", channel_rows},
                             {"queue", queue_rows}, {"process", process_rows},
-                            {"pool", pool_rows},   {"executor", executor_rows}};
+                            {"pool", pool_rows},   {"executor", executor_rows},
+                            {"lock", lock_rows}};
 
 double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());

@@ -76,5 +76,6 @@ void queue_rows(Table& table);
 void process_rows(Table& table);
 void pool_rows(Table& table);
 void executor_rows(Table& table);
+void lock_rows(Table& table);
 
 }  // namespace bench

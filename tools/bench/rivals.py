@@ -177,6 +177,62 @@ def start_thread(count):
     return timed(int(count), work)
 
 
+HOSTS = {"mp": mp, "threading": threading}
+WORKER_OF = {"mp": mp.Process, "threading": threading.Thread}
+
+
+def take_and_give(kind, host, count):
+    lock = getattr(HOSTS[host], kind)()
+
+    def work():
+        for _ in range(int(count)):
+            lock.acquire()
+            lock.release()
+    return timed(int(count), work)
+
+
+def take_often(lock, count):
+    for _ in range(count):
+        with lock:
+            pass
+
+
+def contend(host, count):
+    lock = HOSTS[host].Lock()
+    others = [WORKER_OF[host](target=take_often, args=(lock, int(count))) for _ in range(WORKERS)]
+
+    def work():
+        for other in others:
+            other.start()
+        for other in others:
+            other.join()
+    return timed(WORKERS * int(count), work)
+
+
+def answer_turns(condition, ready, count):
+    with condition:
+        ready.set()
+        for _ in range(count):
+            condition.wait()
+            condition.notify()
+
+
+def turns(host, count):
+    condition, ready = HOSTS[host].Condition(), HOSTS[host].Event()
+    other = WORKER_OF[host](target=answer_turns, args=(condition, ready, int(count)))
+    other.start()
+    ready.wait()
+
+    def work():
+        with condition:
+            for _ in range(int(count)):
+                condition.notify()
+                condition.wait()
+    ns = timed(int(count), work)
+    other.join()
+    return ns
+
+
 WORK = {
     "queue": queue_one_way,
     "queue_ping_pong": queue_ping_pong,
@@ -190,6 +246,11 @@ WORK = {
     "thread_map": thread_map,
     "threads": between_threads,
     "thread": start_thread,
+    "lock": lambda host, count: take_and_give("Lock", host, count),
+    "rlock": lambda host, count: take_and_give("RLock", host, count),
+    "semaphore": lambda host, count: take_and_give("BoundedSemaphore", host, count),
+    "contend": contend,
+    "turns": turns,
 }
 
 if __name__ == "__main__":

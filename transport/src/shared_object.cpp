@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <unistd.h>
+#include <array>
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
@@ -21,6 +22,9 @@ void after_fork_in_child() {
 }
 
 const int registered = ::pthread_atfork(nullptr, nullptr, &after_fork_in_child);
+
+using LossHook = void (*)(const ProcessId& process) noexcept;
+std::array<std::atomic<LossHook>, 4> loss_hooks{};
 
 struct Status {
   char state = 0;
@@ -86,5 +90,18 @@ std::uint32_t this_thread() noexcept {
 }
 
 std::uint32_t fork_generation() noexcept { return generation.load(std::memory_order_relaxed); }
+
+void add_loss_hook(LossHook hook) noexcept {
+  for (auto& place : loss_hooks) {
+    LossHook there = nullptr;
+    if (place.compare_exchange_strong(there, hook) || there == hook) return;
+  }
+}
+
+void tell_process_lost(const ProcessId& process) noexcept {
+  for (const auto& place : loss_hooks) {
+    if (const LossHook hook = place.load()) hook(process);
+  }
+}
 
 }  // namespace passel::inline v0::detail

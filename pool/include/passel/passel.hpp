@@ -13,6 +13,7 @@
 #include <passel/finalize.hpp>
 #include <passel/future.hpp>
 #include <passel/guard.hpp>
+#include <passel/guarded.hpp>
 #include <passel/lifo_queue.hpp>
 #include <passel/lock.hpp>
 #include <passel/lock_report.hpp>

@@ -46,4 +46,11 @@ class PASSEL_API SharedObject {
   [[nodiscard]] virtual bool used_by_others() const noexcept = 0;
 };
 
+/// Has `hook` called for every child of this process that has ended, once what it was given as
+/// arguments is taken back: for objects that reach a child in other ways, such as a fork. A hook
+/// stays for good; the same one counts once.
+PASSEL_API void add_loss_hook(void (*hook)(const ProcessId& process) noexcept) noexcept;
+/// Calls the hooks.
+PASSEL_API void tell_process_lost(const ProcessId& process) noexcept;
+
 }  // namespace passel::inline v0::detail
