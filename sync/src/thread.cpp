@@ -170,18 +170,30 @@ Result<void> Thread::join() const { return join_until(Deadline::never()); }
 
 Result<void> Thread::join_until(Deadline deadline) const {
   ThreadState& state = *state_;
+  ThreadState* const self = detail::known_current();
+  ThreadRegistry& registry = ThreadRegistry::get();
   bool is_main = false;
   {
-    ThreadRegistry& registry = ThreadRegistry::get();
     const std::lock_guard lock{registry.mutex};
     is_main = state_ == registry.main;
     if (state.kind == ThreadKind::dummy)
       return Error{Errc::invalid_state, "cannot join a dummy thread"};
+    if (state.phase() == ThreadPhase::initial || state.phase() == ThreadPhase::starting)
+      return Error{Errc::invalid_state, "cannot join thread before it is started"};
+    if (self == &state) return Error{Errc::invalid_state, "cannot join current thread"};
+    if (self != nullptr && deadline.is_never()) {
+      if (detail::waits_for(state, self))
+        return Error{Errc::deadlock,
+                     "cannot join thread " + state.name + ": it waits for the end of this one"};
+      self->joining = &state;
+    }
   }
-  if (state.phase() == ThreadPhase::initial || state.phase() == ThreadPhase::starting)
-    return Error{Errc::invalid_state, "cannot join thread before it is started"};
-  if (detail::is_current(state)) return Error{Errc::invalid_state, "cannot join current thread"};
-  if (is_main ? state.wait_stopped(deadline) : state.wait_gone(deadline)) return {};
+  const bool ended = is_main ? state.wait_stopped(deadline) : state.wait_gone(deadline);
+  if (self != nullptr && deadline.is_never()) {
+    const std::lock_guard lock{registry.mutex};
+    self->joining = nullptr;
+  }
+  if (ended) return {};
   return Error{Errc::timeout, "thread " + name() + " has not ended in time"};
 }
 

@@ -94,13 +94,21 @@ void after_fork_in_child() {
 /// is earlier.
 const bool made_at_start = (ThreadRegistry::get(), true);
 
-/// Somebody whose end the end of the process has to wait for.
+/// Somebody whose end the end of the process has to wait for. A thread that waits for the one that
+/// called exit is not among them, nor is that one itself.
 std::shared_ptr<ThreadState> next_to_join() {
   ThreadRegistry& registry = ThreadRegistry::get();
+  const ThreadState* self = known_current();
   const std::lock_guard lock{registry.mutex};
+  if (self == nullptr) {
+    // exit has destroyed the thread-local variables of its caller by now.
+    const auto native = static_cast<std::uint32_t>(::gettid());
+    for (const auto& state : registry.alive)
+      if (state->native.load() == native) self = state.get();
+  }
   for (const auto& state : registry.alive) {
     if (state->kind == ThreadKind::regular && state != registry.main && !state->daemon.load() &&
-        !is_current(*state))
+        (self == nullptr || !waits_for(*state, self)))
       return state;
   }
   return nullptr;
@@ -202,10 +210,16 @@ std::shared_ptr<ThreadState> current_state() {
   return state;
 }
 
-bool is_current(const ThreadState& state) noexcept {
-  if (this_thread != nullptr) return this_thread == &state;
-  return state.native.load() == static_cast<std::uint32_t>(::gettid()) &&
-         state.phase() == ThreadPhase::started;
+ThreadState* known_current() noexcept {
+  if (this_thread == nullptr && ::gettid() == ::getpid())
+    return current_state().get();  // the registry keeps it
+  return this_thread;
+}
+
+bool waits_for(const ThreadState& state, const ThreadState* other) noexcept {
+  for (const ThreadState* each = &state; each != nullptr; each = each->joining)
+    if (each == other) return true;
+  return false;
 }
 
 void ensure_exit_step() {

@@ -59,6 +59,7 @@ struct ThreadState : std::enable_shared_from_this<ThreadState> {
   bool body_taken = false;
   std::shared_ptr<const ThreadHook> hook;  ///< to be called at its end
   Place place;
+  const ThreadState* joining = nullptr;  ///< whom it waits for, as long as that takes
   ThreadKind kind;
   std::string_view class_name;
 
@@ -106,8 +107,11 @@ struct ThreadRegistry {
 [[nodiscard]] std::shared_ptr<ThreadState> current_state();
 /// Makes `state` the calling thread until it ends.
 void set_current_state(std::shared_ptr<ThreadState> state);
-/// True in the thread itself, without making a stand-in.
-[[nodiscard]] bool is_current(const ThreadState& state) noexcept;
+/// The calling thread if it is known already, else nullptr.
+[[nodiscard]] ThreadState* known_current() noexcept;
+/// With the registry's lock held: whether `state` waits in join for `other`, perhaps for one that
+/// waits for it; or is it.
+[[nodiscard]] bool waits_for(const ThreadState& state, const ThreadState* other) noexcept;
 
 /// Has the end of the process wait for threads. Idempotent.
 void ensure_exit_step();

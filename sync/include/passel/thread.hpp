@@ -19,8 +19,10 @@ namespace passel::inline v0 {
 
 /// Settings of one thread. Python's Thread(name=, daemon=).
 struct ThreadOptions {
-  std::string name{};            ///< empty: "Thread-N", or "Thread-N (work)" for make<work>
-  std::optional<bool> daemon{};  ///< empty: as the thread that makes it
+  /// Empty: "Thread-N", or "Thread-N (work)" for make<work>.
+  std::string name{};
+  /// Empty: as the thread that makes it. One that the library did not start counts as a daemon.
+  std::optional<bool> daemon{};
 };
 
 /// Ends the calling thread when it leaves the target, without a report (Python's SystemExit in a
@@ -116,8 +118,9 @@ class PASSEL_API Thread {
 
   /// Waits until the thread has ended altogether, with the destructors of its thread-local
   /// variables. May be repeated and called by many threads at once. Errors: invalid_state "cannot
-  /// join thread before it is started", "cannot join current thread", "cannot join a dummy thread".
-  /// The main thread has ended for this when its Runtime or its process begins to end.
+  /// join thread before it is started", "cannot join current thread", "cannot join a dummy thread";
+  /// deadlock when that thread waits in join for the calling one, or for one that does. The main
+  /// thread has ended for this when its Runtime or its process begins to end.
   Result<void> join() const;
   /// The same, waiting at most `limit`; zero and negative limits look once. Errors: as join,
   /// timeout.

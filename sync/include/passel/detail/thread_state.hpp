@@ -61,18 +61,17 @@ concept ThreadTarget = !std::same_as<std::remove_cvref_t<F>, ThreadOptions> &&
                        !std::derived_from<std::remove_cvref_t<F>, Thread> &&
                        std::invocable<std::decay_t<F>, std::decay_t<A>...>;
 
-/// "work" for a function `ns::work`, "work<int>" for an instance of a template (Python's __name__).
+/// "work" for a function `ns::work` or `work<int>` (Python's __name__).
 template <auto F>
 [[nodiscard]] constexpr std::string_view function_name() noexcept {
   std::string_view text =
       __PRETTY_FUNCTION__;  // "... [with auto F = ns::work; ...]", "[F = &ns::work]"
   text.remove_prefix(text.find("F = ") + 4);
-  text = text.substr(0, text.find(';'));
-  if (text.ends_with(']')) text.remove_suffix(1);
+  text = text.substr(0, text.find_first_of(";]<"));
   while (!text.empty() && (text.front() == '&' || text.front() == '(' || text.front() == ' '))
     text.remove_prefix(1);
   while (text.ends_with(')')) text.remove_suffix(1);
-  const std::size_t scope = text.substr(0, text.find('<')).rfind("::");
+  const std::size_t scope = text.rfind("::");
   return scope == text.npos ? text : text.substr(scope + 2);
 }
 
