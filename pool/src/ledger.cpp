@@ -34,6 +34,12 @@ bool Ledger::is_stalled(WorkerSlot worker) const noexcept {
   return worker < workers_.size() && workers_[worker].stalled;
 }
 
+std::optional<std::pair<TaskSlot, Ledger::Time>> Ledger::first_of(
+    WorkerSlot worker) const noexcept {
+  if (sent_to(worker) == 0) return {};
+  return std::pair{workers_[worker].tasks.head, workers_[worker].touched};
+}
+
 std::size_t Ledger::sent_to(WorkerSlot worker) const noexcept {
   return worker < workers_.size() ? workers_[worker].tasks.count : 0;
 }

@@ -188,6 +188,8 @@ class Ledger {
   [[nodiscard]] std::uint64_t restarts() const noexcept { return restarts_; }
   /// The worker has not begun what it was sent in time.
   [[nodiscard]] bool is_stalled(WorkerSlot worker) const noexcept;
+  /// The task that the worker is at, and since when.
+  [[nodiscard]] std::optional<std::pair<TaskSlot, Time>> first_of(WorkerSlot worker) const noexcept;
   /// Workers whose slots are lent.
   [[nodiscard]] std::size_t lent() const noexcept { return lent_; }
 

@@ -36,6 +36,7 @@ Result<Pool> Pool::start(PoolOptions options) {
   config.max_pending = options.max_pending;
   config.max_memory = options.max_memory;
   config.recycle_memory = options.recycle_memory;
+  config.stderr_lines = options.stderr_lines;
   config.max_dead_letters = options.max_dead_letters;
   if (auto& args = options.initializer.args_) {
     if (!*args) return args->error();

@@ -1,7 +1,9 @@
 // Layer pool: the pool's actor, which carries out what the ledger decides.
 #pragma once
 
+#include "last_lines.hpp"
 #include "ledger.hpp"
+#include "memory_watch.hpp"
 #include "worker_channel.hpp"
 
 #include <passel/detail/cell.hpp>
@@ -82,6 +84,8 @@ class PoolCore final : public CellBody {
     std::unique_ptr<PoolEnd> end;
     std::shared_ptr<Child> child;
     IoLoop::Watch watch;
+    std::shared_ptr<LastLines> last_lines;
+    IoLoop::Watch last_lines_watch;
     std::deque<TaskSlot> unposted;  ///< sent by the ledger, not yet in the channel
     std::array<TaskSlot, ChannelLayout::cells> by_number;  ///< task in the channel, or `nobody`
     std::vector<std::shared_ptr<SharedObject>> objects;    ///< of arguments it was given
@@ -169,6 +173,9 @@ class PoolCore final : public CellBody {
       }));
     };
   }
+  Result<void> keep_last_lines(Link& link, ProcessSpec& spec, WorkerStart& start);
+  [[nodiscard]] WorkerLost describe_end(Link& link, ExitStatus status);
+  void weigh_workers();
   void signal(WorkerSlot worker, int number);
   void news(WorkerSlot worker, std::uint64_t life);
   void drain(WorkerSlot worker);
@@ -203,6 +210,8 @@ class PoolCore final : public CellBody {
   unsigned starting_ = 0;
   std::optional<Error> spawn_error_;
   std::string last_death_;
+  std::uint64_t memory_kills_ = memory_kills();
+  Ledger::Time weigh_at_{};
   std::optional<IoLoop::TimerKey> timer_;
   Ledger::Time timer_at_{};
 };

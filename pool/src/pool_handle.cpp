@@ -128,6 +128,21 @@ Result<void> PoolHandle::join(Deadline deadline) {
   return {};
 }
 
+PoolShutdown PoolHandle::shutdown(Deadline deadline) {
+  close();
+  PoolShutdown report;
+  if (join(deadline)) return report;
+  const PoolStats last = stats();
+  report.unfinished = last.queued;
+  for (const auto& worker : last.workers) {
+    report.unfinished += worker.waiting;
+    if (!worker.task.empty()) report.killed.push_back({worker.name, worker.pid, worker.task});
+  }
+  terminate();
+  static_cast<void>(join(Deadline::never()));
+  return report;
+}
+
 PoolStats PoolHandle::stats() const {
   PoolStats stats;
   if (Cell::current() == cell_.get()) return cell_->body<PoolCore>().stats();

@@ -21,21 +21,6 @@ std::string worker_name(const PoolConfig& config, std::uint64_t number) {
   return base + "-" + std::to_string(number);
 }
 
-/// What can be told from the way it ended.
-LossCause cause_of(ExitStatus status) {
-  switch (status.signal) {
-    case 0: return LossCause::exited;
-    case SIGSEGV:
-    case SIGABRT:
-    case SIGBUS:
-    case SIGFPE:
-    case SIGILL:
-    case SIGTRAP:
-    case SIGSYS: return LossCause::crashed;
-    default: return LossCause::killed;
-  }
-}
-
 std::string describe(ExitStatus status) {
   return status.signal != 0 ? "was killed by signal " + std::to_string(status.signal)
                             : "exited with code " + std::to_string(status.code);
@@ -63,6 +48,7 @@ Result<void> PoolCore::prepare(WorkerSlot worker) {
 
   WorkerStart start;
   start.max_message = config_.max_message;
+  start.recycle_memory = config_.recycle_memory;
   // Shared because std::function wants to be copied; it never is.
   auto spec = std::make_shared<ProcessSpec>(ProcessSpec{.name = link.name,
                                                         .task = pool_worker_task(),
@@ -70,6 +56,7 @@ Result<void> PoolCore::prepare(WorkerSlot worker) {
                                                         .daemon = true,
                                                         .ignore_interrupt = true});
   spec->args.descriptors = std::move(channel.for_worker);
+  PASSEL_CHECK(keep_last_lines(link, *spec, start));
   std::vector<std::byte>& bytes = spec->args.bytes;
   bytes.resize(sizeof start);
   if (config_.initializer) {
@@ -190,6 +177,7 @@ void PoolCore::read_results(WorkerSlot worker) {
       step_with(Ledger::Done{worker, task, result.took}, std::move(context));
     }
     post_waiting(worker);
+    if (config_.recycle_memory != 0 && link.end->is_heavy()) step(Ledger::Recycle{worker});
   }
 }
 
@@ -214,15 +202,12 @@ void PoolCore::gone(WorkerSlot worker, std::uint64_t life, ExitStatus status) {
   last_death_ = "(" + link.name + ") " + describe(status);
   if (link.complaint) last_death_ += ": " + link.complaint->to_string();
   Context context;
-  context.death.emplace();
-  context.death->pid = process.pid;
-  context.death->exit_code = status.code;
-  context.death->signal = status.signal;
-  context.death->peak_rss = status.peak_rss;
-  context.death->cause = link.cause.value_or(cause_of(status));
+  context.death = describe_end(link, status);
   // The slot may get its next worker in the same step.
   link.life = 0;
   link.watch.reset();
+  link.last_lines_watch.reset();
+  link.last_lines.reset();
   link.child.reset();
   link.ready = false;
   link.unposted.clear();
@@ -256,6 +241,7 @@ void PoolCore::tick() {
       step(Ledger::Alive{worker});
   }
   refuse_late();
+  weigh_workers();
   const auto due = ledger_.next_deadline();
   if (due && *due <= now_) step(Ledger::Tick{});
   finish();
@@ -265,6 +251,7 @@ std::optional<Ledger::Time> PoolCore::next_due() const {
   std::optional<Ledger::Time> due = ledger_.next_deadline();
   if (!feed_.deadlines.empty() && (!due || feed_.deadlines.begin()->first < *due))
     due = feed_.deadlines.begin()->first;
+  if (config_.max_memory != 0 && ledger_.sent() > 0 && (!due || weigh_at_ < *due)) due = weigh_at_;
   return due;
 }
 
@@ -279,27 +266,6 @@ void PoolCore::arm_timer() {
       if (cell != nullptr) cell->body<PoolCore>().tick();
     }));
   });
-}
-
-PoolStats PoolCore::stats() const {
-  PoolStats stats;
-  for (WorkerSlot worker = 0; worker < links_.size(); ++worker) {
-    const Link& link = *links_[worker];
-    if (link.life == 0) continue;
-    stats.workers.push_back({.name = link.name,
-                             .pid = link.child ? link.child->id().pid : 0,
-                             .ready = link.ready,
-                             .waiting = ledger_.sent_to(worker),
-                             .done = link.done});
-  }
-  stats.queued = ledger_.queued();
-  for (const FeedLine& line : feed_.lines) {
-    for (const PoolJob* job = line.head; job != nullptr; job = job->behind_)
-      stats.queued += job->count() - job->fed_;
-  }
-  stats.done = done_;
-  stats.restarts = ledger_.restarts();
-  return stats;
 }
 
 }  // namespace passel::inline v0::detail

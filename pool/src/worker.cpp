@@ -1,4 +1,5 @@
 // Layer pool: what a worker process does.
+#include "memory_watch.hpp"
 #include "pool_core.hpp"
 #include "worker_channel.hpp"
 #include "worker_seat.hpp"
@@ -40,10 +41,28 @@ Result<Encoded> run_initializer(const WorkerStart& start, std::span<const std::b
   return initializer(args, descriptors);
 }
 
+/// Looks, now and then, how much memory this process uses after a task.
+class MemoryGauge {
+ public:
+  explicit MemoryGauge(std::uint64_t limit) : limit_{limit} {}
+  void look(ChannelLayout& memory) {
+    if (limit_ == 0) return;
+    const auto now = Deadline::Clock::now();
+    if (now < next_) return;
+    if (own_memory(0) > limit_) memory.heavy.store(1, std::memory_order_relaxed);
+    next_ = now + std::chrono::milliseconds{2};
+  }
+
+ private:
+  std::uint64_t limit_;
+  Deadline::Clock::time_point next_{};
+};
+
 /// False when the pool has given this worker up.
 bool run_task(WorkerEnd& end, const WorkerEnd::Task& task, TaskFunction function,
-              std::uint64_t max_message) {
+              std::uint64_t max_message, MemoryGauge& gauge) {
   const Result<Encoded> outcome = function(task.args, task.descriptors);
+  gauge.look(end.shared());
   if (!outcome) {
     return end.answer(task.number, encode_bounded(outcome.error()).bytes, true, {});
   } else if (outcome->bytes.size() > max_message) {
@@ -73,9 +92,16 @@ Result<Encoded> worker_main(std::span<const std::byte> bytes, DescriptorSpan des
   std::memcpy(&start, bytes.data(), sizeof start);
   PASSEL_TRY(const std::unique_ptr<WorkerEnd> end,
              WorkerEnd::attach(descriptors, start.max_message));
+  const std::size_t own_descriptors = start.has_stderr != 0 ? 3 : 2;
+  if (descriptors.size() < own_descriptors)
+    return Error{Errc::malformed, "a pool worker was started without its stderr"};
+  if (start.has_stderr != 0) {
+    ::dup2(descriptors[2]->get(), 2);
+    *descriptors[2] = Descriptor{};
+  }
   if (start.has_initializer != 0) {
     const Result<Encoded> ran =
-        run_initializer(start, bytes.subspan(sizeof start), descriptors.subspan(2));
+        run_initializer(start, bytes.subspan(sizeof start), descriptors.subspan(own_descriptors));
     if (!ran) {
       end->begin_failed(encode_bounded(ran.error()).bytes);
       // The pool knows why; nothing else is to be seen of it.
@@ -85,6 +111,7 @@ Result<Encoded> worker_main(std::span<const std::byte> bytes, DescriptorSpan des
   }
   keep_memory();
   WorkerSeat seat{*end};
+  MemoryGauge gauge{start.recycle_memory};
   end->begin();
   TaskId known{};
   TaskFunction function = nullptr;
@@ -99,7 +126,7 @@ Result<Encoded> worker_main(std::span<const std::byte> bytes, DescriptorSpan des
       function = *found;
       known = task->task;
     }
-    if (!run_task(*end, *task, function, start.max_message)) break;
+    if (!run_task(*end, *task, function, start.max_message, gauge)) break;
   }
   return Encoded{};
 }

@@ -69,6 +69,7 @@ struct ChannelLayout {
   alignas(64) std::atomic<std::uint64_t> results_up_to;  ///< by the worker
   std::atomic<std::uint64_t> passed_up_to;  ///< by the worker: tasks it will not look at again
   std::atomic<std::uint32_t> ready;         ///< by the worker: its initializer has run
+  std::atomic<std::uint32_t> heavy;         ///< by the worker: it uses more memory than it should
   CpuMark worker_cpu;
   alignas(64)
       std::atomic<std::uint64_t> read_up_to;  ///< by the pool: results whose cells are free again
@@ -84,8 +85,10 @@ struct ChannelLayout {
 /// What a worker is told when it starts: bytes of the same build on both sides.
 struct WorkerStart {
   std::uint64_t max_message = 0;
+  std::uint64_t recycle_memory = 0;  ///< bytes above which it asks to be replaced; 0: never
   TaskId initializer{};
   std::uint32_t has_initializer = 0;  ///< its arguments follow
+  std::uint32_t has_stderr = 0;       ///< the third descriptor takes the place of stderr
 };
 
 /// A piece of work on its way to a worker. It is copied into the channel.
@@ -175,6 +178,10 @@ class PoolEnd : public WorkerLine {
   [[nodiscard]] bool go_to_sleep() noexcept;
   [[nodiscard]] bool is_ready() noexcept {
     return shared().ready.load(std::memory_order_acquire) != 0;
+  }
+  /// The worker uses more memory than it should.
+  [[nodiscard]] bool is_heavy() noexcept {
+    return shared().heavy.load(std::memory_order_relaxed) != 0;
   }
   /// Takes all packets off the socket. False when the worker's end is closed.
   bool hear_all();

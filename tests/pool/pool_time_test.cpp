@@ -1,5 +1,7 @@
 // Pool: deadlines, stopping what runs, retries, priorities, and how many calls may wait.
-#include <passel/passel.hpp>
+#include <passel/pool.hpp>
+#include <passel/queue.hpp>
+#include <passel/this_task.hpp>
 
 #include "support/process_census.hpp"
 #include "support/seed.hpp"

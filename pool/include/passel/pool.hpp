@@ -228,6 +228,13 @@ class PASSEL_API Pool {
     return handle_->join(detail::Deadline::after(limit));
   }
 
+  /// close and join; when `limit` is over, what is not finished fails as cancelled and the workers
+  /// are ended, as by terminate. Every future is done when this returns.
+  template <class Rep, class Period>
+  PoolShutdown shutdown_for(std::chrono::duration<Rep, Period> limit) {
+    return handle_->shutdown(detail::Deadline::after(limit));
+  }
+
   [[nodiscard]] PoolStats stats() const { return handle_->stats(); }
   /// Tasks that cost every worker they were given to, with what they were sent: the last
   /// `max_dead_letters` of them, and no more than `max_message` bytes together.

@@ -21,14 +21,29 @@
 
 namespace passel::inline v0 {
 
+/// How a pool came to its end by Pool::shutdown_for.
+struct PoolShutdown {
+  struct Worker {
+    std::string name;
+    int pid = 0;
+    std::string task;  ///< what it was running
+  };
+  std::vector<Worker> killed;  ///< workers that had to be ended in the middle of a task
+  std::size_t unfinished = 0;  ///< tasks that were given up, those included
+};
+
 /// What a pool looks like at one moment.
 struct PoolStats {
   struct Worker {
-    std::string name;         ///< "ForkServerPoolWorker-1"
-    int pid = 0;              ///< 0 while it is not there
-    bool ready = false;       ///< its initializer has run
-    std::size_t waiting = 0;  ///< tasks that it has, the running one included
-    std::uint64_t done = 0;   ///< tasks it has answered
+    std::string name;                         ///< "ForkServerPoolWorker-1"
+    int pid = 0;                              ///< 0 while it is not there
+    bool ready = false;                       ///< its initializer has run
+    std::size_t waiting = 0;                  ///< tasks that it has, the running one included
+    std::uint64_t done = 0;                   ///< tasks it has answered
+    std::string task{};                       ///< what it runs, or is about to; empty: nothing
+    std::chrono::nanoseconds running_for{0};  ///< how long
+    bool stalled = false;                     ///< stopped by a signal, or it has not begun its task
+    std::uint64_t memory = 0;                 ///< bytes in use for itself
   };
   std::vector<Worker> workers;
   std::size_t queued = 0;      ///< tasks with no worker yet
@@ -141,6 +156,7 @@ struct PoolConfig {
   std::size_t max_pending = 0;
   std::size_t max_memory = 0;
   std::size_t recycle_memory = 0;
+  std::size_t stderr_lines = 0;
 };
 
 /// The pool: an actor that runs the ledger, seen from user threads. Destroying it terminates the
@@ -169,6 +185,7 @@ class PASSEL_API PoolHandle {
   void end();
   /// Errors: invalid_state while it is running, timeout.
   [[nodiscard]] Result<void> join(Deadline deadline);
+  [[nodiscard]] PoolShutdown shutdown(Deadline deadline);
   [[nodiscard]] PoolStats stats() const;
   [[nodiscard]] std::vector<DeadLetter> dead_letters() const;
   /// Ends the job if it is still there. From any thread, also when the pool is gone.

@@ -1,0 +1,105 @@
+// Layer pool: the pool's actor, what it sees of its workers: their memory, their stderr, their end.
+#include "pool_core.hpp"
+
+#include <sys/epoll.h>
+
+#include <csignal>
+
+namespace passel::inline v0::detail {
+namespace {
+
+/// What can be told from the way it ended.
+LossCause cause_of(ExitStatus status) {
+  switch (status.signal) {
+    case 0: return LossCause::exited;
+    case SIGSEGV:
+    case SIGABRT:
+    case SIGBUS:
+    case SIGFPE:
+    case SIGILL:
+    case SIGTRAP:
+    case SIGSYS: return LossCause::crashed;
+    default: return LossCause::killed;
+  }
+}
+
+}  // namespace
+
+Result<void> PoolCore::keep_last_lines(Link& link, ProcessSpec& spec, WorkerStart& start) {
+  if (config_.stderr_lines == 0) return {};
+  PASSEL_TRY(auto pipe, LastLines::create());
+  link.last_lines = std::move(pipe.first);
+  spec.args.descriptors.push_back(std::make_shared<Descriptor>(std::move(pipe.second)));
+  start.has_stderr = 1;
+  PASSEL_TRY(link.last_lines_watch,
+             io_.watch(link.last_lines->descriptor(), EPOLLIN | EPOLLET,
+                       [lines = link.last_lines](std::uint32_t) { lines->drain(); }));
+  return {};
+}
+
+WorkerLost PoolCore::describe_end(Link& link, ExitStatus status) {
+  WorkerLost lost;
+  lost.pid = link.child ? link.child->id().pid : 0;
+  lost.exit_code = status.code;
+  lost.signal = status.signal;
+  lost.peak_rss = status.peak_rss;
+  lost.cause = link.cause.value_or(cause_of(status));
+  if (lost.cause == LossCause::killed && status.signal == SIGKILL) {
+    // The kernel counts those that it kills for memory.
+    const std::uint64_t kills = memory_kills();
+    if (kills > memory_kills_) lost.cause = LossCause::out_of_memory;
+    memory_kills_ = kills;
+  }
+  if (link.last_lines) lost.last_lines = link.last_lines->take(config_.stderr_lines);
+  return lost;
+}
+
+/// Ends workers that use more memory than they may.
+void PoolCore::weigh_workers() {
+  if (config_.max_memory == 0 || now_ < weigh_at_) return;
+  weigh_at_ = now_ + std::chrono::milliseconds{100};
+  for (WorkerSlot worker = 0; worker < links_.size(); ++worker) {
+    Link& link = *links_[worker];
+    if (link.life == 0 || !link.child || !link.end || ledger_.sent_to(worker) == 0) continue;
+    if (own_memory(link.child->id().pid) <= config_.max_memory) continue;
+    const auto first = ledger_.first_of(worker);
+    const std::uint64_t number = first ? records_[first->first].number : 0;
+    if (number != 0 && link.end->condemn(number)) {
+      link.cause = LossCause::out_of_memory;
+      signal(worker, SIGKILL);
+    } else {
+      step(Ledger::Recycle{worker});
+    }
+  }
+}
+
+PoolStats PoolCore::stats() const {
+  PoolStats stats;
+  for (WorkerSlot worker = 0; worker < links_.size(); ++worker) {
+    const Link& link = *links_[worker];
+    if (link.life == 0) continue;
+    const int pid = link.child ? link.child->id().pid : 0;
+    PoolStats::Worker seen{.name = link.name,
+                           .pid = pid,
+                           .ready = link.ready,
+                           .waiting = ledger_.sent_to(worker),
+                           .done = link.done,
+                           .stalled = ledger_.is_stalled(worker) || (pid != 0 && is_stopped(pid)),
+                           .memory = pid != 0 ? own_memory(pid) : 0};
+    if (const auto first = ledger_.first_of(worker)) {
+      seen.task = records_[first->first].job->label();
+      seen.running_for = Deadline::Clock::now() - first->second;
+    }
+    stats.workers.push_back(std::move(seen));
+  }
+  stats.queued = ledger_.queued();
+  for (const FeedLine& line : feed_.lines) {
+    for (const PoolJob* job = line.head; job != nullptr; job = job->behind_)
+      stats.queued += job->count() - job->fed_;
+  }
+  stats.done = done_;
+  stats.restarts = ledger_.restarts();
+  return stats;
+}
+
+}  // namespace passel::inline v0::detail
