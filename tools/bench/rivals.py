@@ -233,15 +233,6 @@ def turns(host, count):
     return ns
 
 
-def start_thread(count):
-    def work():
-        for _ in range(int(count)):
-            thread = threading.Thread(target=int)
-            thread.start()
-            thread.join()
-    return timed(int(count), work)
-
-
 WORK = {
     "queue": queue_one_way,
     "queue_ping_pong": queue_ping_pong,
@@ -254,7 +245,6 @@ WORK = {
     "thread_apply": thread_apply,
     "thread_map": thread_map,
     "threads": between_threads,
-    "thread": start_thread,
     "thread": start_thread,
     "lock": lambda host, count: take_and_give("Lock", host, count),
     "rlock": lambda host, count: take_and_give("RLock", host, count),
