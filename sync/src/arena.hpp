@@ -100,8 +100,9 @@ class SyncArena {
   /// What others attach by; null at reach threads.
   [[nodiscard]] std::shared_ptr<Descriptor> descriptor() const;
 
-  /// Gives back what processes that are gone held here; `process` is known to be.
-  void process_lost(const ProcessId& process) noexcept;
+  /// Gives back what processes that are gone held here; `process` is known to be. False when that
+  /// one never had a place here.
+  bool process_lost(const ProcessId& process) noexcept;
 
  private:
   struct Local {

@@ -6,6 +6,7 @@
 #include <passel/finalize.hpp>
 
 #include <algorithm>
+#include <cstdlib>
 #include <limits>
 #include <string>
 
@@ -51,7 +52,8 @@ std::uint32_t SyncArena::claim_place() noexcept {
   for (int attempt = 0; attempt < 2; ++attempt) {
     if (!lock_table()) return nobody;
     std::uint32_t free = nobody;
-    for (std::uint32_t p = 1; p <= sync_process_count; ++p) {
+    for (std::uint32_t i = 0; i < sync_process_count; ++i) {
+      const std::uint32_t p = (layout().next_place + i) % sync_process_count + 1;
       ProcessPlace& taken = process(p);
       const std::int32_t pid = taken.pid.load(std::memory_order_relaxed);
       // Another thread was quicker, or this is an arena whose objects came here twice.
@@ -59,9 +61,11 @@ std::uint32_t SyncArena::claim_place() noexcept {
         free = p;
         break;
       }
-      if (pid == 0 && free == nobody) free = p;
+      if (pid <= 0 && free == nobody) free = p;
     }
     if (free != nobody) {
+      // What a place says of the process before stays for as long as possible: see process_lost.
+      layout().next_place = free;
       ProcessPlace& mine = process(free);
       mine.start.store(self.start, std::memory_order_relaxed);
       mine.leaving.store(0, std::memory_order_relaxed);
@@ -81,7 +85,8 @@ std::uint32_t SyncArena::claim_place() noexcept {
 
 void SyncArena::empty_place(std::uint32_t place) noexcept {
   if (!lock_table()) return;
-  process(place).pid.store(0, std::memory_order_release);
+  auto& pid = process(place).pid;
+  pid.store(-pid.load(std::memory_order_relaxed), std::memory_order_release);
   layout().table.unlock();
 }
 
@@ -172,16 +177,18 @@ void SyncArena::perform(std::span<const Wake> wakes) noexcept {
   }
 }
 
-void SyncArena::process_lost(const ProcessId& lost) noexcept {
+bool SyncArena::process_lost(const ProcessId& lost) noexcept {
   const ProcessId self = this_process();
-  if (!lock_table()) return;
+  if (!lock_table()) return true;
+  bool was_here = false;
   std::vector<Wake> wakes;
   for (std::uint32_t p = 1; p <= sync_process_count; ++p) {
     ProcessPlace& gone = process(p);
     const ProcessId id{.pid = gone.pid.load(std::memory_order_relaxed),
                        .start = gone.start.load(std::memory_order_relaxed)};
+    was_here = was_here || (std::abs(id.pid) == lost.pid && id.start == lost.start);
     // Its descendants went with it, and whoever else is gone may as well be looked after.
-    if (id.pid == 0 || id == self || (id != lost && is_running(id))) continue;
+    if (id.pid <= 0 || id == self || (id != lost && is_running(id))) continue;
     const Loss loss{
         .place = p, .pid = id.pid, .orderly = gone.leaving.load(std::memory_order_relaxed) != 0};
     for (std::uint32_t chunk = 1; chunk < layout().chunks_end;) {
@@ -200,10 +207,11 @@ void SyncArena::process_lost(const ProcessId& lost) noexcept {
       free_waiter(w);
     }
     for (const std::uint32_t condition : notified) pass_on_notify(*this, condition, wakes);
-    gone.pid.store(0, std::memory_order_release);
+    gone.pid.store(-id.pid, std::memory_order_release);
   }
   layout().table.unlock();
   perform(wakes);
+  return was_here;
 }
 
 void SyncArena::mend_object(ObjectHeader& header, const Loss& loss,

@@ -1,7 +1,8 @@
-// Layer sync: those who wait for a permit without a thread of their own.
+// Layer sync: those who wait for a permit or an event without a thread of their own.
 #include "async_waits.hpp"
 
 #include "condition_line.hpp"
+#include "event_machine.hpp"
 #include "mend.hpp"
 
 #include <passel/detail/misuse.hpp>
@@ -79,6 +80,8 @@ std::uint64_t AsyncWaits::add(const std::shared_ptr<SyncObject>& object, PermitC
   }
   if (condition) {
     stand_in_condition(*condition, *waiter);
+  } else if (object->kind() == SyncKind::event) {
+    stand_for_event(*object, *waiter);
   } else {
     step(*object, PermitMachine::Arrive{*waiter});
   }
@@ -95,8 +98,13 @@ bool AsyncWaits::cancel(std::uint64_t number) {
     waits_.erase(found);
   }
   SyncArena& arena = wait.object->arena();
+  const bool is_event = wait.object->kind() == SyncKind::event;
   const bool notified = wait.condition && !leave_condition(*wait.condition, wait.waiter);
-  step(*wait.object, PermitMachine::Leave{wait.waiter});
+  if (is_event) {
+    leave_event(*wait.object, wait.waiter);
+  } else {
+    step(*wait.object, PermitMachine::Leave{wait.waiter});
+  }
   const auto grant = grant_of(arena, wait.waiter);
   arena.free_waiter(wait.waiter);
   if (notified) {
@@ -104,7 +112,7 @@ bool AsyncWaits::cancel(std::uint64_t number) {
     pass_on_notify(arena, arena.chunk_of(wait.condition->header()), wakes);
     arena.perform(wakes);
   }
-  if (grant) release_permit(*wait.object, *grant);
+  if (grant && !is_event) release_permit(*wait.object, *grant);
   // The thread may have nothing left to wait for.
   auto& bell = arena.process(place_).bell;
   bell.fetch_add(1);

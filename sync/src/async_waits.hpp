@@ -1,4 +1,4 @@
-// Layer sync: those who wait for a permit without a thread of their own.
+// Layer sync: those who wait for a permit or an event without a thread of their own.
 #pragma once
 
 #include "permits.hpp"

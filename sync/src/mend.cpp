@@ -1,7 +1,11 @@
 // Layer sync: what each kind of object does when a process that used it is gone.
 #include "mend.hpp"
 
+#include "barrier_machine.hpp"
+#include "event_machine.hpp"
 #include "permit_machine.hpp"
+
+#include <limits>
 
 namespace passel::inline v0::detail {
 
@@ -12,6 +16,31 @@ void mend_permits(SyncArena& arena, ObjectHeader& header, const Loss& loss,
                wakes);
 }
 
+namespace {
+
+/// Threads that sleep at a barrier are no waiters of their own: they sleep on its word.
+void wake_all_at(SyncArena& arena, BarrierMachine& machine) noexcept {
+  futex_wake(machine.state().word, std::numeric_limits<int>::max(), arena.scope());
+}
+
+}  // namespace
+
+void mend_barrier(SyncArena& arena, ObjectHeader& header, const Loss& loss) noexcept {
+  BarrierMachine machine{arena, header};
+  BarrierMachine::Actions actions;
+  machine.step(BarrierMachine::Lost{.place = loss.place, .pid = loss.pid, .orderly = loss.orderly},
+               Deadline::Clock::now(), actions);
+  // Whatever the step says: it may have died between the end of a round and the wake-up.
+  wake_all_at(arena, machine);
+}
+
+void rebuild_barrier(SyncArena& arena, ObjectHeader& header) noexcept {
+  BarrierMachine machine{arena, header};
+  BarrierMachine::Actions actions;
+  machine.rebuild(actions);
+  wake_all_at(arena, machine);
+}
+
 void mend(SyncArena& arena, ObjectHeader& header, const Loss& loss,
           std::vector<Wake>& wakes) noexcept {
   switch (static_cast<SyncKind>(header.kind.load(std::memory_order_relaxed))) {
@@ -20,6 +49,8 @@ void mend(SyncArena& arena, ObjectHeader& header, const Loss& loss,
     case SyncKind::semaphore:
     case SyncKind::bounded_semaphore: mend_permits(arena, header, loss, wakes); break;
     case SyncKind::condition: mend_condition(arena, header, loss); break;
+    case SyncKind::event: EventMachine{arena, header}.lose(loss.place, wakes); break;
+    case SyncKind::barrier: mend_barrier(arena, header, loss); break;
     default: break;
   }
 }
@@ -31,6 +62,8 @@ void rebuild_line(SyncArena& arena, ObjectHeader& header, std::vector<Wake>& wak
     case SyncKind::semaphore:
     case SyncKind::bounded_semaphore: PermitMachine{arena, header}.rebuild(wakes); break;
     case SyncKind::condition: rebuild_condition(arena, header); break;
+    case SyncKind::event: EventMachine{arena, header}.rebuild(wakes); break;
+    case SyncKind::barrier: rebuild_barrier(arena, header); break;
     default: Line{arena, header}.rebuild(); break;
   }
 }

@@ -30,9 +30,14 @@ void mend_condition(SyncArena& arena, ObjectHeader& header, const Loss& loss) no
 /// notified in its place. No line is locked.
 void pass_on_notify(SyncArena& arena, std::uint32_t condition, std::vector<Wake>& wakes) noexcept;
 
+/// Barrier: broken when the process waited, or was lost by accident.
+void mend_barrier(SyncArena& arena, ObjectHeader& header, const Loss& loss) noexcept;
+
 /// Puts the line in order again after somebody died while he changed it.
 void rebuild_line(SyncArena& arena, ObjectHeader& header, std::vector<Wake>& wakes) noexcept;
 /// The same for a condition.
 void rebuild_condition(SyncArena& arena, ObjectHeader& header) noexcept;
+/// And for a barrier.
+void rebuild_barrier(SyncArena& arena, ObjectHeader& header) noexcept;
 
 }  // namespace passel::inline v0::detail

@@ -4,6 +4,7 @@
 #include <passel/detail/misuse.hpp>
 
 #include "arena.hpp"
+#include "mend.hpp"
 
 namespace passel::inline v0::detail {
 namespace {
@@ -51,8 +52,9 @@ Result<std::shared_ptr<SyncObject>> SyncObject::open(std::string_view what, cons
   if (auto here = std::dynamic_pointer_cast<SyncObject>(handle->object)) return here;
   if (handle->id == closed_id) return handle_is_closed(what);
   if (!handle->descriptor || !*handle->descriptor) {
-    return Error{Errc::invalid_state,
-                 "a " + std::string{what} + " with reach threads cannot go to another process"};
+    return Error{Errc::invalid_state, (what.find_first_of("AEIOU") == 0 ? "an " : "a ") +
+                                          std::string{what} +
+                                          " with reach threads cannot go to another process"};
   }
   PASSEL_TRY(Descriptor descriptor, Descriptor::duplicate(handle->descriptor->get()));
   PASSEL_TRY(auto arena, SyncArena::attach(std::move(descriptor)));
@@ -111,7 +113,24 @@ void SyncObject::repair(const Abandonment& what) const {
   if (repair && *repair) (*repair)(what);
 }
 
-void SyncObject::process_lost(const ProcessId& process) noexcept { arena_->process_lost(process); }
+void SyncObject::process_lost(const ProcessId& process) noexcept {
+  const bool was_here = arena_->process_lost(process);
+  // It was given the barrier and died before it could take hold of it: others may wait for it.
+  if (was_here || kind() != SyncKind::barrier) return;
+  if (!arena_->lock_line(*header_, Deadline::never())) return;
+  mend_barrier(*arena_, *header_, {.place = nobody, .pid = process.pid, .orderly = false});
+  header_->line.unlock();
+}
+
+void SyncObject::keep(std::shared_ptr<void> companion) {
+  const std::lock_guard lock{repair_mutex_};
+  companion_ = std::move(companion);
+}
+
+std::shared_ptr<void> SyncObject::kept() const {
+  const std::lock_guard lock{repair_mutex_};
+  return companion_;
+}
 
 bool SyncObject::used_by_others() const noexcept {
   const std::uint32_t mine = arena_->place();

@@ -3,13 +3,16 @@
 
 #include <passel/actor.hpp>
 #include <passel/array.hpp>
+#include <passel/barrier.hpp>
 #include <passel/channel.hpp>
 #include <passel/codec.hpp>
 #include <passel/condition.hpp>
 #include <passel/context.hpp>
+#include <passel/event.hpp>
 #include <passel/executor.hpp>
 #include <passel/exit_reason.hpp>
 #include <passel/export.hpp>
+#include <passel/fence_gate.hpp>
 #include <passel/finalize.hpp>
 #include <passel/future.hpp>
 #include <passel/guard.hpp>

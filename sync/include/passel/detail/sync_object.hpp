@@ -125,6 +125,10 @@ class PASSEL_API SyncObject final : public SharedObject,
                : word;
   }
 
+  /// Something of this process alone that goes with the object.
+  void keep(std::shared_ptr<void> companion);
+  [[nodiscard]] std::shared_ptr<void> kept() const;
+
   void process_lost(const ProcessId& process) noexcept override;
   [[nodiscard]] bool used_by_others() const noexcept override;
 
@@ -143,6 +147,7 @@ class PASSEL_API SyncObject final : public SharedObject,
   std::atomic<std::uint64_t> renewed_to_{0};
   mutable std::mutex repair_mutex_;
   std::shared_ptr<const std::function<void(const Abandonment&)>> repair_;
+  std::shared_ptr<void> companion_;
 };
 
 }  // namespace detail
