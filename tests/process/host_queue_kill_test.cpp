@@ -191,7 +191,7 @@ TEST(HostQueueKill, RandomKillsLoseNoMoreThanWhatDeadConsumersHadTaken) {
   EXPECT_EQ(passel_test::ProcessCensus::settle(before), "");
 }
 
-TEST(HostQueueKill, AJoinableQueueLosesNothingAtAll) {
+TEST(HostQueueKill, Fault27AJoinableQueueLosesNothingAtAll) {
   const std::uint64_t seed = passel_test::seed();
   const auto before = passel_test::ProcessCensus::take();
   {
@@ -243,7 +243,7 @@ TEST(HostQueueKill, AConsumerThatDiesWithTheLockBlocksNobody) {
   }
 }
 
-TEST(HostQueueKill, AGetterKilledInItsSleepTakesNothingWithIt) {
+TEST(HostQueueKill, Fault28AGetterKilledInItsSleepTakesNothingWithIt) {
   const Shared queue = HostQueue::create({}).unwrap();
   const SharedByFork<Board> board;
   std::vector<pid_t> sleepers;
@@ -264,7 +264,7 @@ TEST(HostQueueKill, AGetterKilledInItsSleepTakesNothingWithIt) {
 }
 
 // birdnet-team/birdnet#77: with Python the reader and all other writers block for ever.
-TEST(HostQueueKill, AWriterKilledInHundredMegabytesBlocksNobody) {
+TEST(HostQueueKill, Fault29AWriterKilledInHundredMegabytesBlocksNobody) {
   std::mt19937_64 random{passel_test::seed()};
   const Shared queue = HostQueue::create({}).unwrap();
   const SharedByFork<Step> step;
