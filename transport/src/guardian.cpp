@@ -16,6 +16,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <deque>
 #include <map>
 #include <string>
@@ -311,6 +312,14 @@ class Guardian {
       const auto sent =
           send_message(member.control.get(), header, {}, {}, descriptors, MSG_DONTWAIT);
       if (!sent && sent.error() == Errc::full) {
+        listen_for(member, EPOLLIN | EPOLLOUT);
+        return;
+      }
+      if (!sent && sent.error() == Errc::no_space) {
+        // It passes. The line can be written to, so that epoll comes back here at once: with a
+        // pause, or this thread would take the CPU from whoever is to free memory.
+        constexpr timespec pause{.tv_sec = 0, .tv_nsec = 1'000'000};
+        ::nanosleep(&pause, nullptr);
         listen_for(member, EPOLLIN | EPOLLOUT);
         return;
       }

@@ -61,6 +61,8 @@ Result<void> send_message(int socket, GuardianHeader header, std::string_view te
     if (errno == EAGAIN) return Error{Errc::full, "the guardian's line is full"};
     if (errno == EPIPE || errno == ECONNRESET || errno == ENOTCONN)
       return Error{Errc::closed, "the other end of the guardian's line is gone"};
+    if (errno == ENOBUFS || errno == ENOMEM || errno == ETOOMANYREFS)
+      return Error{Errc::no_space, "the system has no memory for a message"};
     return system_error("sendmsg to the guardian's line", errno);
   }
 }

@@ -48,7 +48,7 @@ inline constexpr std::size_t inline_args_limit = 64 * 1024;
 inline constexpr std::size_t descriptors_limit = 250;
 
 /// Sends one whole message. Does not wait when `MSG_DONTWAIT` is in `flags`: then EAGAIN comes back
-/// as Errc::full.
+/// as Errc::full. A system that is short of memory is Errc::no_space, which passes.
 Result<void> send_message(int socket, GuardianHeader header, std::string_view text,
                           std::span<const std::byte> args, std::span<const int> descriptors,
                           int flags);

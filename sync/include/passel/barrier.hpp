@@ -63,9 +63,9 @@ struct BarrierOptions {
 /// on (Python's threading.Barrier and multiprocessing.Barrier).
 ///
 ///     passel::Barrier barrier{3};
-///     auto a = passel::Process::spawn<work>(barrier);      // ... int mine =
-///     barrier.wait().unwrap(); auto b = passel::Process::spawn<work>(barrier);
-///     barrier.wait().unwrap();                             // all three go on together
+///     auto a = passel::Process::spawn<work>(barrier);   // ... barrier.wait().unwrap();
+///     auto b = passel::Process::spawn<work>(barrier);
+///     barrier.wait().unwrap();                          // all three go on together
 ///
 /// It may be used again at once: whoever comes next belongs to the next round, and all of the
 /// last one are out of it. A Barrier is a handle: copies are the same barrier, a copy given to
