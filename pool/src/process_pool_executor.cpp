@@ -93,9 +93,9 @@ Result<void> ProcessCrew::join(Deadline deadline) {
   return deadline.is_never() ? pool.join() : pool.join_for(deadline.left());
 }
 
-void ProcessCrew::end() {
+void ProcessCrew::end(bool cancel) {
   if (generation_ != fork_generation()) return;
-  close(false);
+  close(cancel);
   static_cast<void>(join(Deadline::never()));
 }
 
@@ -120,17 +120,19 @@ Result<ProcessPoolExecutor> ProcessPoolExecutor::start(Options options) {
                                      .maxtasksperchild = options.max_tasks_per_child,
                                      .name = std::move(options.name),
                                      .method = options.method}));
-  return ProcessPoolExecutor{std::make_shared<detail::ProcessCrew>(std::move(pool))};
+  return ProcessPoolExecutor{std::make_shared<detail::ProcessCrew>(std::move(pool)),
+                             detail::UnwindWatch{options.cancel_on_exception}};
 }
 
 ProcessPoolExecutor& ProcessPoolExecutor::operator=(ProcessPoolExecutor&& other) noexcept {
   ProcessPoolExecutor taken{std::move(other)};
   std::swap(crew_, taken.crew_);
+  std::swap(unwind_, taken.unwind_);
   return *this;
 }
 
 ProcessPoolExecutor::~ProcessPoolExecutor() {
-  if (crew_) crew_->end();
+  if (crew_) crew_->end(unwind_.unwinding());
 }
 
 Result<void> ProcessPoolExecutor::shutdown(ShutdownOptions options) {

@@ -15,20 +15,23 @@ Result<ThreadPoolExecutor> ThreadPoolExecutor::start(Options options) {
   }
   if (options.thread_name_prefix.empty()) options.thread_name_prefix = detail::next_crew_name();
   return ThreadPoolExecutor{std::make_shared<detail::ThreadCrew>(
-      detail::CrewOptions{.threads = static_cast<unsigned>(workers),
-                          .spare = options.max_spare_threads,
-                          .name = std::move(options.thread_name_prefix),
-                          .initializer = std::move(options.initializer)})};
+                                detail::CrewOptions{.threads = static_cast<unsigned>(workers),
+                                                    .spare = options.max_spare_threads,
+                                                    .name = std::move(options.thread_name_prefix),
+                                                    .initializer = std::move(options.initializer)}),
+                            detail::UnwindWatch{options.cancel_on_exception}};
 }
 
 ThreadPoolExecutor& ThreadPoolExecutor::operator=(ThreadPoolExecutor&& other) noexcept {
   ThreadPoolExecutor taken{std::move(other)};
   std::swap(crew_, taken.crew_);
+  std::swap(unwind_, taken.unwind_);
   return *this;
 }
 
 ThreadPoolExecutor::~ThreadPoolExecutor() {
-  if (crew_) crew_->end(detail::ThreadCrew::Rest::finish);
+  using Rest = detail::ThreadCrew::Rest;
+  if (crew_) crew_->end(unwind_.unwinding() ? Rest::cancel : Rest::finish);
 }
 
 Result<void> ThreadPoolExecutor::shutdown(ShutdownOptions options) {

@@ -1,6 +1,7 @@
 // ThreadPoolExecutor, after CPython's ThreadPoolExecutorTest, ThreadPoolShutdownTest and
 // InitializerMixin.
 #include <passel/process.hpp>
+#include <passel/process_pool_executor.hpp>
 #include <passel/thread_pool_executor.hpp>
 #include <passel/wait.hpp>
 
@@ -13,12 +14,15 @@
 
 #include <pthread.h>
 #include <atomic>
+#include <cstdio>
+#include <cstdlib>
 #include <latch>
 #include <memory>
 #include <mutex>
 #include <semaphore>
 #include <set>
 #include <stdexcept>
+#include <stop_token>
 #include <string>
 #include <thread>
 #include <vector>
@@ -274,6 +278,106 @@ TEST(ThreadPoolExecutor, ShutdownMayCancelWhatHasNotStarted) {
   int finished = 0;
   for (auto& future : futures) finished += future.get().is_ok() ? 1 : 0;
   EXPECT_EQ(finished + cancelled, 50);
+}
+
+// A running task is asked to end
+TEST(ThreadPoolExecutor, ATaskThatTakesAStopTokenCanBeStopped) {
+  auto executor = make(1);
+  std::binary_semaphore started{0};
+  const auto work = [&started](const std::stop_token& stop, int n) {
+    started.release();
+    while (!stop.stop_requested()) std::this_thread::yield();
+    return n + 1;
+  };
+  auto running = executor.submit(work, 4);
+  auto waiting = executor.submit(work, 5);
+  started.acquire();
+  EXPECT_FALSE(running.cancel());
+  waiting.request_stop();  // it has not started: that is a cancel
+  EXPECT_TRUE(waiting.cancelled());
+  running.request_stop();
+  EXPECT_EQ(running.get().unwrap(), 5);
+}
+
+// python/cpython#130975: an exception ends the scope
+TEST(ThreadPoolExecutor, AnExceptionMayCancelWhatHasNotStarted) {
+  for (const bool cancel : {false, true}) {
+    std::atomic<int> ran{0};
+    std::binary_semaphore started{0};
+    std::binary_semaphore may_end{0};
+    std::vector<Future<void>> futures;
+    std::thread releaser;
+    try {
+      auto executor =
+          ThreadPoolExecutor::start({.max_workers = 1, .cancel_on_exception = cancel}).unwrap();
+      futures.push_back(executor.submit([&] {
+        started.release();
+        may_end.acquire();
+        ++ran;
+      }));
+      started.acquire();
+      for (int i = 0; i < 10; ++i) futures.push_back(executor.submit([&ran] { ++ran; }));
+      releaser = std::thread{[&] {
+        if (cancel) futures.back().wait();
+        may_end.release();
+      }};
+      throw std::runtime_error{"the body failed"};
+    } catch (const std::runtime_error&) {
+    }
+    releaser.join();
+    EXPECT_EQ(ran, cancel ? 1 : 11);
+    for (std::size_t i = 1; i < futures.size(); ++i) EXPECT_EQ(futures[i].cancelled(), cancel);
+  }
+}
+
+// A thread that the system refuses (CPython: test_python_finalization_error, for processes)
+TEST(ThreadPoolExecutor, AThreadThatCannotBeStartedIsAnError) {
+  auto executor = make(2);
+  // No address space has room for such a stack.
+  pthread_attr_t usual;
+  pthread_attr_t huge;
+  ASSERT_EQ(::pthread_getattr_default_np(&usual), 0);
+  ASSERT_EQ(::pthread_attr_init(&huge), 0);
+  ASSERT_EQ(::pthread_attr_setstacksize(&huge, std::size_t{1} << 46U), 0);
+  ASSERT_EQ(::pthread_setattr_default_np(&huge), 0);
+  const auto refused = executor.submit([] { return 1; }).get();
+  ASSERT_EQ(::pthread_setattr_default_np(&usual), 0);
+  ::pthread_attr_destroy(&huge);
+  ::pthread_attr_destroy(&usual);
+  EXPECT_TRUE(refused.error() == Errc::no_space) << refused.error().to_string();
+  EXPECT_EQ(executor.submit([] { return 2; }).get().unwrap(), 2);
+}
+
+// test_hang_global_shutdown_lock
+TEST(ThreadPoolExecutor, ItsTasksMayHaveProcessPoolsOfTheirOwn) {
+  auto executor = make(3);
+  const auto in_a_process = [](int n) {
+    auto inner = passel::ProcessPoolExecutor::start({.max_workers = 1}).unwrap();
+    return inner.submit([](int m) { return m * m; }, n).get().unwrap();
+  };
+  int expected = 0;
+  for (auto& each : executor.map(in_a_process, std::vector{0, 1, 2, 3, 4, 5}).unwrap()) {
+    EXPECT_EQ(*each, expected * expected);
+    ++expected;
+  }
+  EXPECT_EQ(expected, 6);
+}
+
+// test_interpreter_shutdown, test_submit_after_interpreter_shutdown: the program ends without a
+// shutdown
+TEST(ThreadPoolExecutorDeathTest, AtTheEndOfTheProgramTheWorkIsFinished) {
+  EXPECT_EXIT(
+      {
+        static auto executor = make(1);
+        for (int i = 0; i < 3; ++i) {
+          static_cast<void>(executor.submit([i] {
+            std::this_thread::sleep_for(10ms);
+            std::fprintf(stderr, "task %d\n", i);
+          }));
+        }
+        std::exit(0);
+      },
+      ::testing::ExitedWithCode(0), "task 0\ntask 1\ntask 2");
 }
 
 // test_shutdown_race_issue12456, test_hang_gh94440 and friends

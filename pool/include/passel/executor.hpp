@@ -33,6 +33,21 @@ struct PASSEL_API ThrownError : RemoteError {
 ///     if (auto page = future.get(); !page) passel::rethrow(page.error());
 [[noreturn]] PASSEL_API void rethrow(const Error& error);
 
+namespace detail {
+/// Whether an object's scope is left by an exception.
+class UnwindWatch {
+ public:
+  explicit UnwindWatch(bool wanted) noexcept : wanted_{wanted} {}
+  [[nodiscard]] bool unwinding() const noexcept {
+    return wanted_ && std::uncaught_exceptions() > before_;
+  }
+
+ private:
+  bool wanted_;
+  int before_ = std::uncaught_exceptions();
+};
+}  // namespace detail
+
 /// How an executor ends (the arguments of Python's Executor.shutdown).
 struct ShutdownOptions {
   bool wait = true;  ///< until all its work is done and its threads or processes have ended

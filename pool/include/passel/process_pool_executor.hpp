@@ -23,6 +23,8 @@ struct ProcessPoolExecutorOptions {
   PoolInitializer initializer{};             ///< runs in every worker before its first task
   std::optional<int> max_tasks_per_child{};  ///< a worker is replaced after so many; not with fork
   std::string name{};                        ///< as PoolOptions::name
+  /// When an exception ends the executor's scope, what has not started is cancelled.
+  bool cancel_on_exception = false;
 };
 
 /// Runs calls in worker processes: functions (`submit<fib>(30)`) and lambdas without captures, with
@@ -76,8 +78,8 @@ class PASSEL_API ProcessPoolExecutor : public detail::ExecutorFace<ProcessPoolEx
 
  private:
   friend class detail::ExecutorFace<ProcessPoolExecutor>;
-  explicit ProcessPoolExecutor(std::shared_ptr<detail::ProcessCrew> crew)
-      : crew_{std::move(crew)} {}
+  ProcessPoolExecutor(std::shared_ptr<detail::ProcessCrew> crew, detail::UnwindWatch unwind)
+      : crew_{std::move(crew)}, unwind_{unwind} {}
   Result<void> shutdown(ShutdownOptions options, detail::Deadline deadline);
 
   template <class F>
@@ -131,6 +133,7 @@ class PASSEL_API ProcessPoolExecutor : public detail::ExecutorFace<ProcessPoolEx
   }
 
   std::shared_ptr<detail::ProcessCrew> crew_;
+  detail::UnwindWatch unwind_;
 };
 
 }  // namespace passel::inline v0

@@ -44,7 +44,8 @@ class SerialExecutor : public detail::ExecutorFace<SerialExecutor> {
   }
   template <class F, class... A>
   [[nodiscard]] static auto submit_to(const Closed& closed, F&& function, A&&... args) {
-    using R = detail::answer_of<std::invoke_result_t<std::decay_t<F>, std::decay_t<A>...>>;
+    using R = detail::answer_of<
+        typename detail::call_of<std::decay_t<F>, std::decay_t<A>...>::type::returned>;
     if (auto why = refusal(closed)) return Future<R>::of(*std::move(why));
     auto* const task =
         detail::make_future_task(std::forward<F>(function), std::forward<A>(args)...);

@@ -22,6 +22,8 @@ struct ThreadPoolExecutorOptions {
   std::function<void()> initializer{};
   /// How many threads may be started beyond max_workers for tasks that wait for futures.
   unsigned max_spare_threads = detail::usual_spare_threads;
+  /// When an exception ends the executor's scope, what has not started is cancelled.
+  bool cancel_on_exception = false;
 };
 
 /// Runs calls in threads of its own. Any callable with captures, arguments and results that can be
@@ -36,6 +38,12 @@ struct ThreadPoolExecutorOptions {
 /// the order of submitting. What a task returns is its future's value; a returned Result or Future
 /// is flattened; a throw is task_failed with a ThrownError, so that `rethrow` gives the very
 /// exception. The callable and its arguments are destroyed before the future is done.
+///
+/// A callable that takes a std::stop_token before its arguments is given one, which
+/// Future::request_stop() stops:
+///
+///     auto f = executor.submit([](std::stop_token stop, int n) { while (!stop.stop_requested())
+///     ... }, 3);
 ///
 /// A task may submit to its own executor and wait for the result: a task that waits for a future
 /// lends its place to another one, in a spare thread if need be, so that this cannot deadlock as it
@@ -76,7 +84,8 @@ class PASSEL_API ThreadPoolExecutor : public detail::ExecutorFace<ThreadPoolExec
 
  private:
   friend class detail::ExecutorFace<ThreadPoolExecutor>;
-  explicit ThreadPoolExecutor(std::shared_ptr<detail::ThreadCrew> crew) : crew_{std::move(crew)} {}
+  ThreadPoolExecutor(std::shared_ptr<detail::ThreadCrew> crew, detail::UnwindWatch unwind)
+      : crew_{std::move(crew)}, unwind_{unwind} {}
   Result<void> shutdown(ShutdownOptions options, detail::Deadline deadline);
 
   template <class F, class... A>
@@ -94,6 +103,7 @@ class PASSEL_API ThreadPoolExecutor : public detail::ExecutorFace<ThreadPoolExec
   }
 
   std::shared_ptr<detail::ThreadCrew> crew_;
+  detail::UnwindWatch unwind_;
 };
 
 }  // namespace passel::inline v0

@@ -3,6 +3,7 @@
 
 #include <passel/executor.hpp>
 
+#include <concepts>
 #include <cstddef>
 #include <functional>
 #include <limits>
@@ -133,7 +134,8 @@ class SharedCall {
   template <class G>
   explicit SharedCall(std::in_place_t, G&& function) : held_{make(std::forward<G>(function))} {}
   template <class... A>
-  decltype(auto) operator()(A&&... args) {
+  requires std::invocable<F&, A...> std::invoke_result_t<F&, A...>
+  operator()(A&&... args) {
     if constexpr (small) {
       return std::invoke(held_, std::forward<A>(args)...);
     } else {

@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -50,6 +51,35 @@ class BoundCall {
   std::tuple<A...> arguments_;
 };
 
+/// The same for a callable that takes a std::stop_token before the arguments: request_stop() of the
+/// future stops it.
+template <class F, class... A>
+class StoppableCall {
+ public:
+  using returned = std::invoke_result_t<F, std::stop_token, A...>;
+  template <class G, class... B>
+  explicit StoppableCall(std::in_place_t, G&& function, B&&... arguments)
+      : function_(std::forward<G>(function)),
+        arguments_(source_.get_token(), std::forward<B>(arguments)...) {}
+  returned operator()() && { return std::apply(std::move(function_), std::move(arguments_)); }
+  [[nodiscard]] const std::stop_source& source() const noexcept { return source_; }
+
+ private:
+  std::stop_source source_;
+  F function_;
+  std::tuple<std::stop_token, A...> arguments_;
+};
+
+// Asked for only when the plain call does not exist.
+template <class F, class... A>
+inline constexpr bool takes_stop_token =
+    std::conjunction_v<std::negation<std::is_invocable<F, A...>>,
+                       std::is_invocable<F, std::stop_token, A...>>;
+template <class F, class... A>
+using call_of =
+    std::conditional_t<takes_stop_token<F, A...>, std::type_identity<StoppableCall<F, A...>>,
+                       std::type_identity<BoundCall<F, A...>>>;
+
 /// The shared state of a future together with the call that answers it. The call is destroyed
 /// before the answer is shown, so that whoever gets the answer may rely on the arguments being
 /// gone.
@@ -62,6 +92,12 @@ class FutureTask final : public FutureState<answer_of<typename Call::returned>>,
   template <class... A>
   explicit FutureTask(A&&... args) : call_{std::in_place, std::forward<A>(args)...} {}
 
+  /// Before the task is handed over.
+  void stop_with(const std::stop_source& source) {
+    auto stop = [source]() mutable { source.request_stop(); };
+    this->add_hook(new FutureHookOf<decltype(stop)>{FutureWish::stop, std::move(stop)});
+  }
+  [[nodiscard]] const Call& call() const noexcept { return call_; }
   /// Once, before the task is handed over.
   [[nodiscard]] Future<Answer> future() noexcept {
     this->add_ref();
@@ -148,14 +184,18 @@ class FutureTask final : public FutureState<answer_of<typename Call::returned>>,
 /// The task of calling `function(args...)` with copies of them, or what they were moved into.
 template <class F, class... A>
 [[nodiscard]] auto* make_future_task(F&& function, A&&... args) {
-  using Call = BoundCall<std::decay_t<F>, std::decay_t<A>...>;
-  return new FutureTask<Call>(std::forward<F>(function), std::forward<A>(args)...);
+  using Call = typename call_of<std::decay_t<F>, std::decay_t<A>...>::type;
+  auto* const task = new FutureTask<Call>(std::forward<F>(function), std::forward<A>(args)...);
+  if constexpr (takes_stop_token<std::decay_t<F>, std::decay_t<A>...>) {
+    task->stop_with(task->call().source());
+  }
+  return task;
 }
 
 /// Has the crew make that call. What refuses it is the future's error.
 template <class F, class... A>
 [[nodiscard]] auto submit_task(ThreadCrew& crew, F&& function, A&&... args) {
-  using R = answer_of<std::invoke_result_t<std::decay_t<F>, std::decay_t<A>...>>;
+  using R = answer_of<typename call_of<std::decay_t<F>, std::decay_t<A>...>::type::returned>;
   if (crew.refuses()) return Future<R>::of(*crew.refusal());
   auto* const task = make_future_task(std::forward<F>(function), std::forward<A>(args)...);
   Future<R> future = task->future();

@@ -51,7 +51,7 @@ class PASSEL_API ProcessCrew {
   void terminate(bool at_once);
   [[nodiscard]] Result<void> join(Deadline deadline);
   /// close and join, unless this is a forked copy of the owner.
-  void end();
+  void end(bool cancel);
 
   template <class Target, class... A>
   [[nodiscard]] auto submit(A&&... args) {
