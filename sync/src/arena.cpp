@@ -1,5 +1,6 @@
 // Layer sync: arenas: making and attaching them, and the objects in them.
 #include "arena.hpp"
+#include "mend.hpp"
 
 #include <sys/mman.h>
 #include <algorithm>
@@ -27,8 +28,14 @@ Registry& registry() {
 std::uint64_t new_arena_id() {
   static std::atomic<std::uint32_t> count{0};
   const ProcessId self = this_process();
-  return (self.start << 32) ^ (static_cast<std::uint64_t>(self.pid) << 12) ^
-         count.fetch_add(1, std::memory_order_relaxed);
+  // Mixed, because processes that start together are alike and one may make many arenas.
+  std::uint64_t id = self.start;
+  for (const std::uint64_t part : {static_cast<std::uint64_t>(self.pid),
+                                   std::uint64_t{count.fetch_add(1, std::memory_order_relaxed)}}) {
+    id = (id ^ part) * 0x9e3779b97f4a7c15;
+    id ^= id >> 29;
+  }
+  return id;
 }
 
 Error too_many_objects(std::uint32_t chunks) {
@@ -44,8 +51,19 @@ SyncArena::SyncArena(Segment segment, std::byte* base, Reach reach) noexcept
 
 SyncArena::~SyncArena() {
   const std::uint64_t known = place_.load(std::memory_order_relaxed);
-  if (known != 0 && static_cast<std::uint32_t>(known >> 32) == fork_generation() + 1) {
-    empty_place(static_cast<std::uint32_t>(known));
+  const auto place = static_cast<std::uint32_t>(known);
+  if (place != nobody && static_cast<std::uint32_t>(known >> 32) == fork_generation() + 1 &&
+      reach_ == Reach::host) {
+    std::vector<std::shared_ptr<SyncArena>> alive;  // not to be destroyed under the lock
+    Registry& others = registry();
+    const std::lock_guard lock{others.mutex};
+    const bool is_mapped_again =
+        std::any_of(others.mapped.begin(), others.mapped.end(), [&](const auto& mapped) {
+          alive.push_back(mapped.lock());
+          return alive.back() && alive.back()->reach_ == Reach::host &&
+                 alive.back()->layout().id == layout().id;
+        });
+    if (!is_mapped_again) empty_place(place);
   }
   if (reach_ == Reach::threads) ::munmap(base_, arena_size);
 }
@@ -75,6 +93,9 @@ Result<std::shared_ptr<SyncArena>> SyncArena::make(Reach reach) {
 
 void SyncArena::enter(const std::shared_ptr<SyncArena>& arena) {
   arena->self_ = arena;
+  add_loss_hook([](const ProcessId& lost) noexcept {
+    for (const auto& each : all()) each->process_lost(lost);
+  });
   auto& mapped = registry().mapped;
   std::erase_if(mapped, [](const auto& known) { return known.expired(); });
   mapped.push_back(arena);
@@ -112,10 +133,11 @@ Result<std::shared_ptr<SyncArena>> SyncArena::attach(Descriptor descriptor) {
   if (layout.ready.load(std::memory_order_acquire) == 0) {
     return Error{Errc::malformed, "shared memory for shared objects that is not ready"};
   }
+  std::vector<std::shared_ptr<SyncArena>> alive;  // not to be destroyed under the lock
   Registry& known = registry();
   const std::lock_guard lock{known.mutex};
   for (const auto& mapped : known.mapped) {
-    auto arena = mapped.lock();
+    const auto& arena = alive.emplace_back(mapped.lock());
     if (arena && arena->reach_ == Reach::host && arena->layout().id == layout.id) return arena;
   }
   auto arena = std::shared_ptr<SyncArena>{new SyncArena{std::move(segment), base, Reach::host}};
@@ -134,8 +156,39 @@ std::vector<std::shared_ptr<SyncArena>> SyncArena::all() {
 }
 
 bool SyncArena::lock_table() noexcept {
-  // What the table's lock protects is either a single store or can be done again: nothing to mend.
-  return layout().table.lock(Deadline::never()) != Locked::no;
+  const Locked locked = layout().table.lock(Deadline::never());
+  if (locked == Locked::after_death) mend_table();
+  return locked != Locked::no;
+}
+
+// A run whose chunks are being taken or given back is of kind none, knows its length, and its first
+// chunk is the first to be taken and the last to be given back. The rest of what the table's lock
+// protects is a single store, or can be done again.
+void SyncArena::mend_table() noexcept {
+  for (std::uint32_t chunk = 1; chunk < layout().chunks_end;) {
+    ObjectHeader& header = object(chunk);
+    const std::uint32_t end = chunk + std::max<std::uint32_t>(header.chunks, 1);
+    if (!is_used(chunk)) {
+      ++chunk;
+      continue;
+    }
+    if (header.kind.load(std::memory_order_relaxed) == 0) give_chunks(chunk, end);
+    chunk = end;
+  }
+}
+
+void SyncArena::take_chunks(std::uint32_t first, std::uint32_t end) noexcept {
+  for (std::uint32_t c = first; c < end; ++c) {
+    layout().used[c / 64] |= std::uint64_t{1} << (c % 64);
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+  }
+}
+
+void SyncArena::give_chunks(std::uint32_t first, std::uint32_t end) noexcept {
+  for (std::uint32_t c = end; c-- > first;) {
+    layout().used[c / 64] &= ~(std::uint64_t{1} << (c % 64));
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+  }
 }
 
 Result<void> SyncArena::populate(std::uint32_t end) {
@@ -149,9 +202,8 @@ Result<void> SyncArena::populate(std::uint32_t end) {
   return {};
 }
 
-Result<std::uint32_t> SyncArena::allocate(std::uint32_t chunks) {
+Result<std::uint32_t> SyncArena::find_room(std::uint32_t chunks) {
   ArenaLayout& shared = layout();
-  const auto is_used = [&](std::uint32_t i) { return (shared.used[i / 64] >> (i % 64) & 1) != 0; };
   std::uint32_t run = 0;
   std::uint32_t i = 1;
   while (i < sync_chunk_count && run < chunks) {
@@ -163,20 +215,15 @@ Result<std::uint32_t> SyncArena::allocate(std::uint32_t chunks) {
     ++i;
   }
   if (run < chunks) return too_many_objects(chunks);
-  const std::uint32_t first = i - chunks;
   PASSEL_CHECK(populate(i));
-  shared.chunks_end = std::max(shared.chunks_end, i);
-  for (std::uint32_t c = first; c < i; ++c) shared.used[c / 64] |= std::uint64_t{1} << (c % 64);
-  return first;
+  return i - chunks;
 }
 
 void SyncArena::release_run(ObjectHeader& header) noexcept {
-  ArenaLayout& shared = layout();
   const std::uint32_t first = chunk_of(header);
-  const std::uint32_t end = first + header.chunks;
   header.kind.store(static_cast<std::uint32_t>(SyncKind::none), std::memory_order_release);
-  for (std::uint32_t c = first; c < end; ++c)
-    shared.used[c / 64] &= ~(std::uint64_t{1} << (c % 64));
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  give_chunks(first, first + header.chunks);
 }
 
 Result<std::shared_ptr<SyncObject>> SyncArena::create(SyncKind kind, std::size_t size,
@@ -194,7 +241,7 @@ Result<std::shared_ptr<SyncObject>> SyncArena::create(SyncKind kind, std::size_t
   const std::uint32_t my_place = place();
   if (my_place == nobody) return too_many_processes();
   if (!lock_table()) return Error{Errc::timeout, "the table of shared objects is locked"};
-  auto first = allocate(chunks);
+  auto first = find_room(chunks);
   if (!first) {
     layout().table.unlock();
     return first.error();
@@ -202,6 +249,9 @@ Result<std::shared_ptr<SyncObject>> SyncArena::create(SyncKind kind, std::size_t
   ObjectHeader& header = object(*first);
   std::memset(static_cast<void*>(&header), 0, chunks * sync_chunk);
   header.chunks = chunks;
+  layout().chunks_end = std::max(layout().chunks_end, *first + chunks);
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  take_chunks(*first, *first + chunks);
   header.serial = ++layout().next_serial;
   std::copy(name.begin(), name.end(), header.name.begin());
   const bool good = header.line.init();
@@ -251,11 +301,25 @@ void SyncArena::drop(ObjectHeader& header, std::uint32_t place) noexcept {
   if (local != local_.end() && --local->second.handles != 0) return;
   if (local != local_.end()) local_.erase(local);
   if (place == nobody || !lock_table()) return;
-  header.users[(place - 1) / 64].fetch_and(~(std::uint64_t{1} << ((place - 1) % 64)));
-  const bool used = std::any_of(header.users.begin(), header.users.end(),
-                                [](const auto& users) { return users.load() != 0; });
-  if (!used) release_run(header);
+  auto& mine = header.users[(place - 1) / 64];
+  const std::uint64_t bit = std::uint64_t{1} << ((place - 1) % 64);
+  const bool is_used_by_others =
+      std::any_of(header.users.begin(), header.users.end(), [&](const auto& users) {
+        return (&users == &mine ? users.load() & ~bit : users.load()) != 0;
+      });
+  // Something left taken for good goes to others when this process ends: it stays a user.
+  if (!is_used_by_others || !holds_something(*this, header, place)) mine.fetch_and(~bit);
+  if (!is_used_by_others) release_run(header);
   layout().table.unlock();
+}
+
+bool SyncArena::enter_user(ObjectHeader& header, std::uint32_t serial,
+                           std::uint32_t place) noexcept {
+  if (!lock_table()) return false;
+  const bool there = header.kind.load(std::memory_order_relaxed) != 0 && header.serial == serial;
+  if (there) mark_user(header, place);
+  layout().table.unlock();
+  return there;
 }
 
 }  // namespace passel::inline v0::detail

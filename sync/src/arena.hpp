@@ -51,6 +51,10 @@ class SyncArena {
   /// Marks the object as used by the process at `place`.
   static void mark_user(ObjectHeader& header, std::uint32_t place) noexcept;
 
+  /// The same, unless the object is gone: false then.
+  [[nodiscard]] bool enter_user(ObjectHeader& header, std::uint32_t serial,
+                                std::uint32_t place) noexcept;
+
   /// The place of this process; 0 when the table is full.
   [[nodiscard]] std::uint32_t place() noexcept;
 
@@ -114,7 +118,13 @@ class SyncArena {
   static Result<std::shared_ptr<SyncArena>> make(Reach reach);
   static void enter(const std::shared_ptr<SyncArena>& arena);
   bool lock_table() noexcept;
-  Result<std::uint32_t> allocate(std::uint32_t chunks);
+  void mend_table() noexcept;
+  [[nodiscard]] bool is_used(std::uint32_t chunk) const noexcept {
+    return (layout().used[chunk / 64] >> (chunk % 64) & 1) != 0;
+  }
+  void take_chunks(std::uint32_t first, std::uint32_t end) noexcept;
+  void give_chunks(std::uint32_t first, std::uint32_t end) noexcept;
+  Result<std::uint32_t> find_room(std::uint32_t chunks);
   Result<void> populate(std::uint32_t end);
   Result<void> populate_waiters(std::uint32_t seen);
   std::uint32_t claim_place() noexcept;

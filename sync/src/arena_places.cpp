@@ -85,8 +85,16 @@ std::uint32_t SyncArena::claim_place() noexcept {
 
 void SyncArena::empty_place(std::uint32_t place) noexcept {
   if (!lock_table()) return;
+  bool holds = false;
+  for (std::uint32_t chunk = 1; chunk < layout().chunks_end && !holds;) {
+    const ObjectHeader& header = object(chunk);
+    const bool used = is_used(chunk);
+    holds = used && (header.users[(place - 1) / 64].load() >> ((place - 1) % 64) & 1) != 0;
+    chunk += used ? std::max<std::uint32_t>(header.chunks, 1) : 1;
+  }
   auto& pid = process(place).pid;
-  pid.store(-pid.load(std::memory_order_relaxed), std::memory_order_release);
+  // A process that has left something taken is known here until it ends.
+  if (!holds) pid.store(-pid.load(std::memory_order_relaxed), std::memory_order_release);
   layout().table.unlock();
 }
 
@@ -121,12 +129,12 @@ Result<std::uint32_t> SyncArena::claim_waiter(std::uint32_t place, std::uint32_t
           !mine.owner.compare_exchange_strong(free, place, std::memory_order_acquire)) {
         continue;
       }
-      mine.thread = thread;
+      mine.thread.store(thread, std::memory_order_relaxed);
       mine.nudged_at = 0;
       mine.grant = 0;
       mine.permit = 0;
       mine.overtaken = 0;
-      mine.is_future = 0;
+      mine.is_future.store(0, std::memory_order_relaxed);
       mine.condition = 0;
       mine.state.store(waiter_waiting, std::memory_order_relaxed);
       hint_.store(number - 1, std::memory_order_relaxed);
@@ -181,6 +189,7 @@ bool SyncArena::process_lost(const ProcessId& lost) noexcept {
   const ProcessId self = this_process();
   if (!lock_table()) return true;
   bool was_here = false;
+  bool somebody_was = false;
   std::vector<Wake> wakes;
   for (std::uint32_t p = 1; p <= sync_process_count; ++p) {
     ProcessPlace& gone = process(p);
@@ -189,11 +198,12 @@ bool SyncArena::process_lost(const ProcessId& lost) noexcept {
     was_here = was_here || (std::abs(id.pid) == lost.pid && id.start == lost.start);
     // Its descendants went with it, and whoever else is gone may as well be looked after.
     if (id.pid <= 0 || id == self || (id != lost && is_running(id))) continue;
+    somebody_was = true;
     const Loss loss{
         .place = p, .pid = id.pid, .orderly = gone.leaving.load(std::memory_order_relaxed) != 0};
     for (std::uint32_t chunk = 1; chunk < layout().chunks_end;) {
       ObjectHeader& header = object(chunk);
-      if ((layout().used[chunk / 64] >> (chunk % 64) & 1) == 0) {
+      if (!is_used(chunk)) {
         ++chunk;
         continue;
       }
@@ -208,6 +218,11 @@ bool SyncArena::process_lost(const ProcessId& lost) noexcept {
     }
     for (const std::uint32_t condition : notified) pass_on_notify(*this, condition, wakes);
     gone.pid.store(-id.pid, std::memory_order_release);
+  }
+  // Whom it had called, and died before it could wake him.
+  for (std::uint32_t w = 1; somebody_was && w <= waiters(); ++w) {
+    const std::uint32_t state = waiter(w).state.load();
+    if (state == waiter_nudged || state == waiter_granted) wakes.push_back({.waiter = w});
   }
   layout().table.unlock();
   perform(wakes);

@@ -17,9 +17,7 @@ namespace {
 std::optional<Grant> grant_of(SyncArena& arena, std::uint32_t number) {
   const Waiter& waiter = arena.waiter(number);
   if (waiter.state.load(std::memory_order_acquire) != waiter_granted) return std::nullopt;
-  return Grant{.word = waiter.grant,
-               .permit = waiter.permit & ~handed_abandoned,
-               .abandoned = (waiter.permit & handed_abandoned) != 0};
+  return grant_of(waiter);
 }
 
 void step(SyncObject& object, const auto& event) {
@@ -112,7 +110,7 @@ bool AsyncWaits::cancel(std::uint64_t number) {
     pass_on_notify(arena, arena.chunk_of(wait.condition->header()), wakes);
     arena.perform(wakes);
   }
-  if (grant && !is_event) release_permit(*wait.object, *grant);
+  if (grant && !is_event) release_unused(*wait.object, *grant);
   // The thread may have nothing left to wait for.
   auto& bell = arena.process(place_).bell;
   bell.fetch_add(1);

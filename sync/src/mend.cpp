@@ -55,6 +55,16 @@ void mend(SyncArena& arena, ObjectHeader& header, const Loss& loss,
   }
 }
 
+bool holds_something(SyncArena& arena, ObjectHeader& header, std::uint32_t place) noexcept {
+  switch (static_cast<SyncKind>(header.kind.load(std::memory_order_relaxed))) {
+    case SyncKind::lock:
+    case SyncKind::rlock:
+    case SyncKind::semaphore:
+    case SyncKind::bounded_semaphore: return PermitMachine{arena, header}.is_held_by(place);
+    default: return false;
+  }
+}
+
 void rebuild_line(SyncArena& arena, ObjectHeader& header, std::vector<Wake>& wakes) noexcept {
   switch (static_cast<SyncKind>(header.kind.load(std::memory_order_relaxed))) {
     case SyncKind::lock:

@@ -30,6 +30,10 @@ void mend_condition(SyncArena& arena, ObjectHeader& header, const Loss& loss) no
 /// notified in its place. No line is locked.
 void pass_on_notify(SyncArena& arena, std::uint32_t condition, std::vector<Wake>& wakes) noexcept;
 
+/// Whether the process at `place` holds something of the object that goes back when it ends.
+[[nodiscard]] bool holds_something(SyncArena& arena, ObjectHeader& header,
+                                   std::uint32_t place) noexcept;
+
 /// Barrier: broken when the process waited, or was lost by accident.
 void mend_barrier(SyncArena& arena, ObjectHeader& header, const Loss& loss) noexcept;
 

@@ -22,7 +22,7 @@ Result<std::shared_ptr<detail::SyncObject>> Semaphore::make(detail::SyncKind kin
   const std::int64_t most = owned ? most_owned : most_counted;
   const std::int64_t limit = bounded ? options.value
                              : owned ? std::max(options.limit, options.value)
-                                     : most_counted;
+                                     : std::max(most_counted, options.value);
   if (options.value < 0) {
     return Error{Errc::invalid_argument,
                  "semaphore initial value must be >= 0, it is " + std::to_string(options.value)};

@@ -17,6 +17,7 @@ constexpr std::uint64_t closed_id = 0;
 SyncObject::SyncObject(std::shared_ptr<SyncArena> arena, ObjectHeader* header) noexcept
     : arena_{std::move(arena)},
       header_{header},
+      serial_{header->serial},
       state_{SyncArena::state_of(*header)},
       reach_{arena_->reach()} {}
 
@@ -93,7 +94,8 @@ std::uint64_t SyncObject::id() const noexcept {
 std::uint32_t SyncObject::find_place() noexcept {
   const std::uint32_t place = arena_->place();
   if (place == nobody) return nobody;
-  SyncArena::mark_user(*header_, place);
+  // In a forked child the object may be gone before the child uses it for the first time.
+  if (!arena_->enter_user(*header_, serial_, place)) return nobody;
   place_.store(std::uint64_t{fork_generation() + 1} << 32 | place, std::memory_order_relaxed);
   return place;
 }

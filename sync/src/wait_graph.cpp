@@ -37,7 +37,7 @@ bool is_lock(const ObjectHeader& header) {
   return kind == SyncKind::lock || kind == SyncKind::rlock;
 }
 
-/// What the waiter waits for now; empty when that is no lock, or nobody is known to hold it.
+/// What the waiter waits for at present; empty when that is no lock, or nobody is known to hold it.
 std::optional<Edge> edge_from(SyncArena& arena, std::uint32_t number) {
   const Waiter& waiter = arena.waiter(number);
   const std::uint32_t state = waiter.state.load();

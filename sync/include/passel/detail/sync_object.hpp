@@ -118,7 +118,7 @@ class PASSEL_API SyncObject final : public SharedObject,
     }
     renewed_to_.store(after, std::memory_order_relaxed);
   }
-  /// The grant that a guard stands for now.
+  /// The grant that a guard stands for at present.
   [[nodiscard]] std::uint64_t renewal_of(std::uint64_t word) const noexcept {
     return word == renewed_from_.load(std::memory_order_relaxed)
                ? renewed_to_.load(std::memory_order_relaxed)
@@ -139,6 +139,7 @@ class PASSEL_API SyncObject final : public SharedObject,
 
   std::shared_ptr<SyncArena> arena_;
   ObjectHeader* header_;
+  std::uint32_t serial_;
   std::byte* state_;
   Reach reach_;
   std::atomic<std::uint64_t> place_{0};  // generation plus one, place
