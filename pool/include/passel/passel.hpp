@@ -8,6 +8,7 @@
 #include <passel/codec.hpp>
 #include <passel/condition.hpp>
 #include <passel/context.hpp>
+#include <passel/dummy.hpp>
 #include <passel/event.hpp>
 #include <passel/executor.hpp>
 #include <passel/exit_reason.hpp>
