@@ -65,7 +65,7 @@ class BarrierKill : public ::testing::Test {
   const ProcessCensus before_ = census();
 };
 
-TEST_F(BarrierKill, KilledWhileTheyWait) {
+TEST_F(BarrierKill, Fault24KilledWhileTheyWait) {
   const Barrier barrier{6};
   const Queue<std::string> ends;
   Crew<InProcesses> crew;
@@ -87,7 +87,7 @@ TEST_F(BarrierKill, KilledWhileTheyWait) {
   for (int i = 0; i < 5; ++i) EXPECT_EQ(ends.get().unwrap(), "released");
 }
 
-TEST_F(BarrierKill, KilledAfterItTookPart) {
+TEST_F(BarrierKill, Fault24KilledAfterItTookPart) {
   const Barrier barrier{2};
   const Queue<std::string> ends;
   auto party = Process::spawn<take_part_then_stay>(barrier, ends).unwrap();
@@ -106,7 +106,7 @@ TEST_F(BarrierKill, KilledAfterItTookPart) {
   party.join().unwrap();
 }
 
-TEST_F(BarrierKill, KilledBeforeItTookPart) {
+TEST_F(BarrierKill, Fault24KilledBeforeItTookPart) {
   const Barrier barrier{2};
   const Queue<std::string> ends;
   auto party = Process::spawn<hold>(barrier, ends).unwrap();
@@ -117,7 +117,7 @@ TEST_F(BarrierKill, KilledBeforeItTookPart) {
   EXPECT_THAT(barrier.wait().error().what(), HasSubstr(died(pid)));
 }
 
-TEST_F(BarrierKill, KilledBeforeItHadTheBarrier) {
+TEST_F(BarrierKill, Fault24KilledBeforeItHadTheBarrier) {
   for (int i = 0; i < 5; ++i) {
     const Barrier barrier{2};
     const Queue<std::string> ends;
@@ -227,7 +227,7 @@ void wait_until_broken(const Barrier& barrier, const Queue<std::string>& ends) {
   }
 }
 
-TEST_F(BarrierKill, KilledAnywhere) {
+TEST_F(BarrierKill, Fault24KilledAnywhere) {
   std::mt19937_64 random{seed()};
   for (unsigned round = 0; round < rounds(25); ++round) {
     const std::size_t parties = 2 + random() % 4;

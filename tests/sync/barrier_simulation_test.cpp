@@ -138,7 +138,9 @@ class World {
     sim_.at(sim_.now() + 2ms, node_of(t), "expire", [this, t, round] {
       Thread& thread = threads_[t];
       if (thread.waiter == 0 || thread.outside || thread.rounds != round) return;
+      const bool all_there = machine().phase() == detail::barrier_acting;
       step(node_of(t), BarrierMachine::Expire{thread.waiter, pid(thread.process)});
+      if (all_there && machine().phase() != detail::barrier_acting) fail("broken though complete");
       if (!thread.asleep) return;
       thread.asleep = false;
       look(t);

@@ -234,7 +234,7 @@ ProcessCensus census() {
 
 // ---- deaths -------------------------------------------------------------------------------------
 
-TEST(EventKill, KilledWaitersHoldNobodyUp) {
+TEST(EventKill, Fault23KilledWaitersHoldNobodyUp) {
   const auto before = census();
   {
     const Event event;

@@ -28,7 +28,7 @@ TEST(FenceGate, RefusesATokenThatIsOlderThanTheNewest) {
   EXPECT_EQ(gate.newest(), 7U);
 }
 
-TEST(FenceGate, AFormerHolderOfALockCannotWrite) {
+TEST(FenceGate, Fault22AFormerHolderOfALockCannotWrite) {
   const passel::Lock lock;
   FenceGate gate;
   std::string file;

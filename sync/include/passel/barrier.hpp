@@ -75,7 +75,7 @@ struct BarrierOptions {
 /// **An action** is called once in each round, by one who waits, when all are there and before any
 /// goes on. A function given as template argument (`Barrier::create<report>({.parties = 3})`) or a
 /// lambda without captures is called by the last who comes, in whichever process that is. Any
-/// other callable stays in the process that made the barrier and is called by the last who comes of
+/// other callable stays in the process that made the barrier and is called by one who waits in
 /// that process; a round in which nobody of it takes part breaks the barrier. When the action
 /// throws or returns an error, whoever called it gets that from his wait, and the barrier is
 /// broken.
