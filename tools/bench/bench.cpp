@@ -26,7 +26,7 @@ struct Group {
 constexpr Group groups[] = {{"actor", actor_rows}, {"channel", channel_rows},
                             {"queue", queue_rows}, {"process", process_rows},
                             {"pool", pool_rows},   {"executor", executor_rows},
-                            {"lock", lock_rows}};
+                            {"lock", lock_rows},   {"event", event_rows}};
 
 double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());

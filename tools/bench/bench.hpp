@@ -77,5 +77,6 @@ void process_rows(Table& table);
 void pool_rows(Table& table);
 void executor_rows(Table& table);
 void lock_rows(Table& table);
+void event_rows(Table& table);
 
 }  // namespace bench

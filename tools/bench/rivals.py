@@ -233,6 +233,48 @@ def turns(host, count):
     return ns
 
 
+def wait_in_turn(a, b, awake, count):
+    for i in range(count):
+        (b if i % 2 else a).wait()
+        awake.release()
+
+
+def event(count):
+    a, b, awake = mp.Event(), mp.Event(), mp.Semaphore(0)
+    others = [mp.Process(target=wait_in_turn, args=(a, b, awake, int(count))) for _ in range(4)]
+    for other in others:
+        other.start()
+
+    def work():
+        for i in range(int(count)):
+            flag = b if i % 2 else a
+            flag.set()
+            for _ in others:
+                awake.acquire()
+            flag.clear()
+    ns = timed(int(count), work)
+    for other in others:
+        other.join()
+    return ns
+
+
+def meet_often(barrier, count):
+    for _ in range(count):
+        barrier.wait()
+
+
+def barrier(parties, count):
+    meeting = mp.Barrier(int(parties))
+    others = [mp.Process(target=meet_often, args=(meeting, int(count) + 1)) for _ in range(int(parties) - 1)]
+    for other in others:
+        other.start()
+    meeting.wait()
+    ns = timed(int(count), lambda: meet_often(meeting, int(count)))
+    for other in others:
+        other.join()
+    return ns
+
+
 WORK = {
     "queue": queue_one_way,
     "queue_ping_pong": queue_ping_pong,
@@ -251,6 +293,8 @@ WORK = {
     "semaphore": lambda host, count: take_and_give("BoundedSemaphore", host, count),
     "contend": contend,
     "turns": turns,
+    "event": event,
+    "barrier": barrier,
 }
 
 if __name__ == "__main__":
