@@ -190,6 +190,10 @@ class Ledger {
   [[nodiscard]] bool is_stalled(WorkerSlot worker) const noexcept;
   /// The task that the worker is at, and since when.
   [[nodiscard]] std::optional<std::pair<TaskSlot, Time>> first_of(WorkerSlot worker) const noexcept;
+  /// Tasks without an end.
+  [[nodiscard]] bool has_work() const noexcept {
+    return queued_ > 0 || sent_ > 0 || !delayed_.empty();
+  }
   /// Workers whose slots are lent.
   [[nodiscard]] std::size_t lent() const noexcept { return lent_; }
 
@@ -310,7 +314,6 @@ class Ledger {
   void tick(WorkerSlot worker, Time now, Actions& actions);
   void tick_task(WorkerSlot worker, Time now, Actions& actions);
   bool is_anybody_idle() const noexcept;
-  bool has_work() const noexcept { return queued_ > 0 || sent_ > 0 || !delayed_.empty(); }
   void replace(bool in_task, Time now, Actions& actions);
   void stop(WorkerSlot worker, Time now, Actions& actions);
   void stop_all(Settled why, Time now, Actions& actions);

@@ -105,11 +105,10 @@ void PoolCore::terminate() {
   finish();
 }
 
-PoolCore::FeedLine& PoolCore::Feed::line(int priority) {
+PoolCore::FeedLine& PoolCore::Feed::line(std::int64_t rank) {
   auto at = lines.begin();
-  while (at != lines.end() && at->priority > priority) ++at;
-  if (at == lines.end() || at->priority != priority)
-    at = lines.insert(at, FeedLine{.priority = priority});
+  while (at != lines.end() && at->rank > rank) ++at;
+  if (at == lines.end() || at->rank != rank) at = lines.insert(at, FeedLine{.rank = rank});
   return *at;
 }
 
@@ -117,7 +116,7 @@ void PoolCore::Feed::forget_empty_lines() {
   // The usual one stays, so that it needs no memory each time.
   if (lines.size() > 1) {
     std::erase_if(lines,
-                  [](const FeedLine& line) { return line.head == nullptr && line.priority != 0; });
+                  [](const FeedLine& line) { return line.head == nullptr && line.rank != 0; });
   }
 }
 
@@ -166,7 +165,9 @@ void PoolCore::finish() {
     step(Ledger::Close{});
   }
   for (const auto& link : links_) {
-    if (std::exchange(link->touched, false) && link->end) link->end->flush();
+    if (!std::exchange(link->touched, false)) continue;
+    if (link->end) link->end->flush();
+    if (link->inner) link->inner->announce();
   }
   shared_->appetite.store(2 * std::size_t{config_.processes} * ledger_.window(),
                           std::memory_order_relaxed);

@@ -1,6 +1,7 @@
 // Layer pool: the pool's actor, which carries out what the ledger decides.
 #pragma once
 
+#include "inner_line.hpp"
 #include "last_lines.hpp"
 #include "ledger.hpp"
 #include "memory_watch.hpp"
@@ -17,6 +18,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <deque>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -77,6 +79,13 @@ class PoolCore final : public CellBody {
   }
 
  private:
+  class InnerJob;
+  struct InnerAnswer {
+    std::uint64_t number = 0;
+    std::vector<std::byte> bytes{};
+    bool is_error = false;
+    std::vector<std::shared_ptr<Descriptor>> descriptors{};
+  };
   /// One place for a worker and who is in it.
   struct Link {
     std::uint64_t life = 0;  ///< counts the workers of this pool; 0: nobody
@@ -84,6 +93,9 @@ class PoolCore final : public CellBody {
     std::unique_ptr<PoolEnd> end;
     std::shared_ptr<Child> child;
     IoLoop::Watch watch;
+    std::unique_ptr<WorkerEnd> inner;  ///< what its task asks of this pool
+    IoLoop::Watch inner_watch;
+    std::deque<InnerAnswer> inner_answers;  ///< that found no room yet
     std::shared_ptr<LastLines> last_lines;
     IoLoop::Watch last_lines_watch;
     std::deque<TaskSlot> unposted;  ///< sent by the ledger, not yet in the channel
@@ -97,6 +109,7 @@ class PoolCore final : public CellBody {
     int signal = 0;                   ///< sent last, or to be sent when the process is there
     bool ready = false;
     bool broken = false;
+    bool lent = false;     ///< its task waits for its calls
     bool touched = false;  ///< has news since the last flush
   };
   struct Record {
@@ -117,19 +130,19 @@ class PoolCore final : public CellBody {
   static constexpr TaskSlot orphan = 0xFFFF'FFFE;  ///< settled while it ran on
   static bool is_task(TaskSlot entry) noexcept { return entry < orphan; }
 
-  /// Jobs of one priority in order of arrival.
+  /// Jobs of one rank in order of arrival.
   struct FeedLine {
-    int priority = 0;
+    std::int64_t rank = 0;
     PoolJob* head = nullptr;
     PoolJob* tail = nullptr;
   };
   struct Feed {
-    std::vector<FeedLine> lines;  ///< the highest priority first
+    std::vector<FeedLine> lines;  ///< the highest rank first
     std::size_t jobs = 0;
     std::set<std::pair<Ledger::Time, PoolJob*>> deadlines;
 
     [[nodiscard]] bool empty() const noexcept { return jobs == 0; }
-    FeedLine& line(int priority);
+    FeedLine& line(std::int64_t rank);
     void forget_empty_lines();
   };
 
@@ -138,8 +151,8 @@ class PoolCore final : public CellBody {
   void feed();
   void feed_one(PoolJob& job);
   void refuse_late();
-  static std::int64_t rank_of(int priority, unsigned depth) noexcept {
-    return std::int64_t{priority} * 65'536 + std::min(depth, 65'535U);
+  static std::int64_t rank_of(const PoolTerms& terms) noexcept {
+    return std::int64_t{terms.priority} * 65'536 + std::min(terms.depth, 65'535U);
   }
   void step(const Ledger::Event& event);
   void step_with(const Ledger::Event& event, Context context);
@@ -173,6 +186,13 @@ class PoolCore final : public CellBody {
       }));
     };
   }
+  void open_inner(WorkerSlot worker, const WorkerAnswer& offer);
+  void inner_news(WorkerSlot worker, std::uint64_t life);
+  void take_inner(WorkerSlot worker, const WorkerEnd::Task& message);
+  void call_inner(WorkerSlot worker, const InnerMessage& message, const WorkerEnd::Task& task);
+  void answer_inner(WorkerSlot worker, std::uint64_t life, InnerAnswer answer);
+  void give_inner_answers(Link& link);
+  [[nodiscard]] unsigned depth_of(WorkerSlot worker);
   Result<void> keep_last_lines(Link& link, ProcessSpec& spec, WorkerStart& start);
   [[nodiscard]] WorkerLost describe_end(Link& link, ExitStatus status);
   void weigh_workers();
@@ -209,6 +229,7 @@ class PoolCore final : public CellBody {
   std::optional<Promise<void>> first_start_;
   unsigned starting_ = 0;
   std::optional<Error> spawn_error_;
+  std::map<std::pair<std::uint64_t, std::uint64_t>, InnerJob*> inner_jobs_;  // by life and number
   std::string last_death_;
   std::uint64_t memory_kills_ = memory_kills();
   Ledger::Time weigh_at_{};

@@ -5,6 +5,47 @@
 #include <passel/detail/shared_object.hpp>
 
 namespace passel::inline v0::detail {
+namespace {
+
+/// The pool's actor, seen from user threads. Destroying it terminates the workers and waits for
+/// their end.
+class ActorPool final : public PoolHandle {
+ public:
+  ActorPool(CellRef cell, std::shared_ptr<Shared> shared)
+      : cell_{std::move(cell)}, shared_{std::move(shared)}, generation_{fork_generation()} {}
+  ~ActorPool() override {
+    end();
+    // The cell of the owner's engine cannot be touched in a fork of the owner, not even to let it
+    // go.
+    if (generation_ != fork_generation()) static_cast<void>(new CellRef{std::move(cell_)});
+  }
+
+  [[nodiscard]] Result<std::shared_ptr<void>> admit(Deadline deadline) override;
+  void submit(std::unique_ptr<PoolJob> job) override;
+  [[nodiscard]] std::optional<Error> refusal() const override;
+  void close() override;
+  void terminate() override;
+  void end() override;
+  [[nodiscard]] Result<void> join(Deadline deadline) override;
+  [[nodiscard]] PoolShutdown shutdown(Deadline deadline) override;
+  [[nodiscard]] PoolStats stats() const override;
+  [[nodiscard]] std::vector<DeadLetter> dead_letters() const override;
+  void stop(const PoolJob* job, std::uint64_t serial) override;
+  [[nodiscard]] unsigned processes() const noexcept override { return shared_->processes; }
+  [[nodiscard]] std::uint64_t max_message() const noexcept override { return shared_->max_message; }
+  [[nodiscard]] std::size_t appetite() const noexcept override {
+    return shared_->appetite.load(std::memory_order_relaxed);
+  }
+
+ private:
+  CellRef cell_;
+  std::shared_ptr<Shared> shared_;
+  std::uint32_t generation_;
+};
+
+}  // namespace
+
+PoolHandle::~PoolHandle() = default;
 
 PoolJob::~PoolJob() = default;
 const PoolTerms& PoolJob::terms() const noexcept {
@@ -35,25 +76,17 @@ Result<std::shared_ptr<PoolHandle>> PoolHandle::start(PoolConfig config) {
                                  FutexScope::process));
     return outcome.error();
   }
-  return std::make_shared<PoolHandle>(std::move(cell), std::move(shared));
+  return std::shared_ptr<PoolHandle>{
+      std::make_shared<ActorPool>(std::move(cell), std::move(shared))};
 }
 
-PoolHandle::PoolHandle(CellRef cell, std::shared_ptr<Shared> shared)
-    : cell_{std::move(cell)}, shared_{std::move(shared)}, generation_{fork_generation()} {}
-
-PoolHandle::~PoolHandle() {
-  end();
-  // The cell of the owner's engine cannot be touched in a fork of the owner, not even to let it go.
-  if (generation_ != fork_generation()) static_cast<void>(new CellRef{std::move(cell_)});
-}
-
-void PoolHandle::end() {
+void ActorPool::end() {
   if (generation_ != fork_generation()) return;
   terminate();
   static_cast<void>(join(Deadline::never()));
 }
 
-Result<std::shared_ptr<void>> PoolHandle::admit(Deadline deadline) {
+Result<std::shared_ptr<void>> ActorPool::admit(Deadline deadline) {
   if (shared_->max_pending == 0) return std::shared_ptr<void>{};
   std::unique_lock lock{shared_->mutex};
   const auto free = [&] {
@@ -85,18 +118,18 @@ Result<std::shared_ptr<void>> PoolHandle::admit(Deadline deadline) {
                                }};
 }
 
-void PoolHandle::submit(std::unique_ptr<PoolJob> job) {
+void ActorPool::submit(std::unique_ptr<PoolJob> job) {
   PoolJob* const op = job.release();
   op->run = &PoolCore::accept;
   if (!cell_->post(op)) PoolCore::refuse(*op, shared_->refusal());
 }
 
-std::optional<Error> PoolHandle::refusal() const {
+std::optional<Error> ActorPool::refusal() const {
   if (shared_->state.load(std::memory_order_acquire) == Shared::open) return {};
   return shared_->refusal();
 }
 
-void PoolHandle::close() {
+void ActorPool::close() {
   std::uint32_t expected = Shared::open;
   if (!shared_->state.compare_exchange_strong(expected, Shared::closing)) return;
   shared_->wake_all();
@@ -105,7 +138,7 @@ void PoolHandle::close() {
   }));
 }
 
-void PoolHandle::terminate() {
+void ActorPool::terminate() {
   std::uint32_t state = shared_->state.load();
   do {
     if (state == Shared::terminated || state == Shared::failed) return;
@@ -116,7 +149,7 @@ void PoolHandle::terminate() {
   }));
 }
 
-Result<void> PoolHandle::join(Deadline deadline) {
+Result<void> ActorPool::join(Deadline deadline) {
   if (shared_->state.load(std::memory_order_acquire) == Shared::open) {
     return Error{Errc::invalid_state, "Pool is still running"};
   }
@@ -128,7 +161,7 @@ Result<void> PoolHandle::join(Deadline deadline) {
   return {};
 }
 
-PoolShutdown PoolHandle::shutdown(Deadline deadline) {
+PoolShutdown ActorPool::shutdown(Deadline deadline) {
   close();
   PoolShutdown report;
   if (join(deadline)) return report;
@@ -143,31 +176,25 @@ PoolShutdown PoolHandle::shutdown(Deadline deadline) {
   return report;
 }
 
-PoolStats PoolHandle::stats() const {
+PoolStats ActorPool::stats() const {
   PoolStats stats;
   if (Cell::current() == cell_.get()) return cell_->body<PoolCore>().stats();
   call_in(*cell_.get(), [&](Cell& cell) { stats = cell.body<PoolCore>().stats(); });
   return stats;
 }
 
-std::vector<DeadLetter> PoolHandle::dead_letters() const {
+std::vector<DeadLetter> ActorPool::dead_letters() const {
   std::vector<DeadLetter> letters;
   if (Cell::current() == cell_.get()) return cell_->body<PoolCore>().dead_letters();
   call_in(*cell_.get(), [&](Cell& cell) { letters = cell.body<PoolCore>().dead_letters(); });
   return letters;
 }
 
-void PoolHandle::stop(const PoolJob* job, std::uint64_t serial) {
+void ActorPool::stop(const PoolJob* job, std::uint64_t serial) {
   if (generation_ != fork_generation()) return;
   cell_->post_or_cancel(make_op([job, serial](Cell* cell) {
     if (cell != nullptr) cell->body<PoolCore>().stop_job(job, serial);
   }));
-}
-
-unsigned PoolHandle::processes() const noexcept { return shared_->processes; }
-std::uint64_t PoolHandle::max_message() const noexcept { return shared_->max_message; }
-std::size_t PoolHandle::appetite() const noexcept {
-  return shared_->appetite.load(std::memory_order_relaxed);
 }
 
 }  // namespace passel::inline v0::detail

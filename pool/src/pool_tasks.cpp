@@ -48,7 +48,7 @@ void PoolCore::refuse(PoolJob& job, const Error& why) noexcept {
 
 void PoolCore::add(PoolJob& job) {
   if (job.count() == 0) return job.finished();
-  FeedLine& line = feed_.line(job.terms().priority);
+  FeedLine& line = feed_.line(rank_of(job.terms()));
   job.ahead_ = line.tail;
   (line.tail == nullptr ? line.head : line.tail->behind_) = &job;
   line.tail = &job;
@@ -58,7 +58,7 @@ void PoolCore::add(PoolJob& job) {
 }
 
 void PoolCore::unlink(PoolJob& job) {
-  FeedLine& line = feed_.line(job.terms().priority);
+  FeedLine& line = feed_.line(rank_of(job.terms()));
   (job.ahead_ == nullptr ? line.head : job.ahead_->behind_) = job.behind_;
   (job.behind_ == nullptr ? line.tail : job.behind_->ahead_) = job.ahead_;
   --feed_.jobs;
@@ -89,8 +89,7 @@ void PoolCore::refuse_late() {
 void PoolCore::feed() {
   if (feed_.empty()) return;
   for (std::size_t at = 0; at < feed_.lines.size(); ++at) {
-    const std::int64_t rank = rank_of(feed_.lines[at].priority, 0);
-    std::size_t room = ledger_.room(rank);
+    std::size_t room = ledger_.room(feed_.lines[at].rank);
     for (; room > 0 && feed_.lines[at].head != nullptr; --room) feed_one(*feed_.lines[at].head);
   }
   feed_.forget_empty_lines();
@@ -115,7 +114,8 @@ void PoolCore::feed_one(PoolJob& job) {
   Ledger::Submit submit{.task = task};
   if (const PoolTerms* const terms = job.terms_.get()) {
     submit.attempts = terms->attempts;
-    submit.rank = rank_of(terms->priority, 0);
+    submit.rank = rank_of(*terms);
+    submit.inner = terms->depth > 0;
     submit.backoff = terms->backoff;
     submit.deadline = terms->deadline;
     submit.limit = terms->limit;

@@ -49,6 +49,7 @@ Result<void> PoolCore::prepare(WorkerSlot worker) {
   WorkerStart start;
   start.max_message = config_.max_message;
   start.recycle_memory = config_.recycle_memory;
+  start.processes = config_.processes;
   // Shared because std::function wants to be copied; it never is.
   auto spec = std::make_shared<ProcessSpec>(ProcessSpec{.name = link.name,
                                                         .task = pool_worker_task(),
@@ -158,6 +159,10 @@ void PoolCore::read_results(WorkerSlot worker) {
     }
     if (!*next) return;
     const WorkerAnswer& result = **next;
+    if (result.is_line) {
+      open_inner(worker, result);
+      continue;
+    }
     if (result.number == 0) {
       link.complaint = decode_error(result.bytes);
       continue;
@@ -206,6 +211,9 @@ void PoolCore::gone(WorkerSlot worker, std::uint64_t life, ExitStatus status) {
   // The slot may get its next worker in the same step.
   link.life = 0;
   link.watch.reset();
+  link.inner_watch.reset();
+  link.inner.reset();
+  link.inner_answers.clear();
   link.last_lines_watch.reset();
   link.last_lines.reset();
   link.child.reset();

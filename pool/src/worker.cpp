@@ -110,7 +110,7 @@ Result<Encoded> worker_main(std::span<const std::byte> bytes, DescriptorSpan des
     }
   }
   keep_memory();
-  WorkerSeat seat{*end};
+  WorkerSeat seat{*end, start};
   MemoryGauge gauge{start.recycle_memory};
   end->begin();
   TaskId known{};

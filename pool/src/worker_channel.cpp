@@ -15,24 +15,6 @@
 #include <string>
 
 namespace passel::inline v0::detail {
-namespace {
-
-constexpr std::size_t header_room = (sizeof(ChannelLayout) + 4095) / 4096 * 4096;
-// A sleeping pool learns of an answer no later than this, unless the worker is in the middle of its
-// next task.
-constexpr std::chrono::microseconds longest_silence{50};
-
-// Instead of 1: the worker found no memory for what it had to say.
-constexpr std::uint32_t no_space_mark = 2;
-
-/// Room for one payload of the largest size beside others.
-std::size_t arena_size_for(std::uint64_t max_message) {
-  constexpr std::size_t step = std::size_t{1} << 20;
-  const std::size_t rounded = (static_cast<std::size_t>(max_message) + 2 * step - 1) / step * step;
-  return rounded * 2;
-}
-
-}  // namespace
 
 // --- both ends
 
@@ -111,17 +93,27 @@ std::vector<std::shared_ptr<Descriptor>> WorkerLine::take_descriptors(std::uint6
   }
 }
 
+bool WorkerLine::hear_all() {
+  for (;;) {
+    switch (hear(false)) {
+      case Heard::nothing: return true;
+      case Heard::end: return false;
+      case Heard::something: break;
+    }
+  }
+}
+
 // --- the pool's end
 
 PoolEnd::PoolEnd(std::unique_ptr<Segment> segment, Descriptor socket, std::size_t arena_size)
     : WorkerLine{std::move(segment), std::move(socket)},
-      arena_{*segment_, header_room, arena_size} {}
+      arena_{*segment_, ChannelLayout::header_room, arena_size} {}
 
 Result<PoolEnd::Created> PoolEnd::create(std::uint64_t max_message) {
-  const std::size_t arena = arena_size_for(max_message);
-  PASSEL_TRY(Segment memory,
-             Segment::create("passel-pool", ChannelLayout::kind, header_room + 2 * arena));
-  PASSEL_CHECK(memory.populate(0, header_room));
+  const std::size_t arena = ChannelLayout::arena_size_for(max_message);
+  PASSEL_TRY(Segment memory, Segment::create("passel-pool", ChannelLayout::kind,
+                                             ChannelLayout::header_room + 2 * arena));
+  PASSEL_CHECK(memory.populate(0, ChannelLayout::header_room));
   new (memory.data()) ChannelLayout{};
   int pair[2] = {-1, -1};
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
@@ -215,6 +207,14 @@ void PoolEnd::flush() noexcept {
     ring();
 }
 
+void PoolEnd::tell_lent(bool lent) noexcept {
+  ChannelLayout& memory = shared();
+  memory.lent.store(lent ? 1 : 0, std::memory_order_seq_cst);
+  if (memory.worker_sleeps.load(std::memory_order_seq_cst) != 0 &&
+      memory.worker_sleeps.exchange(0) != 0)
+    ring();
+}
+
 void PoolEnd::retire() noexcept {
   shared().retire.store(1, std::memory_order_seq_cst);
   shared().worker_sleeps.store(0, std::memory_order_relaxed);
@@ -246,7 +246,8 @@ Result<std::optional<WorkerAnswer>> PoolEnd::next_result() {
   WorkerAnswer message;
   message.number = cell.number;
   message.took = std::chrono::nanoseconds{static_cast<std::int64_t>(cell.took_ns)};
-  message.is_error = cell.is_error != 0;
+  message.is_error = cell.kind != ChannelLayout::value;
+  message.is_line = cell.kind == ChannelLayout::line;
   const std::size_t length = cell.length;
   const std::byte* from = cell.bytes;
   if (length > ChannelLayout::inline_size) {
@@ -259,7 +260,7 @@ Result<std::optional<WorkerAnswer>> PoolEnd::next_result() {
     from = segment_->data() + payload;
   }
   message.bytes = {from, length};
-  if (cell.is_error == no_space_mark) {
+  if (cell.kind == ChannelLayout::no_space) {
     static const Encoded no_space =
         encode_error({Errc::no_space, "the worker found no shared memory for its result"});
     message.bytes = no_space.bytes;
@@ -279,182 +280,6 @@ bool PoolEnd::go_to_sleep() noexcept {
   memory.pool_sleeps.store(1, std::memory_order_seq_cst);
   std::atomic_thread_fence(std::memory_order_seq_cst);
   return memory.results_up_to.load(std::memory_order_acquire) != read_;
-}
-
-bool PoolEnd::hear_all() {
-  for (;;) {
-    switch (hear(false)) {
-      case Heard::nothing: return true;
-      case Heard::end: return false;
-      case Heard::something: break;
-    }
-  }
-}
-
-// --- the worker's end
-
-WorkerEnd::WorkerEnd(std::unique_ptr<Segment> segment, Descriptor socket, std::size_t arena_size)
-    : WorkerLine{std::move(segment), std::move(socket)},
-      arena_{*segment_, header_room + arena_size, arena_size} {}
-
-Result<std::unique_ptr<WorkerEnd>> WorkerEnd::attach(
-    std::span<const std::shared_ptr<Descriptor>> descriptors, std::uint64_t max_message) {
-  if (descriptors.size() < 2)
-    return Error{Errc::malformed, "a pool worker was started without its channel"};
-  PASSEL_TRY(Segment memory, Segment::attach(std::move(*descriptors[1]), ChannelLayout::kind));
-  const std::size_t arena = arena_size_for(max_message);
-  if (memory.size() < header_room + 2 * arena)
-    return Error{Errc::malformed, "a pool worker's memory is too small"};
-  return std::make_unique<WorkerEnd>(std::make_unique<Segment>(std::move(memory)),
-                                     std::move(*descriptors[0]), arena);
-}
-
-void WorkerEnd::begin() {
-  shared().ready.store(1, std::memory_order_release);
-  shared().worker_cpu.publish();
-  announce();
-}
-
-void WorkerEnd::begin_failed(std::span<const std::byte> why) {
-  static_cast<void>(answer(0, why, true, {}));
-  announce();
-}
-
-std::optional<WorkerEnd::Task> WorkerEnd::claim() {
-  ChannelLayout& memory = shared();
-  while (passed_ < memory.posted_up_to.load(std::memory_order_acquire)) {
-    const std::uint64_t number = passed_ + 1;
-    auto& cell = memory.tasks[number % ChannelLayout::cells];
-    const std::uint32_t descriptors = cell.descriptors;
-    std::uint64_t expected = ChannelLayout::state(number, ChannelLayout::posted);
-    const bool mine = cell.state.compare_exchange_strong(
-        expected, ChannelLayout::state(number, ChannelLayout::started), std::memory_order_acq_rel);
-    passed_ = number;
-    memory.passed_up_to.store(number, std::memory_order_release);
-    if (!mine) continue;
-    Task task;
-    task.number = number;
-    task.task = cell.task;
-    task.attempt = cell.attempt;
-    task.args = {
-        cell.length > ChannelLayout::inline_size ? segment_->data() + cell.payload : cell.bytes,
-        cell.length};
-    if (descriptors != 0) task.descriptors = take_descriptors(number, true);
-    return task;
-  }
-  return {};
-}
-
-std::optional<WorkerEnd::Task> WorkerEnd::next() {
-  for (;;) {
-    if (auto task = claim()) return task;
-    if (!wait_for_task()) return {};
-    task_began_ = Deadline::Clock::now();
-  }
-}
-
-bool WorkerEnd::wait_for_task() {
-  ChannelLayout& memory = shared();
-  announce();
-  const auto ready = [&] {
-    return memory.posted_up_to.load(std::memory_order_acquire) != passed_ ||
-           memory.retire.load(std::memory_order_relaxed) != 0;
-  };
-  if (!spinner_.spin(memory.pool_cpu, Deadline::never(), ready)) {
-    for (;;) {
-      memory.worker_sleeps.store(1, std::memory_order_seq_cst);
-      std::atomic_thread_fence(std::memory_order_seq_cst);
-      if (ready()) break;
-      if (hear(true) == Heard::end) return false;
-    }
-    memory.worker_sleeps.store(0, std::memory_order_relaxed);
-  }
-  memory.worker_cpu.publish();
-  return memory.posted_up_to.load(std::memory_order_acquire) != passed_;
-}
-
-std::byte* WorkerEnd::place(std::size_t size, std::uint64_t& offset) {
-  ChannelLayout& memory = shared();
-  for (;;) {
-    const std::uint64_t read = memory.read_up_to.load(std::memory_order_seq_cst);
-    while (!payloads_.empty() && payloads_.front().first <= read) {
-      arena_.release(payloads_.front().second);
-      payloads_.pop_front();
-    }
-    auto found = arena_.allocate(size);
-    if (!found) return nullptr;
-    if (*found) {
-      offset = **found;
-      payloads_.emplace_back(answered_ + 1, offset);
-      return segment_->data() + offset;
-    }
-    announce();
-    memory.worker_wants_room.store(1, std::memory_order_seq_cst);
-    if (memory.read_up_to.load(std::memory_order_seq_cst) == read && hear(true) == Heard::end)
-      return nullptr;
-  }
-}
-
-bool WorkerEnd::finish(std::uint64_t number) noexcept {
-  std::uint64_t expected = ChannelLayout::state(number, ChannelLayout::started);
-  return shared().tasks[number % ChannelLayout::cells].state.compare_exchange_strong(
-      expected, ChannelLayout::state(number, ChannelLayout::finished), std::memory_order_acq_rel);
-}
-
-bool WorkerEnd::answer(std::uint64_t number, std::span<const std::byte> bytes, bool is_error,
-                       std::span<const std::shared_ptr<Descriptor>> descriptors) {
-  if (number != 0 && !finish(number)) return false;
-  ChannelLayout& memory = shared();
-  std::uint32_t error_mark = is_error ? 1 : 0;
-  std::uint64_t offset = 0;
-  std::byte* to = nullptr;
-  if (bytes.size() > ChannelLayout::inline_size) {
-    to = place(bytes.size(), offset);
-    if (to == nullptr) {
-      bytes = {};
-      error_mark = no_space_mark;
-      descriptors = {};
-    }
-  }
-  auto& cell = memory.results[(answered_ + 1) % ChannelLayout::cells];
-  if (to == nullptr) to = cell.bytes;
-  if (!bytes.empty()) std::memcpy(to, bytes.data(), bytes.size());
-  while (!descriptors.empty() && !send_descriptors(answered_ + 1, descriptors)) {
-    announce();
-    if (hear(true) == Heard::end) return false;
-  }
-  const auto now = Deadline::Clock::now();
-  cell.number = number;
-  cell.payload = offset;
-  cell.took_ns = static_cast<std::uint64_t>((now - task_began_).count());
-  cell.length = static_cast<std::uint32_t>(bytes.size());
-  cell.descriptors = static_cast<std::uint32_t>(descriptors.size());
-  cell.is_error = error_mark;
-  ++answered_;
-  memory.results_up_to.store(answered_, std::memory_order_release);
-  task_began_ = now;
-  if (answered_ - announced_ == 1) oldest_silent_ = now;
-  announce_if_worth_it(now);
-  return true;
-}
-
-void WorkerEnd::announce_if_worth_it(Deadline::Clock::time_point now) noexcept {
-  ChannelLayout& memory = shared();
-  const std::uint64_t left = memory.posted_up_to.load(std::memory_order_relaxed) - passed_;
-  const std::uint64_t silent = answered_ - announced_;
-  // With nothing left wait_for_task announces. A pool on another CPU refills while this one works
-  // on; on the same CPU waking it early would only take the CPU away from the tasks.
-  const bool half = left <= silent && memory.pool_cpu.load() != current_cpu();
-  if (left != 0 && (half || now - oldest_silent_ >= longest_silence)) announce();
-}
-
-void WorkerEnd::announce() noexcept {
-  ChannelLayout& memory = shared();
-  announced_ = answered_;
-  std::atomic_thread_fence(std::memory_order_seq_cst);
-  if (memory.pool_sleeps.load(std::memory_order_relaxed) != 0 &&
-      memory.pool_sleeps.exchange(0) != 0)
-    ring();
 }
 
 }  // namespace passel::inline v0::detail

@@ -42,6 +42,14 @@ struct ChannelLayout {
     return number * 8 + mark;
   }
 
+  /// What stands in a result cell.
+  enum Kind : std::uint32_t {
+    value = 0,
+    error = 1,
+    no_space = 2,  ///< the worker found no memory for what it had to say
+    line = 3,      ///< no answer: the pool's end of a line for what the worker's task asks of it
+  };
+
   struct alignas(64) TaskCell {
     std::atomic<std::uint64_t> state;
     std::uint64_t payload;  ///< offset in the segment, unless it is inline
@@ -57,7 +65,7 @@ struct ChannelLayout {
     std::uint64_t took_ns;
     std::uint32_t length;
     std::uint32_t descriptors;
-    std::uint32_t is_error;
+    std::uint32_t kind;
     std::byte bytes[inline_size];
   };
 
@@ -65,6 +73,7 @@ struct ChannelLayout {
   std::atomic<std::uint32_t> retire;  ///< by the pool: leave when nothing is left to do
   std::atomic<std::uint32_t> stop;    ///< by the pool: the task of this number (its lower half)
                                       ///< should end; a futex
+  std::atomic<std::uint32_t> lent;    ///< by whoever posts: it only waits for what it has posted
   CpuMark pool_cpu;
   alignas(64) std::atomic<std::uint64_t> results_up_to;  ///< by the worker
   std::atomic<std::uint64_t> passed_up_to;  ///< by the worker: tasks it will not look at again
@@ -80,12 +89,25 @@ struct ChannelLayout {
                                                        ///< when it rings
   TaskCell tasks[cells];
   ResultCell results[cells];
+
+  /// Where the pool's payloads begin; the worker's follow behind them.
+  static const std::size_t header_room;
+  /// Room for one payload of the largest size beside others.
+  static std::size_t arena_size_for(std::uint64_t max_message);
 };
+
+inline const std::size_t ChannelLayout::header_room = (sizeof(ChannelLayout) + 4095) / 4096 * 4096;
+inline std::size_t ChannelLayout::arena_size_for(std::uint64_t max_message) {
+  constexpr std::size_t step = std::size_t{1} << 20;
+  const std::size_t rounded = (static_cast<std::size_t>(max_message) + 2 * step - 1) / step * step;
+  return rounded * 2;
+}
 
 /// What a worker is told when it starts: bytes of the same build on both sides.
 struct WorkerStart {
   std::uint64_t max_message = 0;
   std::uint64_t recycle_memory = 0;  ///< bytes above which it asks to be replaced; 0: never
+  std::uint32_t processes = 1;       ///< of the pool
   TaskId initializer{};
   std::uint32_t has_initializer = 0;  ///< its arguments follow
   std::uint32_t has_stderr = 0;       ///< the third descriptor takes the place of stderr
@@ -104,6 +126,7 @@ struct WorkerAnswer {
   std::uint64_t number = 0;
   std::chrono::nanoseconds took{0};
   bool is_error = false;
+  bool is_line = false;  ///< no answer: the descriptors are the pool's end of a line of its own
   std::span<const std::byte> bytes{};
   std::vector<std::shared_ptr<Descriptor>> descriptors{};
 };
@@ -116,6 +139,8 @@ class WorkerLine {
   static constexpr std::size_t most_descriptors = 250;  ///< the kernel takes 253 in one message
 
   [[nodiscard]] int socket() const noexcept { return socket_.get(); }
+  /// Takes all packets off the socket. False when the other end is closed.
+  bool hear_all();
   [[nodiscard]] ChannelLayout& shared() noexcept {
     return *reinterpret_cast<ChannelLayout*>(segment_->data());
   }
@@ -153,6 +178,10 @@ class PoolEnd : public WorkerLine {
   Result<Posted> post(const WorkerTask& message);
   /// Number of the task that post wrote last.
   [[nodiscard]] std::uint64_t last_posted() const noexcept { return posted_; }
+  /// Tasks that the other side has not looked at.
+  [[nodiscard]] std::uint64_t unclaimed() noexcept {
+    return posted_ - shared().passed_up_to.load(std::memory_order_acquire);
+  }
   /// True when the task had not started, and now never will.
   bool revoke(std::uint64_t number) noexcept;
   /// True when the task was started and not answered: unless an answer is being written just now,
@@ -168,6 +197,8 @@ class PoolEnd : public WorkerLine {
   }
   /// Wakes the worker if it sleeps and something was posted since the last flush.
   void flush() noexcept;
+  /// Whether this side does nothing but wait for what it has posted.
+  void tell_lent(bool lent) noexcept;
   /// Lets the worker leave when it has nothing left to do.
   void retire() noexcept;
 
@@ -183,8 +214,6 @@ class PoolEnd : public WorkerLine {
   [[nodiscard]] bool is_heavy() noexcept {
     return shared().heavy.load(std::memory_order_relaxed) != 0;
   }
-  /// Takes all packets off the socket. False when the worker's end is closed.
-  bool hear_all();
 
  private:
   void free_results() noexcept;
@@ -223,16 +252,35 @@ class WorkerEnd : public WorkerLine {
   /// pool has condemned the task: this process is to end.
   bool answer(std::uint64_t number, std::span<const std::byte> bytes, bool is_error,
               std::span<const std::shared_ptr<Descriptor>> descriptors);
+  /// The next task, without waiting.
+  [[nodiscard]] std::optional<Task> try_next() { return claim(false); }
+  /// answer, without waiting: false when there is no room, and then the other side rings when there
+  /// is. It learns of the answer by `announce`.
+  [[nodiscard]] bool try_answer(std::uint64_t number, std::span<const std::byte> bytes,
+                                bool is_error,
+                                std::span<const std::shared_ptr<Descriptor>> descriptors);
+  /// Wakes the other side if it sleeps.
+  void announce() noexcept;
+  /// The other side does nothing but wait.
+  [[nodiscard]] bool is_lent() noexcept {
+    return shared().lent.load(std::memory_order_acquire) != 0;
+  }
+  /// From now on the other side rings when there is a task. True when there is one already.
+  [[nodiscard]] bool go_to_sleep() noexcept;
+  /// Gives the pool its end of another line.
+  void offer_line(std::span<const std::shared_ptr<Descriptor>> descriptors);
   /// Says that the start went well.
   void begin();
   /// Says that it did not, with an encoded error; arrives as the answer to task 0.
   void begin_failed(std::span<const std::byte> why);
 
  private:
-  [[nodiscard]] std::optional<Task> claim();
+  [[nodiscard]] std::optional<Task> claim(bool wait);
+  void publish(std::uint64_t number, std::span<const std::byte> bytes, std::uint32_t mark,
+               std::uint64_t offset, std::size_t descriptors);
+  void release_read(std::uint64_t read) noexcept;
   [[nodiscard]] bool finish(std::uint64_t number) noexcept;
   [[nodiscard]] bool wait_for_task();
-  void announce() noexcept;
   void announce_if_worth_it(Deadline::Clock::time_point now) noexcept;
   std::byte* place(std::size_t size, std::uint64_t& offset);
 

@@ -15,7 +15,8 @@ std::atomic<WorkerSeat*> seat{nullptr};
 
 }  // namespace
 
-WorkerSeat::WorkerSeat(WorkerEnd& end) : memory_{end.shared()} {
+WorkerSeat::WorkerSeat(WorkerEnd& end, const WorkerStart& start)
+    : end_{end}, memory_{end.shared()}, start_{start} {
   seat.store(this, std::memory_order_release);
 }
 
@@ -51,6 +52,27 @@ std::stop_token WorkerSeat::stop_token() {
   return source_.get_token();
 }
 
+Result<std::shared_ptr<PoolHandle>> WorkerSeat::pool() {
+  const std::lock_guard lock{mutex_};
+  if (!pool_) {
+    if (std::this_thread::get_id() != task_thread_) {
+      return Error{Errc::invalid_state,
+                   "the first use of a task's pool must be on the thread of the task"};
+    }
+    PASSEL_TRY(auto opened, InnerPool::open(start_.max_message, start_.processes));
+    end_.offer_line(opened.for_pool);
+    pool_ = std::move(opened.pool);
+    pool_->observe_this_thread();
+  }
+  return std::shared_ptr<PoolHandle>{pool_};
+}
+
+Result<std::shared_ptr<PoolHandle>> pool_of_task() {
+  auto* const mine = WorkerSeat::current();
+  if (mine != nullptr) return mine->pool();
+  return Error{Errc::invalid_state, "this is no task of a pool"};
+}
+
 void WorkerSeat::watch() {
   while (!quit_.load(std::memory_order_acquire)) {
     const std::uint32_t wanted = memory_.stop.load(std::memory_order_acquire);
@@ -77,6 +99,11 @@ bool stop_requested() noexcept {
 std::stop_token stop_token() {
   auto* const seat = detail::WorkerSeat::current();
   return seat != nullptr ? seat->stop_token() : std::stop_token{};
+}
+
+Result<Pool> pool() {
+  PASSEL_TRY(auto handle, detail::pool_of_task());
+  return detail::PoolAccess::make(std::move(handle));
 }
 
 unsigned attempt() noexcept {

@@ -1,6 +1,7 @@
 // Layer pool: what a worker process knows of the task it runs.
 #pragma once
 
+#include "inner_pool.hpp"
 #include "worker_channel.hpp"
 
 #include <atomic>
@@ -15,7 +16,7 @@ namespace passel::inline v0::detail {
 /// called by any thread.
 class WorkerSeat {
  public:
-  explicit WorkerSeat(WorkerEnd& end);
+  WorkerSeat(WorkerEnd& end, const WorkerStart& start);
   WorkerSeat(const WorkerSeat&) = delete;
   WorkerSeat& operator=(const WorkerSeat&) = delete;
   ~WorkerSeat();
@@ -31,6 +32,8 @@ class WorkerSeat {
     return memory_.stop.load(std::memory_order_acquire) == number_.load(std::memory_order_relaxed);
   }
   [[nodiscard]] std::stop_token stop_token();
+  /// The pool of the task; the calling thread must be that of the task.
+  [[nodiscard]] Result<std::shared_ptr<PoolHandle>> pool();
   [[nodiscard]] unsigned attempt() const noexcept {
     return attempt_.load(std::memory_order_relaxed);
   }
@@ -38,7 +41,11 @@ class WorkerSeat {
  private:
   void watch();
 
+  WorkerEnd& end_;
   ChannelLayout& memory_;
+  const WorkerStart start_;
+  const std::thread::id task_thread_ = std::this_thread::get_id();
+  std::shared_ptr<InnerPool> pool_;
   std::atomic<std::uint32_t> number_{0};  // the lower half
   std::atomic<std::uint32_t> attempt_{0};
   std::mutex mutex_;

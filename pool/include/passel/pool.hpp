@@ -17,6 +17,15 @@
 
 namespace passel::inline v0 {
 
+class Pool;
+
+namespace detail {
+/// Makes a Pool of a handle.
+struct PoolAccess {
+  static Pool make(std::shared_ptr<PoolHandle> handle);
+};
+}  // namespace detail
+
 /// Python's AsyncResult: a future with its names. `get`, `get_for`, `wait`, `wait_for`, `ready`,
 /// `successful`.
 template <class T>
@@ -242,6 +251,7 @@ class PASSEL_API Pool {
   [[nodiscard]] unsigned processes() const noexcept { return handle_->processes(); }
 
  private:
+  friend struct detail::PoolAccess;
   explicit Pool(std::shared_ptr<detail::PoolHandle> handle) : handle_{std::move(handle)} {}
 
   template <class Target, class Notice = detail::NoCallback, class... A>
@@ -338,6 +348,10 @@ class PASSEL_API Pool {
 
   std::shared_ptr<detail::PoolHandle> handle_;
 };
+
+inline Pool detail::PoolAccess::make(std::shared_ptr<PoolHandle> handle) {
+  return Pool{std::move(handle)};
+}
 
 template <class... A>
 Result<std::vector<std::tuple<A...>>> DeadLetter::arguments() const {

@@ -47,6 +47,13 @@ class ResultStream {
   /// Takes the answers that are there; `returned` counts the chunks they stood for.
   bool take(std::deque<Result<R>>& into, std::size_t& returned, Deadline deadline) {
     std::unique_lock lock{mutex_};
+    WaitObserver* const observer =
+        ready_.empty() && !deadline.is_try() ? WaitObserver::current() : nullptr;
+    if (observer != nullptr) {
+      lock.unlock();
+      observer->before_wait();
+      lock.lock();
+    }
     waiting_ = true;
     while (ready_.empty()) {
       if (deadline.is_never()) {
@@ -57,10 +64,14 @@ class ResultStream {
       }
     }
     waiting_ = false;
-    if (ready_.empty()) return false;
-    into.swap(ready_);
-    returned = std::exchange(chunks_, 0);
-    return true;
+    const bool found = !ready_.empty();
+    if (found) {
+      into.swap(ready_);
+      returned = std::exchange(chunks_, 0);
+    }
+    lock.unlock();
+    if (observer != nullptr) observer->after_wait();
+    return found;
   }
 
  private:

@@ -68,6 +68,7 @@ struct DeadLetter {
 namespace detail {
 
 class PoolCore;
+class InnerPool;
 
 /// How a job's tasks are to be treated, where that differs from the usual.
 struct PoolTerms {
@@ -75,6 +76,7 @@ struct PoolTerms {
   std::chrono::nanoseconds backoff{0};
   bool retry_failures = false;
   int priority = 0;
+  unsigned depth = 0;  ///< of calls by tasks of the pool: the deeper goes first
   Deadline::Clock::time_point deadline = Deadline::Clock::time_point::max();
   std::chrono::nanoseconds limit{0};  ///< of one attempt; 0: for ever
   std::chrono::nanoseconds grace{std::chrono::seconds{1}};
@@ -125,6 +127,7 @@ class PASSEL_API PoolJob : public Op {
   [[nodiscard]] static std::uint64_t next_serial() noexcept;
 
   friend class PoolCore;
+  friend class InnerPool;
   TaskId task_;
   const std::uint64_t serial_ = next_serial();
   std::unique_ptr<PoolTerms> terms_;
@@ -159,48 +162,46 @@ struct PoolConfig {
   std::size_t stderr_lines = 0;
 };
 
-/// The pool: an actor that runs the ledger, seen from user threads. Destroying it terminates the
-/// workers and waits for their end.
+/// A pool as user threads see it: the actor that runs the ledger, or, inside of a task, the line to
+/// it.
 class PASSEL_API PoolHandle {
  public:
   struct Shared;
 
   [[nodiscard]] static Result<std::shared_ptr<PoolHandle>> start(PoolConfig config);
-  PoolHandle(CellRef cell, std::shared_ptr<Shared> shared);
+  PoolHandle() = default;
   PoolHandle(const PoolHandle&) = delete;
   PoolHandle& operator=(const PoolHandle&) = delete;
-  ~PoolHandle();
+  virtual ~PoolHandle();
 
   /// A place among the calls that may be unanswered, waiting for it; null when any number may.
   /// Errors: full when the deadline is "try", timeout, invalid_state when the pool is closed.
-  [[nodiscard]] Result<std::shared_ptr<void>> admit(Deadline deadline);
+  [[nodiscard]] virtual Result<std::shared_ptr<void>> admit(Deadline deadline) = 0;
   /// Takes the job over. Its members may be called before this returns, on this thread.
-  void submit(std::unique_ptr<PoolJob> job);
+  virtual void submit(std::unique_ptr<PoolJob> job) = 0;
   /// Why nothing can be submitted any more: closed, terminated, failed.
-  [[nodiscard]] std::optional<Error> refusal() const;
-  void close();
-  void terminate();
+  [[nodiscard]] virtual std::optional<Error> refusal() const = 0;
+  virtual void close() = 0;
+  virtual void terminate() = 0;
   /// terminate and join, unless this is a forked copy of the owner, whom the workers do not belong
   /// to.
-  void end();
+  virtual void end() = 0;
   /// Errors: invalid_state while it is running, timeout.
-  [[nodiscard]] Result<void> join(Deadline deadline);
-  [[nodiscard]] PoolShutdown shutdown(Deadline deadline);
-  [[nodiscard]] PoolStats stats() const;
-  [[nodiscard]] std::vector<DeadLetter> dead_letters() const;
+  [[nodiscard]] virtual Result<void> join(Deadline deadline) = 0;
+  [[nodiscard]] virtual PoolShutdown shutdown(Deadline deadline) = 0;
+  [[nodiscard]] virtual PoolStats stats() const = 0;
+  [[nodiscard]] virtual std::vector<DeadLetter> dead_letters() const = 0;
   /// Ends the job if it is still there. From any thread, also when the pool is gone.
-  void stop(const PoolJob* job, std::uint64_t serial);
+  virtual void stop(const PoolJob* job, std::uint64_t serial) = 0;
 
-  [[nodiscard]] unsigned processes() const noexcept;
-  [[nodiscard]] std::uint64_t max_message() const noexcept;
+  [[nodiscard]] virtual unsigned processes() const noexcept = 0;
+  [[nodiscard]] virtual std::uint64_t max_message() const noexcept = 0;
   /// Tasks that keep every worker busy without a pause, by what tasks take now.
-  [[nodiscard]] std::size_t appetite() const noexcept;
-
- private:
-  CellRef cell_;
-  std::shared_ptr<Shared> shared_;
-  std::uint32_t generation_;
+  [[nodiscard]] virtual std::size_t appetite() const noexcept = 0;
 };
+
+/// The pool that the task of this worker process belongs to. Error: invalid_state outside of one.
+[[nodiscard]] PASSEL_API Result<std::shared_ptr<PoolHandle>> pool_of_task();
 
 }  // namespace detail
 }  // namespace passel::inline v0

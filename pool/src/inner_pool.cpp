@@ -1,0 +1,246 @@
+// Layer pool: the pool of a task, as that task sees it from its worker process.
+#include "inner_pool.hpp"
+
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <csignal>
+#include <utility>
+
+namespace passel::inline v0::detail {
+namespace {
+
+// So many cells are left for what is no call.
+constexpr std::uint64_t spare_cells = 16;
+
+}  // namespace
+
+Result<InnerPool::Opened> InnerPool::open(std::uint64_t max_message, unsigned processes) {
+  PASSEL_TRY(PoolEnd::Created line, PoolEnd::create(max_message));
+  Opened opened;
+  opened.pool = std::make_shared<InnerPool>(std::move(line.end), max_message, processes);
+  opened.for_pool = std::move(line.for_worker);
+  return opened;
+}
+
+InnerPool::InnerPool(std::unique_ptr<PoolEnd> line, std::uint64_t max_message, unsigned processes)
+    : max_message_{max_message}, processes_{processes}, line_{std::move(line)} {
+  // Signals are for the threads of the task.
+  sigset_t all;
+  sigset_t before;
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  reader_ = std::thread{[this] { read(); }};
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+InnerPool::~InnerPool() {
+  if (WaitObserver::current() == this) WaitObserver::exchange(nullptr);
+  quit_.store(true);
+  ::shutdown(line_->socket(), SHUT_RDWR);
+  reader_.join();
+  Lock lock{mutex_};
+  fail({Errc::broken, "the worker of this task has ended"}, lock);
+  refuse(lock);
+}
+
+std::optional<Error> InnerPool::refusal() const {
+  const Lock lock{mutex_};
+  return failure_;
+}
+
+Result<void> InnerPool::join(Deadline) {
+  return Error{Errc::invalid_state, "a task cannot join the pool that runs it"};
+}
+
+// --- calls
+
+void InnerPool::submit(std::unique_ptr<PoolJob> job) {
+  PoolJob* const mine = job.release();
+  if (mine->count() == 0) return mine->finished();
+  Lock lock{mutex_};
+  feed_.push_back(mine);
+  if (failure_) {
+    fail(Error{*failure_}, lock);
+  } else {
+    post_more(lock);
+  }
+  refuse(lock);
+}
+
+void InnerPool::post_more(Lock&) {
+  while (!feed_.empty()) {
+    PoolJob& job = *feed_.front();
+    const std::size_t index = job.fed_;
+    const std::uint64_t next = line_->last_posted() + 1;
+    const bool room = open_[next % open_.size()].job == nullptr &&
+                      line_->unclaimed() < ChannelLayout::cells - spare_cells;
+    if (!room || !post(job, index)) break;
+    if (++job.fed_ == job.count()) feed_.pop_front();
+  }
+  line_->flush();
+}
+
+/// False when there is no room at the moment.
+bool InnerPool::post(PoolJob& job, std::size_t index) {
+  if (!std::exchange(begun_, true) && !job.begin(index)) {
+    begun_ = false;
+    refusals_.push_back(
+        {&job, index, {Errc::cancelled, "the task was cancelled before it started"}});
+    return true;
+  }
+  const PoolJob::Payload payload = job.payload(index);
+  InnerMessage::call_with(job.terms()).write(payload.args, scratch_);
+  Result<PoolEnd::Posted> posted = PoolEnd::Posted::yes;
+  if (payload.args.size() > max_message_) {
+    posted = Error{Errc::too_large, "arguments of " + std::to_string(payload.args.size()) +
+                                        " bytes are over the limit of " +
+                                        std::to_string(max_message_) + " bytes"};
+  } else {
+    posted = line_->post({.task = job.task_, .args = scratch_, .descriptors = payload.descriptors});
+  }
+  if (!posted) {
+    begun_ = false;
+    refusals_.push_back({&job, index, posted.error()});
+    return true;
+  }
+  if (*posted == PoolEnd::Posted::no_room) return false;
+  begun_ = false;
+  const std::uint64_t number = line_->last_posted();
+  open_[number % open_.size()] = {.job = &job, .index = index, .number = number};
+  ++unanswered_;
+  return true;
+}
+
+/// Sends what is no call. There is room for it as soon as the pool has looked.
+void InnerPool::tell(InnerMessage message, Lock& lock) {
+  for (;;) {
+    if (failure_) return;
+    message.write({}, scratch_);
+    const std::uint64_t next = line_->last_posted() + 1;
+    if (open_[next % open_.size()].job == nullptr) {
+      const auto posted = line_->post({.args = scratch_});
+      line_->flush();
+      if (posted && *posted == PoolEnd::Posted::yes) return;
+    }
+    lock.unlock();
+    std::this_thread::sleep_for(std::chrono::microseconds{100});
+    lock.lock();
+  }
+}
+
+void InnerPool::stop(const PoolJob* job, std::uint64_t serial) {
+  Lock lock{mutex_};
+  if (failure_) return;
+  const auto fed = std::find(feed_.begin(), feed_.end(), job);
+  if (fed != feed_.end() && (*fed)->serial_ == serial) {
+    PoolJob& mine = **fed;
+    if (fed == feed_.begin()) begun_ = false;
+    feed_.erase(fed);
+    while (mine.fed_ < mine.count()) {
+      refusals_.push_back(
+          {&mine, mine.fed_++, {Errc::cancelled, "the task was cancelled before it started"}});
+    }
+  }
+  std::vector<std::uint64_t> numbers;
+  for (const Entry& entry : open_) {
+    if (entry.job == job && entry.job != nullptr && entry.job->serial_ == serial)
+      numbers.push_back(entry.number);
+  }
+  for (const std::uint64_t number : numbers)
+    tell({.kind = InnerMessage::Kind::stop, .number = number}, lock);
+  refuse(lock);
+}
+
+// --- answers
+
+void InnerPool::read() {
+  pollfd news{.fd = line_->socket(), .events = POLLIN, .revents = 0};
+  while (!quit_.load()) {
+    Lock lock{mutex_};
+    const bool open = line_->hear_all();
+    do {
+      read_answers(lock);
+      post_more(lock);
+      refuse(lock);
+    } while (line_->go_to_sleep());
+    if (!open) {
+      if (!quit_.load()) fail({Errc::peer_lost, "the pool of this task is gone"}, lock);
+      return refuse(lock);
+    }
+    // Where nothing is out no answer will tell that there is room again.
+    const bool blocked = !feed_.empty() && unanswered_ == 0;
+    lock.unlock();
+    ::poll(&news, 1, blocked ? 1 : -1);
+  }
+}
+
+void InnerPool::read_answers(Lock& lock) {
+  for (;;) {
+    auto next = line_->next_result();
+    if (!next) return fail(next.error(), lock);
+    if (!*next) return;
+    const WorkerAnswer answer = **std::move(next);
+    const Entry entry = std::exchange(open_[answer.number % open_.size()], Entry{});
+    if (entry.job == nullptr || entry.number != answer.number) continue;
+    --unanswered_;
+    // Callbacks of futures may run, and call this pool again.
+    lock.unlock();
+    if (answer.is_error) {
+      entry.job->error(entry.index, decode_error(answer.bytes));
+    } else {
+      entry.job->value(entry.index, answer.bytes, answer.descriptors);
+    }
+    lock.lock();
+    answered(lock, *entry.job);
+  }
+}
+
+void InnerPool::answered(Lock& lock, PoolJob& job) {
+  if (++job.answered_ < job.count()) return;
+  lock.unlock();
+  job.finished();
+  lock.lock();
+}
+
+void InnerPool::refuse(Lock& lock) {
+  while (!refusals_.empty()) {
+    const Refusal refusal = std::move(refusals_.back());
+    refusals_.pop_back();
+    lock.unlock();
+    refusal.job->error(refusal.index, refusal.why);
+    lock.lock();
+    answered(lock, *refusal.job);
+  }
+}
+
+/// Nothing will be answered any more.
+void InnerPool::fail(const Error& why, Lock&) {
+  failure_ = why;
+  for (Entry& entry : open_) {
+    if (entry.job != nullptr) refusals_.push_back({entry.job, entry.index, why});
+    entry = Entry{};
+  }
+  unanswered_ = 0;
+  begun_ = false;
+  for (PoolJob* const job : std::exchange(feed_, {})) {
+    while (job->fed_ < job->count()) refusals_.push_back({job, job->fed_++, why});
+  }
+}
+
+// --- waiting
+
+void InnerPool::before_wait() noexcept {
+  const Lock lock{mutex_};
+  if (lent_ || (unanswered_ == 0 && feed_.empty())) return;
+  lent_ = true;
+  line_->tell_lent(true);
+}
+
+void InnerPool::after_wait() noexcept {
+  const Lock lock{mutex_};
+  if (std::exchange(lent_, false)) line_->tell_lent(false);
+}
+
+}  // namespace passel::inline v0::detail

@@ -1,0 +1,239 @@
+// Layer pool: the worker's end of the shared memory between a pool and a worker process.
+#include "worker_channel.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+namespace passel::inline v0::detail {
+namespace {
+
+// A sleeping pool learns of an answer no later than this, unless the worker is in the middle of its
+// next task.
+constexpr std::chrono::microseconds longest_silence{50};
+
+}  // namespace
+
+WorkerEnd::WorkerEnd(std::unique_ptr<Segment> segment, Descriptor socket, std::size_t arena_size)
+    : WorkerLine{std::move(segment), std::move(socket)},
+      arena_{*segment_, ChannelLayout::header_room + arena_size, arena_size} {}
+
+Result<std::unique_ptr<WorkerEnd>> WorkerEnd::attach(
+    std::span<const std::shared_ptr<Descriptor>> descriptors, std::uint64_t max_message) {
+  if (descriptors.size() < 2)
+    return Error{Errc::malformed, "a pool worker was started without its channel"};
+  PASSEL_TRY(Segment memory, Segment::attach(std::move(*descriptors[1]), ChannelLayout::kind));
+  const std::size_t arena = ChannelLayout::arena_size_for(max_message);
+  if (memory.size() < ChannelLayout::header_room + 2 * arena)
+    return Error{Errc::malformed, "a pool worker's memory is too small"};
+  return std::make_unique<WorkerEnd>(std::make_unique<Segment>(std::move(memory)),
+                                     std::move(*descriptors[0]), arena);
+}
+
+void WorkerEnd::begin() {
+  shared().ready.store(1, std::memory_order_release);
+  shared().worker_cpu.publish();
+  announce();
+}
+
+void WorkerEnd::begin_failed(std::span<const std::byte> why) {
+  static_cast<void>(answer(0, why, true, {}));
+  announce();
+}
+
+std::optional<WorkerEnd::Task> WorkerEnd::claim(bool wait) {
+  ChannelLayout& memory = shared();
+  while (passed_ < memory.posted_up_to.load(std::memory_order_acquire)) {
+    const std::uint64_t number = passed_ + 1;
+    auto& cell = memory.tasks[number % ChannelLayout::cells];
+    const std::uint32_t descriptors = cell.descriptors;
+    std::uint64_t expected = ChannelLayout::state(number, ChannelLayout::posted);
+    const bool mine = cell.state.compare_exchange_strong(
+        expected, ChannelLayout::state(number, ChannelLayout::started), std::memory_order_acq_rel);
+    passed_ = number;
+    memory.passed_up_to.store(number, std::memory_order_release);
+    if (!mine) continue;
+    Task task;
+    task.number = number;
+    task.task = cell.task;
+    task.attempt = cell.attempt;
+    task.args = {
+        cell.length > ChannelLayout::inline_size ? segment_->data() + cell.payload : cell.bytes,
+        cell.length};
+    if (descriptors != 0) task.descriptors = take_descriptors(number, wait);
+    return task;
+  }
+  return {};
+}
+
+std::optional<WorkerEnd::Task> WorkerEnd::next() {
+  for (;;) {
+    if (auto task = claim(true)) return task;
+    if (!wait_for_task()) return {};
+    task_began_ = Deadline::Clock::now();
+  }
+}
+
+bool WorkerEnd::wait_for_task() {
+  ChannelLayout& memory = shared();
+  announce();
+  const auto ready = [&] {
+    return memory.posted_up_to.load(std::memory_order_acquire) != passed_ ||
+           memory.retire.load(std::memory_order_relaxed) != 0;
+  };
+  if (!spinner_.spin(memory.pool_cpu, Deadline::never(), ready)) {
+    for (;;) {
+      memory.worker_sleeps.store(1, std::memory_order_seq_cst);
+      std::atomic_thread_fence(std::memory_order_seq_cst);
+      if (ready()) break;
+      if (hear(true) == Heard::end) return false;
+    }
+    memory.worker_sleeps.store(0, std::memory_order_relaxed);
+  }
+  memory.worker_cpu.publish();
+  return memory.posted_up_to.load(std::memory_order_acquire) != passed_;
+}
+
+/// Gives back the room of answers that have been read.
+void WorkerEnd::release_read(std::uint64_t read) noexcept {
+  while (!payloads_.empty() && payloads_.front().first <= read) {
+    arena_.release(payloads_.front().second);
+    payloads_.pop_front();
+  }
+}
+
+std::byte* WorkerEnd::place(std::size_t size, std::uint64_t& offset) {
+  ChannelLayout& memory = shared();
+  for (;;) {
+    const std::uint64_t read = memory.read_up_to.load(std::memory_order_seq_cst);
+    release_read(read);
+    auto found = arena_.allocate(size);
+    if (!found) return nullptr;
+    if (*found) {
+      offset = **found;
+      payloads_.emplace_back(answered_ + 1, offset);
+      return segment_->data() + offset;
+    }
+    announce();
+    memory.worker_wants_room.store(1, std::memory_order_seq_cst);
+    if (memory.read_up_to.load(std::memory_order_seq_cst) == read && hear(true) == Heard::end)
+      return nullptr;
+  }
+}
+
+bool WorkerEnd::finish(std::uint64_t number) noexcept {
+  std::uint64_t expected = ChannelLayout::state(number, ChannelLayout::started);
+  return shared().tasks[number % ChannelLayout::cells].state.compare_exchange_strong(
+      expected, ChannelLayout::state(number, ChannelLayout::finished), std::memory_order_acq_rel);
+}
+
+bool WorkerEnd::answer(std::uint64_t number, std::span<const std::byte> bytes, bool is_error,
+                       std::span<const std::shared_ptr<Descriptor>> descriptors) {
+  if (number != 0 && !finish(number)) return false;
+  std::uint32_t mark = is_error ? ChannelLayout::error : ChannelLayout::value;
+  std::uint64_t offset = 0;
+  if (bytes.size() > ChannelLayout::inline_size && place(bytes.size(), offset) == nullptr) {
+    bytes = {};
+    mark = ChannelLayout::no_space;
+    descriptors = {};
+  }
+  while (!descriptors.empty() && !send_descriptors(answered_ + 1, descriptors)) {
+    announce();
+    if (hear(true) == Heard::end) return false;
+  }
+  publish(number, bytes, mark, offset, descriptors.size());
+  const auto now = task_began_;
+  if (answered_ - announced_ == 1) oldest_silent_ = now;
+  announce_if_worth_it(now);
+  return true;
+}
+
+/// Writes an answer whose payload has its place and whose descriptors were sent.
+void WorkerEnd::publish(std::uint64_t number, std::span<const std::byte> bytes, std::uint32_t mark,
+                        std::uint64_t offset, std::size_t descriptors) {
+  ChannelLayout& memory = shared();
+  auto& cell = memory.results[(answered_ + 1) % ChannelLayout::cells];
+  std::byte* const to = offset != 0 ? segment_->data() + offset : cell.bytes;
+  if (!bytes.empty()) std::memcpy(to, bytes.data(), bytes.size());
+  const auto now = Deadline::Clock::now();
+  cell.number = number;
+  cell.payload = offset;
+  cell.took_ns = static_cast<std::uint64_t>((now - task_began_).count());
+  cell.length = static_cast<std::uint32_t>(bytes.size());
+  cell.descriptors = static_cast<std::uint32_t>(descriptors);
+  cell.kind = mark;
+  ++answered_;
+  memory.results_up_to.store(answered_, std::memory_order_release);
+  task_began_ = now;
+}
+
+bool WorkerEnd::try_answer(std::uint64_t number, std::span<const std::byte> bytes, bool is_error,
+                           std::span<const std::shared_ptr<Descriptor>> descriptors) {
+  ChannelLayout& memory = shared();
+  memory.worker_wants_room.store(1, std::memory_order_seq_cst);
+  const std::uint64_t read = memory.read_up_to.load(std::memory_order_seq_cst);
+  if (answered_ + 1 - read >= ChannelLayout::cells) return false;
+  std::uint32_t mark = is_error ? ChannelLayout::error : ChannelLayout::value;
+  std::uint64_t offset = 0;
+  if (bytes.size() > ChannelLayout::inline_size) {
+    release_read(read);
+    const auto found = arena_.allocate(bytes.size());
+    if (found && !*found) return false;
+    if (found) {
+      offset = **found;
+      payloads_.emplace_back(answered_ + 1, offset);
+    } else {
+      bytes = {};
+      mark = ChannelLayout::no_space;
+      descriptors = {};
+    }
+  }
+  if (!descriptors.empty() && !send_descriptors(answered_ + 1, descriptors)) {
+    if (offset != 0) {
+      arena_.release(offset);
+      payloads_.pop_back();
+    }
+    return false;
+  }
+  memory.worker_wants_room.store(0, std::memory_order_relaxed);
+  publish(number, bytes, mark, offset, descriptors.size());
+  return true;
+}
+
+bool WorkerEnd::go_to_sleep() noexcept {
+  ChannelLayout& memory = shared();
+  memory.worker_sleeps.store(1, std::memory_order_seq_cst);
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  return memory.posted_up_to.load(std::memory_order_acquire) != passed_;
+}
+
+void WorkerEnd::offer_line(std::span<const std::shared_ptr<Descriptor>> descriptors) {
+  while (!send_descriptors(answered_ + 1, descriptors)) {
+    announce();
+    if (hear(true) == Heard::end) return;
+  }
+  const auto began = task_began_;
+  publish(0, {}, ChannelLayout::line, 0, descriptors.size());
+  task_began_ = began;
+  announce();
+}
+
+void WorkerEnd::announce_if_worth_it(Deadline::Clock::time_point now) noexcept {
+  ChannelLayout& memory = shared();
+  const std::uint64_t left = memory.posted_up_to.load(std::memory_order_relaxed) - passed_;
+  const std::uint64_t silent = answered_ - announced_;
+  // With nothing left wait_for_task announces. A pool on another CPU refills while this one works
+  // on; on the same CPU waking it early would only take the CPU away from the tasks.
+  const bool half = left <= silent && memory.pool_cpu.load() != current_cpu();
+  if (left != 0 && (half || now - oldest_silent_ >= longest_silence)) announce();
+}
+
+void WorkerEnd::announce() noexcept {
+  ChannelLayout& memory = shared();
+  announced_ = answered_;
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (memory.pool_sleeps.load(std::memory_order_relaxed) != 0 &&
+      memory.pool_sleeps.exchange(0) != 0)
+    ring();
+}
+
+}  // namespace passel::inline v0::detail
