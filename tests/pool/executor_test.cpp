@@ -7,13 +7,14 @@
 
 #include "support/process_census.hpp"
 
+#include "endless.hpp"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <list>
 #include <memory>
 #include <numeric>
-#include <ranges>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -211,10 +212,7 @@ TYPED_TEST(Executor, ABufferSizeChangesNoResult) {
 TYPED_TEST(Executor, ABufferSizeReadsNoFurther) {
   auto executor = make<TypeParam>(2);
   int read = 0;
-  auto endless = std::views::iota(0) | std::views::transform([&read](int n) {
-                   ++read;
-                   return n;
-                 });
+  const Endless endless{&read};
   auto results = executor.template map<square>(endless, {.buffersize = 4}).unwrap();
   EXPECT_EQ(read, 4);
   for (int i = 0; i < 10; ++i) {

@@ -104,7 +104,7 @@ TEST(ThreadPoolExecutor, ThreadsAreNamedAndNumbered) {
 TEST(ThreadPoolExecutor, TakesAnyCallableAndAnyMovableArgument) {
   auto executor = make(2);
   auto owned = std::make_unique<int>(20);
-  const int offset = 1;
+  int offset = 1;
   auto sum = executor.submit(
       [offset, kept = std::make_unique<int>(21)](std::unique_ptr<int> given) {
         return std::make_unique<int>(*kept + *given + offset);

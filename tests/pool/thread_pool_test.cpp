@@ -5,6 +5,8 @@
 
 #include "support/process_census.hpp"
 
+#include "endless.hpp"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -13,7 +15,6 @@
 #include <list>
 #include <memory>
 #include <numeric>
-#include <ranges>
 #include <semaphore>
 #include <set>
 #include <stdexcept>
@@ -276,10 +277,7 @@ TEST(ThreadPool, ImapUnorderedGivesTheQuickFirst) {
 TEST(ThreadPool, ImapReadsItsInputAsResultsAreTaken) {
   auto pool = ThreadPool::start({.processes = 2}).unwrap();
   int read = 0;
-  auto endless = std::views::iota(0) | std::views::transform([&read](int n) {
-                   ++read;
-                   return n;
-                 });
+  const Endless endless{&read};
   auto results = pool.imap<square>(endless).unwrap();
   for (int i = 0; i < 20; ++i) EXPECT_EQ(**results.next(), i * i);
   EXPECT_LE(read, 20 + 4);
