@@ -89,8 +89,9 @@ void PoolCore::refuse_late() {
 void PoolCore::feed() {
   if (feed_.empty()) return;
   for (std::size_t at = 0; at < feed_.lines.size(); ++at) {
-    std::size_t room = ledger_.room(feed_.lines[at].rank);
-    for (; room > 0 && feed_.lines[at].head != nullptr; --room) feed_one(*feed_.lines[at].head);
+    // Asked for each time anew: a task that was cancelled uses up none of the room.
+    while (feed_.lines[at].head != nullptr && ledger_.room(feed_.lines[at].rank) > 0)
+      feed_one(*feed_.lines[at].head);
   }
   feed_.forget_empty_lines();
 }

@@ -49,6 +49,11 @@ Result<int> half(int n) {
 }
 std::string wait_for_word(const passel::Queue<std::string>& words) { return words.get().unwrap(); }
 void count(const passel::Queue<int>& runs) { runs.put(1).unwrap(); }
+int count_and_wait(int n, const passel::Queue<int>& runs, const passel::Queue<std::string>& words) {
+  runs.put(n).unwrap();
+  static_cast<void>(words.get());
+  return n;
+}
 
 template <class E>
 E make(int workers) {
@@ -299,6 +304,27 @@ TYPED_TEST(Concurrent, ShutdownWithoutWaitReturnsAtOnceAndTheWorkGoesOn) {
   executor.shutdown().unwrap();
   EXPECT_EQ(first.try_get().unwrap(), "go on");
   EXPECT_EQ(second.try_get().unwrap(), 25);
+}
+
+// test_cancel_futures, test_cancel_futures_wait_false
+TYPED_TEST(Concurrent, ShutdownMayCancelWhatHasNotStarted) {
+  auto executor = make<TypeParam>(2);
+  passel::Queue<int> runs;
+  passel::Queue<std::string> words;
+  std::vector<Future<int>> futures;
+  for (int i = 0; i < 50; ++i)
+    futures.push_back(executor.template submit<count_and_wait>(i, runs, words));
+  runs.get().unwrap();
+  executor.shutdown({.wait = false, .cancel_futures = true}).unwrap();
+  // At once, not when a worker comes to them.
+  int cancelled = 0;
+  for (const auto& future : futures) cancelled += future.cancelled() ? 1 : 0;
+  EXPECT_GE(cancelled, 40);
+  for (int i = cancelled; i < 50; ++i) words.put("go on").unwrap();
+  executor.shutdown().unwrap();
+  int finished = 0;
+  for (auto& future : futures) finished += future.get().is_ok() ? 1 : 0;
+  EXPECT_EQ(finished + cancelled, 50);
 }
 
 // test_hang_gh94440: a future that was cancelled just before
