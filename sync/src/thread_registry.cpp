@@ -95,7 +95,8 @@ void after_fork_in_child() {
 const bool made_at_start = (ThreadRegistry::get(), true);
 
 /// Somebody whose end the end of the process has to wait for. A thread that waits for the one that
-/// called exit is not among them, nor is that one itself.
+/// called exit is not among them, nor is that one itself; those that wait for the main thread are
+/// told that it has ended.
 std::shared_ptr<ThreadState> next_to_join() {
   ThreadRegistry& registry = ThreadRegistry::get();
   const ThreadState* self = known_current();
@@ -108,7 +109,7 @@ std::shared_ptr<ThreadState> next_to_join() {
   }
   for (const auto& state : registry.alive) {
     if (state->kind == ThreadKind::regular && state != registry.main && !state->daemon.load() &&
-        (self == nullptr || !waits_for(*state, self)))
+        (self == nullptr || self == registry.main.get() || !waits_for(*state, self)))
       return state;
   }
   return nullptr;

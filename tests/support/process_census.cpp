@@ -108,7 +108,13 @@ ProcessCensus ProcessCensus::take() {
   read_descriptors(census.descriptors);
   read_memfds(census.memfds);
   for_each_entry("/dev/shm", [&](const std::string& name, int) { census.shm.insert(name); });
-  for_each_entry("/proc/self/task", [&](const std::string&, int) { ++census.threads; });
+  for_each_entry("/proc/self/task", [&](const std::string& task, int) {
+    // The I/O thread is started by the first who needs it and stays.
+    std::ifstream comm{"/proc/self/task/" + task + "/comm"};
+    std::string name;
+    std::getline(comm, name);
+    if (name != "passel.io") ++census.threads;
+  });
   return census;
 }
 

@@ -28,7 +28,7 @@ struct ProcessCensus {
   std::map<int, std::string> descriptors;  ///< open descriptors and what each one is
   std::map<std::string, int> memfds;       ///< mapped memfd segments by name, and how often
   std::set<std::string> shm;               ///< names in /dev/shm
-  int threads = 0;                         ///< threads of this process
+  int threads = 0;  ///< threads of this process, without the I/O thread of its Runtime
 
   /// Counts now.
   [[nodiscard]] static ProcessCensus take();

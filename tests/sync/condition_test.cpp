@@ -317,7 +317,6 @@ TEST(ConditionAsync, NeedsAGuardOfItsLock) {
 class ConditionDeaths : public ConditionAt<InProcesses> {};
 
 TEST_F(ConditionDeaths, Fault23ADeadWaiterIsNotCounted) {
-  Process::spawn<nothing>(cond).unwrap().join().unwrap();  // the Runtime has its I/O thread now
   const auto before = ProcessCensus::take();
   Crew<InProcesses> crew;
   for (int i = 0; i < 4; ++i) {
