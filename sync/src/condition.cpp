@@ -101,6 +101,10 @@ Result<void> Condition::release() const {
   return Lock{lock_}.release();
 }
 
+bool Condition::locked() const noexcept {
+  return lock_ && detail::permit_machine(*lock_).holder() != detail::nobody;
+}
+
 bool Condition::try_lock() const {
   auto guard = take(detail::Deadline::now_or_never());
   if (guard) guard->detach();

@@ -211,8 +211,11 @@ TEST(Condition, SharesALockThatIsGiven) {
   const Lock lock;
   const Condition cond{lock};
   const Condition other{lock};  // two conditions of one lock
+  EXPECT_FALSE(cond.locked());
   const auto guard = cond.acquire().unwrap();
   EXPECT_TRUE(lock.locked());
+  EXPECT_TRUE(cond.locked());
+  EXPECT_TRUE(other.locked());
   EXPECT_FALSE(other.try_lock());
   EXPECT_FALSE(cond == other);
   EXPECT_TRUE(cond == Condition{cond});

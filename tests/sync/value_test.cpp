@@ -359,4 +359,13 @@ TEST(SharedValue, MemoryIsUsedAgain) {
   EXPECT_EQ(ProcessCensus::settle(before), "");
 }
 
+TEST(Value, NumbersWrapAroundInTheirWidth) {
+  // as ctypes, which checks no overflow
+  const Value<std::uint8_t> small{250};
+  EXPECT_EQ(small.add(10), 4);
+  const Value<int> large{std::numeric_limits<int>::max()};
+  large.add(1);
+  EXPECT_EQ(large.value(), std::numeric_limits<int>::min());
+}
+
 }  // namespace

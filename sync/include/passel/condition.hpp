@@ -73,6 +73,8 @@ class PASSEL_API Condition {
   Result<Guard> acquire() const&& = delete;
   Result<Guard> try_acquire() const&& = delete;
   Result<void> release() const;
+  /// Whether anybody holds the lock now. (Python 3.14: locked())
+  [[nodiscard]] bool locked() const noexcept;
   void lock() const { acquire().unwrap().detach(); }
   [[nodiscard]] bool try_lock() const;
   void unlock() const { release().unwrap(); }
