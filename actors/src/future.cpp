@@ -4,13 +4,9 @@
 #include <passel/future.hpp>
 #include <passel/log.hpp>
 
-#include <cxxabi.h>
-
 #include <climits>
-#include <cstdlib>
 #include <exception>
 #include <memory>
-#include <typeinfo>
 
 namespace passel::inline v0 {
 namespace detail {
@@ -47,26 +43,6 @@ FutureWatcher* in_adding_order(FutureWatcher* list) noexcept {
     list = next;
   }
   return first;
-}
-
-std::string demangled(const char* name) {
-  int status = 0;
-  const std::unique_ptr<char, void (*)(void*)> text{
-      abi::__cxa_demangle(name, nullptr, nullptr, &status), std::free};
-  return status == 0 ? std::string{text.get()} : std::string{name};
-}
-
-void append_nested(const std::exception& error, std::string& text, int depth) {
-  if (depth == 0) return;
-  try {
-    std::rethrow_if_nested(error);
-  } catch (const std::exception& inner) {
-    text += ": ";
-    text += inner.what();
-    append_nested(inner, text, depth - 1);
-  } catch (...) {
-    text += ": unknown";
-  }
 }
 
 }  // namespace
@@ -260,26 +236,6 @@ void FutureCore::add_hook(FutureHook* hook) noexcept {
   while (!hooks_.compare_exchange_weak(hook->next_, hook, std::memory_order_seq_cst)) {
   }
   if (wished(hook->wish_)) wish(hook->wish_);
-}
-
-Error current_exception_error() noexcept {
-  auto detail = std::make_shared<RemoteError>();
-  try {
-    throw;
-  } catch (const Exception& error) {
-    detail->type_name = "passel::Exception";
-    detail->what = error.what();
-  } catch (const std::exception& error) {
-    detail->type_name = demangled(typeid(error).name());
-    detail->what = error.what();
-    append_nested(error, detail->what, 8);
-  } catch (...) {
-    const std::type_info* const type = abi::__cxa_current_exception_type();
-    detail->type_name = type != nullptr ? demangled(type->name()) : "unknown";
-    detail->what = "no text: not a std::exception";
-  }
-  std::string text = detail->type_name + ": " + detail->what;
-  return Error{Errc::task_failed, std::move(text), std::move(detail)};
 }
 
 void CompletionLine::add(std::size_t position) noexcept {

@@ -1,4 +1,5 @@
 // Layer actors: the table of tasks, and exceptions on their way to another process.
+#include <passel/detail/future_core.hpp>
 #include <passel/detail/task.hpp>
 
 #include <cxxabi.h>
@@ -128,8 +129,10 @@ Error current_exception_as_error() {
   } catch (...) {
     const std::type_info* type = abi::__cxa_current_exception_type();
     return task_failed(type == nullptr ? "unknown" : demangled(*type),
-                       "an exception that is no std::exception", {});
+                       "no text: not a std::exception", {});
   }
 }
+
+Error current_exception_error() noexcept { return current_exception_as_error(); }
 
 }  // namespace passel::inline v0::detail

@@ -236,6 +236,60 @@ TEST(PoolFault, Fault10EveryExceptionArrivesWithTypeTextAndCauses) {
   EXPECT_EQ(pool.apply<process_id>().unwrap(), pid);
 }
 
+/// What cannot be encoded here, or decoded there.
+struct Stubborn {
+  std::string when;
+};
+
+}  // namespace
+
+template <>
+struct passel::codec<Stubborn> {
+  static passel::WireValue encode(const Stubborn& value) {
+    if (value.when == "encode") throw std::runtime_error{"cannot be encoded"};
+    return passel::to_value(value.when);
+  }
+  static passel::Result<Stubborn> decode(const passel::WireValue& value) {
+    PASSEL_TRY(auto when, passel::from_value<std::string>(value));
+    if (when == "decode") throw std::runtime_error{"cannot be decoded"};
+    return Stubborn{std::move(when)};
+  }
+};
+
+namespace {
+
+std::size_t length_of(const Stubborn& value) { return value.when.size(); }
+Stubborn become(const std::string& when) { return {when}; }
+
+TEST(PoolFault, Fault11ACodecThatThrowsIsTheErrorOfItsCallAndEndsNobody) {
+  Pool pool = Pool::start({.processes = 1}).unwrap();
+  const int pid = pool.apply<process_id>().unwrap();
+  const auto expect = [](const passel::Error& error, const char* what) {
+    EXPECT_TRUE(error == Errc::task_failed) << error.to_string();
+    const auto* remote = error.detail<passel::RemoteError>();
+    ASSERT_NE(remote, nullptr);
+    EXPECT_EQ(remote->type_name, "std::runtime_error");
+    EXPECT_EQ(remote->what, what);
+  };
+  for (int i = 0; i < 20; ++i) {
+    expect(pool.submit<length_of>(Stubborn{"encode"}).get().error(), "cannot be encoded");
+    expect(pool.submit<length_of>(Stubborn{"decode"}).get().error(), "cannot be decoded");
+    expect(pool.submit<become>("encode").get().error(), "cannot be encoded");
+    expect(pool.submit<become>("decode").get().error(), "cannot be decoded");
+  }
+  const std::vector<Stubborn> unsendable{{"one"}, {"encode"}};
+  const std::vector<Stubborn> unreadable{{"one"}, {"decode"}};
+  expect(pool.map<length_of>(unsendable).error(), "cannot be encoded");
+  expect(pool.map<length_of>(unreadable, {.chunksize = 1}).error(), "cannot be decoded");
+  expect(pool.map<length_of>(unreadable, {.chunksize = 2}).error(), "cannot be decoded");
+  std::vector<bool> fine;
+  for (Result<std::size_t>& each : pool.imap<length_of>(unreadable, {.chunksize = 1}).unwrap())
+    fine.push_back(each.is_ok());
+  EXPECT_EQ(fine, (std::vector{true, false}));
+  EXPECT_EQ(pool.apply<length_of>(Stubborn{"well"}).unwrap(), 4U);
+  EXPECT_EQ(pool.apply<process_id>().unwrap(), pid);
+}
+
 TEST(PoolFault, Fault12AResultOverTheLimitIsThatTasksErrorAlone) {
   Pool pool = Pool::start({.processes = 1, .max_message = 1'000}).unwrap();
   const int pid = pool.apply<process_id>().unwrap();

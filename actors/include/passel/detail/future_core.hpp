@@ -200,7 +200,7 @@ class PASSEL_API CompletionLine {
 PASSEL_API bool wait_for_many(std::span<FutureCore* const> futures, bool first, bool on_failure,
                               Deadline deadline) noexcept;
 
-/// The exception in flight as Errc::task_failed with a RemoteError. Call it in a catch block only.
+/// current_exception_as_error, for places that must not throw. Call it in a catch block only.
 [[nodiscard]] PASSEL_API Error current_exception_error() noexcept;
 /// Hands a failure that nobody waits for to the handler of set_background_error_handler.
 PASSEL_API void report_background_error(const Error& error) noexcept;

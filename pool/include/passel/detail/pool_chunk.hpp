@@ -135,7 +135,7 @@ class ChunkReader {
 };
 
 /// Writes one argument list: the arguments of one call, converted to the types that the task
-/// stores.
+/// stores. What a user's codec throws is the error.
 template <class Stored>
 struct ArgumentList;
 template <>
@@ -158,21 +158,30 @@ struct ArgumentList<std::tuple<S...>> {
                   "passel: this task is given another number of arguments than it takes");
     static_assert((std::is_convertible_v<A&&, S> && ...),
                   "passel: an item cannot be converted to the argument that the task takes");
-    Result<void> done;
-    static_cast<void>(((done = write_one<S>(out, std::forward<A>(args))).is_ok() && ...));
-    return done;
+    // The user's codec, or the conversion, may throw.
+    try {
+      Result<void> done;
+      static_cast<void>(((done = write_one<S>(out, std::forward<A>(args))).is_ok() && ...));
+      return done;
+    } catch (...) {
+      return current_exception_as_error();
+    }
   }
   static Result<std::tuple<S...>> read(ChunkReader& in) {
-    // Braces evaluate from left to right.
-    std::tuple<Result<S>...> parts{in.template read<S>()...};
-    return std::apply(
-        [](auto&... part) -> Result<std::tuple<S...>> {
-          const Error* first = nullptr;
-          static_cast<void>(((part.is_err() ? (first = &part.error(), false) : true) && ...));
-          if (first != nullptr) return *first;
-          return std::tuple<S...>{*std::move(part)...};
-        },
-        parts);
+    try {
+      // Braces evaluate from left to right.
+      std::tuple<Result<S>...> parts{in.template read<S>()...};
+      return std::apply(
+          [](auto&... part) -> Result<std::tuple<S...>> {
+            const Error* first = nullptr;
+            static_cast<void>(((part.is_err() ? (first = &part.error(), false) : true) && ...));
+            if (first != nullptr) return *first;
+            return std::tuple<S...>{*std::move(part)...};
+          },
+          parts);
+    } catch (...) {
+      return current_exception_as_error();
+    }
   }
 
  private:

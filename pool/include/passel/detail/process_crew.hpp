@@ -57,14 +57,9 @@ class PASSEL_API ProcessCrew {
   [[nodiscard]] auto submit(A&&... args) {
     using Answer = decltype(pool.submit(Target{}, std::forward<A>(args)...));
     if (auto why = refusal()) return Answer::of(*std::move(why));
-    try {
-      Answer future = pool.submit(Target{}, std::forward<A>(args)...);
-      if (!future.done()) roll_->add(*future.core());
-      return future;
-    } catch (...) {
-      // A codec of the user's threw.
-      return Answer::of(current_exception_as_error());
-    }
+    Answer future = pool.submit(Target{}, std::forward<A>(args)...);
+    if (!future.done()) roll_->add(*future.core());
+    return future;
   }
 
   Pool pool;
