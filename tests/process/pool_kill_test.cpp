@@ -88,7 +88,7 @@ struct WayToDie {
   int signal;
 };
 
-TEST(PoolKill, EveryWayOfDyingCostsOneTask) {
+TEST(PoolKill, Fault01EveryWayOfDyingCostsOneTask) {
   const auto before = census();
   {
     Pool pool = Pool::start({.processes = 1}).unwrap();
@@ -133,7 +133,7 @@ TEST(PoolKill, OnlyTheItemThatKilledIsLost) {
   EXPECT_THAT(lost, ::testing::ElementsAre(7, 1'007, 2'007));
 }
 
-TEST(PoolKill, AnIdleWorkerIsReplacedUnseen) {
+TEST(PoolKill, Fault02AnIdleWorkerIsReplacedUnseen) {
   Pool pool = Pool::start({.processes = 1}).unwrap();
   for (int i = 0; i < 3; ++i) {
     const int pid = pool.apply([] { return ::getpid(); }).unwrap();
@@ -142,7 +142,7 @@ TEST(PoolKill, AnIdleWorkerIsReplacedUnseen) {
   }
 }
 
-TEST(PoolKill, WorkersKilledAtRandomInstants) {
+TEST(PoolKill, Fault01WorkersKilledAtRandomInstants) {
   const auto before = census();
   std::mt19937_64 random{passel_test::seed()};
   {
@@ -192,7 +192,7 @@ TEST(PoolKill, WorkersKilledAtRandomInstants) {
   EXPECT_EQ(passel_test::ProcessCensus::settle(before), "");
 }
 
-TEST(PoolKill, KilledWhileALargeArgumentIsOnItsWay) {
+TEST(PoolKill, Fault03KilledWhileALargeArgumentIsOnItsWay) {
   Pool pool =
       Pool::start({.processes = 1, .max_restarts = 1'000'000, .restart_window = 1ms}).unwrap();
   const std::string large(std::size_t{16} << 20, 'x');
@@ -341,7 +341,7 @@ void own_a_pool(const Queue<int>& pids) {
   one.wait();
 }
 
-TEST(PoolKill, NoWorkerOutlivesItsKilledOwner) {
+TEST(PoolKill, Fault17NoWorkerOutlivesItsKilledOwner) {
   const auto before = census();
   {
     Queue<int> pids;
