@@ -108,7 +108,8 @@ class Guardian {
     const auto found = members_.find(pid);
     if (found == members_.end()) return std::nullopt;
     if ((events & EPOLLOUT) != 0) flush(found->second);
-    for (;;) {
+    // Closed by now when its end, or an answer that found nobody, was dealt with first.
+    while (found->second.control) {
       auto message = receive_message(found->second.control.get(), buffer_);
       if (!message) {
         if (message.error() == Errc::empty) return std::nullopt;
@@ -130,6 +131,7 @@ class Guardian {
         default: break;
       }
     }
+    return std::nullopt;
   }
 
   std::optional<ChildStart> spawn(Member& parent, GuardianMessage& message) {
