@@ -124,11 +124,11 @@ void PoolCore::Feed::forget_empty_lines() {
 
 void PoolCore::step(const Ledger::Event& event) { step_with(event, {}); }
 
-void PoolCore::step_with(const Ledger::Event& event, Context context) {
+void PoolCore::step_with(const Ledger::Event& event, const Context& context) {
   ledger_.step(event, now_, actions_);
   if (obeying_) return;  // the loop below comes to it
   obeying_ = true;
-  context_ = std::move(context);
+  context_ = context;
   for (std::size_t i = 0; i < actions_.size(); ++i) obey(Ledger::Action{actions_[i]});
   actions_.clear();
   context_ = {};

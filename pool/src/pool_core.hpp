@@ -124,7 +124,7 @@ class PoolCore final : public CellBody {
   /// What the ledger's answer to an event is about.
   struct Context {
     const WorkerAnswer* result = nullptr;
-    std::optional<WorkerLost> death;  ///< of the worker that is gone
+    const WorkerLost* death = nullptr;  ///< of the worker that is gone
   };
   static constexpr TaskSlot nobody = 0xFFFF'FFFF;
   static constexpr TaskSlot orphan = 0xFFFF'FFFE;  ///< settled while it ran on
@@ -155,7 +155,7 @@ class PoolCore final : public CellBody {
     return std::int64_t{terms.priority} * 65'536 + std::min(terms.depth, 65'535U);
   }
   void step(const Ledger::Event& event);
-  void step_with(const Ledger::Event& event, Context context);
+  void step_with(const Ledger::Event& event, const Context& context);
   void obey(const Ledger::Action& action);
   void finish();
 

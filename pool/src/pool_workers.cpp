@@ -177,9 +177,9 @@ void PoolCore::read_results(WorkerSlot worker) {
     Context context;
     context.result = &result;
     if (wants_retry(records_[task], result)) {
-      step_with(Ledger::Failed{worker, task, result.took}, std::move(context));
+      step_with(Ledger::Failed{worker, task, result.took}, context);
     } else {
-      step_with(Ledger::Done{worker, task, result.took}, std::move(context));
+      step_with(Ledger::Done{worker, task, result.took}, context);
     }
     post_waiting(worker);
     if (config_.recycle_memory != 0 && link.end->is_heavy()) step(Ledger::Recycle{worker});
@@ -206,8 +206,7 @@ void PoolCore::gone(WorkerSlot worker, std::uint64_t life, ExitStatus status) {
   for (const auto& object : link.objects) object->process_lost(process);
   last_death_ = "(" + link.name + ") " + describe(status);
   if (link.complaint) last_death_ += ": " + link.complaint->to_string();
-  Context context;
-  context.death = describe_end(link, status);
+  const WorkerLost death = describe_end(link, status);
   // The slot may get its next worker in the same step.
   link.life = 0;
   link.watch.reset();
@@ -219,7 +218,7 @@ void PoolCore::gone(WorkerSlot worker, std::uint64_t life, ExitStatus status) {
   link.child.reset();
   link.ready = false;
   link.unposted.clear();
-  step_with(Ledger::Gone{worker, running}, std::move(context));
+  step_with(Ledger::Gone{worker, running}, {.death = &death});
   if (link.life == 0) link.end.reset();
   finish();
 }

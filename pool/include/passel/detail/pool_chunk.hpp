@@ -220,7 +220,11 @@ struct ChunkTask {
   }
 
   static inline const TaskNode node{&run};
-  [[nodiscard]] static TaskId id() { return id_of_task(node.function); }
+  [[nodiscard]] static TaskId id() {
+    // Looked up once: the loader searches its whole table of symbols for it.
+    static const TaskId known = id_of_task(node.function);
+    return known;
+  }
 
  private:
   static void call(Stored& args, ChunkWriter& out) {
