@@ -159,7 +159,7 @@ class World {
   /// What a waiter does when it wakes.
   void look(std::size_t i, std::uint32_t number) {
     Worker& me = workers_[i];
-    if (me.waiter != number) return;
+    if (me.waiter != number || taken_.contains(i)) return;
     Waiter& waiter = memory_.waiter(number);
     std::uint32_t state = waiter.state.load();
     if (state == waiter_granted) return stop_waiting(i, grant_of(waiter));
@@ -172,12 +172,12 @@ class World {
     later(i, [this, i, number] { settle(i, number); });
   }
   void settle(std::size_t i, std::uint32_t number) {
-    if (workers_[i].waiter != number) return;
+    if (workers_[i].waiter != number || taken_.contains(i)) return;
     Waiter& waiter = memory_.waiter(number);
     std::uint32_t state = waiter_nudged;
     if (!waiter.state.compare_exchange_strong(state, waiter_waiting)) return look(i, number);
     later(i, [this, i, number] {
-      if (workers_[i].waiter != number) return;
+      if (workers_[i].waiter != number || taken_.contains(i)) return;
       std::uint32_t waiting = waiter_waiting;
       Waiter& here = memory_.waiter(number);
       if (memory_.machine.is_available()) {
