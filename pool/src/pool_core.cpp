@@ -2,6 +2,7 @@
 #include "pool_core.hpp"
 
 #include <passel/detail/futex.hpp>
+#include <passel/log.hpp>
 
 #include <algorithm>
 #include <csignal>
@@ -103,6 +104,15 @@ void PoolCore::terminate() {
   refuse_feed({Errc::cancelled, "the pool was terminated before the task was finished"});
   step(Ledger::Terminate{});
   finish();
+}
+
+void PoolCore::drop() {
+  if (const std::size_t left = queued() + ledger_.sent(); left > 0) {
+    get_logger().warning("a pool was let go of with " + std::to_string(left) +
+                         " unfinished tasks, which end as cancelled; close() and join() before "
+                         "that let them finish");
+  }
+  terminate();
 }
 
 PoolCore::FeedLine& PoolCore::Feed::line(std::int64_t rank) {
@@ -213,10 +223,13 @@ bool PoolCore::post(WorkerSlot worker, TaskSlot task) {
       link.objects.push_back(object);
     }
   }
-  if (link.objects.size() > 64) {
-    std::erase_if(link.objects, [](const auto& object) { return !object->used_by_others(); });
-  }
+  if (link.objects.size() > 64) forget_objects(link);
   return true;
+}
+
+/// Those that no other process has: there is nothing to repair in them when the worker dies.
+void PoolCore::forget_objects(Link& link) {
+  std::erase_if(link.objects, [](const auto& object) { return !object->used_by_others(); });
 }
 
 void PoolCore::post_waiting(WorkerSlot worker) {

@@ -66,6 +66,8 @@ class PoolCore final : public CellBody {
   void start(Cell& self, Promise<void> started);
   void close();
   void terminate();
+  /// terminate for a pool that is let go of, with a word about the work that this costs.
+  void drop();
   [[nodiscard]] PoolStats stats() const;
 
   /// What a job does when it arrives as a message.
@@ -103,6 +105,8 @@ class PoolCore final : public CellBody {
     std::vector<std::shared_ptr<SharedObject>> objects;    ///< of arguments it was given
     std::optional<Error> complaint;                        ///< what its initializer said
     std::uint64_t done = 0;
+    Ledger::Duration busy{0};  ///< in tasks it has answered
+    Ledger::Time ready_at{};
     unsigned bells = 0;
     std::uint64_t asked_to_stop = 0;  ///< number of the task, 0 for none
     std::optional<LossCause> cause;   ///< why this pool ended it
@@ -161,6 +165,7 @@ class PoolCore final : public CellBody {
 
   void send(WorkerSlot worker, TaskSlot task, unsigned attempt);
   void post_waiting(WorkerSlot worker);
+  static void forget_objects(Link& link);
   [[nodiscard]] bool post(WorkerSlot worker, TaskSlot task);
   void take_back(WorkerSlot worker, TaskSlot task);
   void ask_stop(WorkerSlot worker, TaskSlot task);
@@ -172,6 +177,7 @@ class PoolCore final : public CellBody {
   [[nodiscard]] Error reason(const Record& record, Settled how, const PoolJob& job) const;
   void answered(PoolJob& job) noexcept;
   void refuse_feed(const Error& why) noexcept;
+  [[nodiscard]] std::size_t queued() const noexcept;
   [[nodiscard]] CellRef self_ref() noexcept;
 
   void spawn(WorkerSlot worker);

@@ -38,6 +38,8 @@ class ActorPool final : public PoolHandle {
   }
 
  private:
+  void give_up(void (PoolCore::*how)());
+
   CellRef cell_;
   std::shared_ptr<Shared> shared_;
   std::uint32_t generation_;
@@ -82,7 +84,7 @@ Result<std::shared_ptr<PoolHandle>> PoolHandle::start(PoolConfig config) {
 
 void ActorPool::end() {
   if (generation_ != fork_generation()) return;
-  terminate();
+  give_up(&PoolCore::drop);
   static_cast<void>(join(Deadline::never()));
 }
 
@@ -138,14 +140,16 @@ void ActorPool::close() {
   }));
 }
 
-void ActorPool::terminate() {
+void ActorPool::terminate() { give_up(&PoolCore::terminate); }
+
+void ActorPool::give_up(void (PoolCore::*how)()) {
   std::uint32_t state = shared_->state.load();
   do {
     if (state == Shared::terminated || state == Shared::failed) return;
   } while (!shared_->state.compare_exchange_weak(state, Shared::terminated));
   shared_->wake_all();
-  cell_->post_or_cancel(make_op([](Cell* cell) {
-    if (cell != nullptr) cell->body<PoolCore>().terminate();
+  cell_->post_or_cancel(make_op([how](Cell* cell) {
+    if (cell != nullptr) (cell->body<PoolCore>().*how)();
   }));
 }
 

@@ -73,6 +73,16 @@ void PoolCore::weigh_workers() {
   }
 }
 
+/// Tasks with no worker yet.
+std::size_t PoolCore::queued() const noexcept {
+  std::size_t count = ledger_.queued();
+  for (const FeedLine& line : feed_.lines) {
+    for (const PoolJob* job = line.head; job != nullptr; job = job->behind_)
+      count += job->count() - job->fed_;
+  }
+  return count;
+}
+
 PoolStats PoolCore::stats() const {
   PoolStats stats;
   for (WorkerSlot worker = 0; worker < links_.size(); ++worker) {
@@ -85,18 +95,16 @@ PoolStats PoolCore::stats() const {
                            .waiting = ledger_.sent_to(worker),
                            .done = link.done,
                            .stalled = ledger_.is_stalled(worker) || (pid != 0 && is_stopped(pid)),
-                           .memory = pid != 0 ? own_memory(pid) : 0};
+                           .memory = pid != 0 ? own_memory(pid) : 0,
+                           .busy = link.busy};
+    if (link.ready) seen.up = Deadline::Clock::now() - link.ready_at;
     if (const auto first = ledger_.first_of(worker)) {
       seen.task = records_[first->first].job->label();
       seen.running_for = Deadline::Clock::now() - first->second;
     }
     stats.workers.push_back(std::move(seen));
   }
-  stats.queued = ledger_.queued();
-  for (const FeedLine& line : feed_.lines) {
-    for (const PoolJob* job = line.head; job != nullptr; job = job->behind_)
-      stats.queued += job->count() - job->fed_;
-  }
+  stats.queued = queued();
   stats.done = done_;
   stats.restarts = ledger_.restarts();
   return stats;

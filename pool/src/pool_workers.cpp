@@ -141,6 +141,7 @@ void PoolCore::drain(WorkerSlot worker) {
     read_results(worker);
     if (!link.ready && link.end->is_ready()) {
       link.ready = true;
+      link.ready_at = Deadline::Clock::now();
       step(Ledger::Ready{worker});
     }
   } while (!link.broken && (link.end->go_to_sleep() || (!link.ready && link.end->is_ready())));
@@ -173,6 +174,7 @@ void PoolCore::read_results(WorkerSlot worker) {
     // Nobody waits for the answers of a terminated pool.
     if (!is_task(task) || records_[task].number != result.number) continue;
     ++link.done;
+    link.busy += result.took;
     ++done_;
     Context context;
     context.result = &result;
@@ -182,6 +184,7 @@ void PoolCore::read_results(WorkerSlot worker) {
       step_with(Ledger::Done{worker, task, result.took}, context);
     }
     post_waiting(worker);
+    if (!link.objects.empty() && ledger_.sent_to(worker) == 0) forget_objects(link);
     if (config_.recycle_memory != 0 && link.end->is_heavy()) step(Ledger::Recycle{worker});
   }
 }

@@ -30,6 +30,8 @@ Result<std::unique_ptr<WorkerEnd>> WorkerEnd::attach(
 }
 
 void WorkerEnd::begin() {
+  // Its first task may be there already, and then it is not waited for.
+  task_began_ = Deadline::Clock::now();
   shared().ready.store(1, std::memory_order_release);
   shared().worker_cpu.publish();
   announce();

@@ -116,13 +116,63 @@ TEST(DISABLED_ExecutedCopy, StartsFail) {
   EXPECT_EQ(pool.map<square>(items, {.chunksize = 1}).unwrap(), std::vector<int>(300, 49));
 }
 
-TEST(PoolHost, Fault14APoolGoesOnWithFewerWorkersWhileNoneCanBeStartedAndHeals) {
+void expect_copy_in_group(const std::string& name) {
   const std::string group = make_process_group();
   if (group.empty()) GTEST_SKIP() << "needs a writable pids cgroup: run it as root";
-  const auto run = passel_test::run_copy("StartsFail", {"TEST_PROCESS_GROUP=" + group});
+  const auto run = passel_test::run_copy(name, {"TEST_PROCESS_GROUP=" + group});
   EXPECT_EQ(run.exitcode, 0) << run.errors;
   // Its last process may be about to go.
   while (::rmdir(group.c_str()) != 0 && errno == EBUSY) std::this_thread::sleep_for(1ms);
+}
+
+TEST(PoolHost, Fault14APoolGoesOnWithFewerWorkersWhileNoneCanBeStartedAndHeals) {
+  expect_copy_in_group("StartsFail");
+}
+
+/// Not a test of its own: what the next one executes in a group of its own.
+TEST(DISABLED_ExecutedCopy, TheThirdStartFails) {
+  const std::string group = std::getenv("TEST_PROCESS_GROUP");
+  ASSERT_TRUE(std::ofstream{group + "/cgroup.procs"} << ::getpid() << std::flush);
+  const int guardian =
+      Pool::start({.processes = 1}).unwrap().apply([] { return ::getppid(); }).unwrap();
+  ASSERT_TRUE(std::ofstream{group + "/cgroup.procs"} << guardian << std::flush);
+  const auto before = census();
+  int present = 0;
+  ASSERT_TRUE(std::ifstream{group + "/pids.current"} >> present);
+  ASSERT_TRUE(limit_processes(group, std::to_string(present + 2)));
+  const auto failed = Pool::start({.processes = 5});
+  ASSERT_TRUE(limit_processes(group, "max"));
+  EXPECT_TRUE(failed.is_err());
+  EXPECT_EQ(passel_test::ProcessCensus::settle(before), "") << "the first two are gone";
+  EXPECT_EQ(Pool::start({.processes = 5}).unwrap().apply<square>(6).unwrap(), 36);
+}
+
+// TestPoolNotLeakOnFailure
+TEST(PoolHost, WhenOneWorkerCannotBeStartedTheOthersAreEnded) {
+  expect_copy_in_group("TheThirdStartFails");
+}
+
+/// Not a test of its own: a program that ends with a pool that it never closed.
+TEST(DISABLED_ExecutedCopy, EndsWithAPool) {
+  Queue<int> begun;
+  auto* const forgotten = new Pool{Pool::start({.processes = 2}).unwrap()};
+  for (int i = 0; i < 10; ++i) {
+    static_cast<void>(forgotten->submit(
+        [](const Queue<int>& out) {
+          out.put(1).unwrap();
+          for (;;) ::pause();
+        },
+        begun));
+  }
+  begun.get().unwrap();
+  begun.get().unwrap();
+  std::exit(7);
+}
+
+// test_worker_finalization_via_atexit_handler_of_multiprocessing
+TEST(PoolHost, TheEndOfTheProgramEndsAPoolThatWasNeverClosed) {
+  // The pipe of its stderr ends when the last worker has gone.
+  EXPECT_EQ(passel_test::run_copy("EndsWithAPool").exitcode, 7);
 }
 
 TEST(PoolHost, Fault15FiftyThreadsInMallocHoldUpNoStart) {

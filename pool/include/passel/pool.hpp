@@ -63,8 +63,9 @@ using AsyncResult = Future<T>;
 /// Safe from any thread of the process that started it. Callbacks of futures run on the pool's own
 /// reading thread: while one waits, no result arrives, so they must be quick and must not wait for
 /// the pool (Python's rule too). A Pool cannot be sent to another process. Its destructor
-/// terminates and joins, as leaving Python's `with Pool()` does; it must be gone before the
-/// Runtime. Semantics: Python's multiprocessing.Pool, apart from its hangs when a worker dies.
+/// terminates and joins, as leaving Python's `with Pool()` does, and logs a warning when that costs
+/// tasks; it must be gone before the Runtime. Semantics: Python's multiprocessing.Pool, apart from
+/// its hangs when a worker dies.
 class PASSEL_API Pool {
  public:
   /// Starts the workers and returns without waiting for them to be ready. Errors: invalid_argument

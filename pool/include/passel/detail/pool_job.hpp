@@ -44,6 +44,8 @@ struct PoolStats {
     std::chrono::nanoseconds running_for{0};  ///< how long
     bool stalled = false;                     ///< stopped by a signal, or it has not begun its task
     std::uint64_t memory = 0;                 ///< bytes in use for itself
+    std::chrono::nanoseconds up{0};           ///< since it was ready
+    std::chrono::nanoseconds busy{0};         ///< of that, in tasks it has answered
   };
   std::vector<Worker> workers;
   std::size_t queued = 0;      ///< tasks with no worker yet
