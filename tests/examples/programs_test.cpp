@@ -75,6 +75,15 @@ TEST(Programs, ProcessInfo) {
   EXPECT_EQ(lines[8], "hello bob");
 }
 
+TEST(Programs, PipeGreeting) {
+  EXPECT_THAT(run_program("pipe_greeting"),
+              ElementsAre("来自儿子的问候: 吃了吗", "来自父亲的问候: 嗯"));
+}
+
+TEST(Programs, Pipe42) { EXPECT_THAT(run_program("pipe_42"), ElementsAre("[42, None, 'hello']")); }
+
+TEST(Programs, PipeTwoChildren) { EXPECT_THAT(run_program("pipe_two_children"), ElementsAre("a")); }
+
 TEST(Programs, QueueWriteRead) {
   const auto lines = run_program("queue_write_read");
   std::ptrdiff_t last_get = -1;

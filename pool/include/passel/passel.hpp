@@ -7,6 +7,8 @@
 #include <passel/channel.hpp>
 #include <passel/codec.hpp>
 #include <passel/condition.hpp>
+#include <passel/connection.hpp>
+#include <passel/connection_wait.hpp>
 #include <passel/context.hpp>
 #include <passel/dummy.hpp>
 #include <passel/event.hpp>
@@ -22,6 +24,7 @@
 #include <passel/lock.hpp>
 #include <passel/lock_report.hpp>
 #include <passel/log.hpp>
+#include <passel/pipe.hpp>
 #include <passel/pool.hpp>
 #include <passel/pool_options.hpp>
 #include <passel/pool_results.hpp>

@@ -1,0 +1,152 @@
+// Layer transport: the object behind a Connection: whose turn it is, and until when it is open.
+#include "connection_end.hpp"
+
+#include <passel/detail/futex.hpp>
+
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <string>
+
+namespace passel::inline v0::detail {
+
+bool ConnectionTurn::take(Deadline deadline) noexcept {
+  std::uint32_t seen = 0;
+  if (word_.compare_exchange_strong(seen, 1, std::memory_order_acquire)) return true;
+  if (deadline.is_try()) return false;
+  while (word_.exchange(2, std::memory_order_acquire) != 0) {
+    if (!futex_wait(word_, 2, deadline, FutexScope::process)) return false;
+  }
+  return true;
+}
+
+void ConnectionTurn::give() noexcept {
+  if (word_.exchange(0, std::memory_order_release) == 2) futex_wake(word_, 1, FutexScope::process);
+}
+
+namespace {
+
+/// A turn that was taken.
+class TurnHeld {
+ public:
+  explicit TurnHeld(ConnectionTurn& turn) noexcept : turn_{turn} {}
+  TurnHeld(const TurnHeld&) = delete;
+  TurnHeld& operator=(const TurnHeld&) = delete;
+  ~TurnHeld() { turn_.give(); }
+
+ private:
+  ConnectionTurn& turn_;
+};
+
+Error nothing_in_time() { return {Errc::timeout, "nothing came through the connection in time"}; }
+
+}  // namespace
+
+Result<std::shared_ptr<ConnectionEnd>> ConnectionEnd::make(Descriptor&& socket,
+                                                           ConnectionMode mode) {
+  int type = 0;
+  socklen_t size = sizeof type;
+  const std::string name = "descriptor " + std::to_string(socket.get());
+  if (::getsockopt(socket.get(), SOL_SOCKET, SO_TYPE, &type, &size) != 0)
+    return Error{Errc::invalid_argument, name + " is no open socket"};
+  if (type != SOCK_SEQPACKET && type != SOCK_STREAM) {
+    return Error{Errc::invalid_argument, name + " is a socket of type " + std::to_string(type) +
+                                             ", a connection needs a stream or seqpacket socket"};
+  }
+  return std::make_shared<ConnectionEnd>(std::move(socket), mode, type == SOCK_SEQPACKET);
+}
+
+Error ConnectionEnd::closed_here() { return {Errc::closed, "handle is closed"}; }
+
+bool ConnectionEnd::enter() noexcept {
+  return (uses_.fetch_add(1, std::memory_order_seq_cst) & closed_bit) == 0;
+}
+
+void ConnectionEnd::leave() noexcept {
+  // The last one out after the closing shuts the door.
+  if (uses_.fetch_sub(1, std::memory_order_seq_cst) == (closed_bit | 1U) &&
+      !released_.exchange(true))
+    socket_.reset();
+}
+
+void ConnectionEnd::close() noexcept {
+  const Use use{*this};
+  if ((uses_.fetch_or(closed_bit, std::memory_order_seq_cst) & ~closed_bit) > 1 && use &&
+      !shared_.load(std::memory_order_relaxed)) {
+    // Somebody waits in here. Nobody else has this end, so what wakes him hurts no other process.
+    ::shutdown(socket_.get(), SHUT_RDWR);
+  }
+}
+
+bool ConnectionEnd::closed() const noexcept {
+  return (uses_.load(std::memory_order_seq_cst) & closed_bit) != 0;
+}
+
+Result<void> ConnectionEnd::send(std::span<const std::byte> bytes, DescriptorSpan descriptors,
+                                 Deadline deadline) {
+  const Use use{*this};
+  if (!use) return closed_here();
+  if (mode_ == ConnectionMode::read_only)
+    return Error{Errc::invalid_state, "connection is read-only"};
+  if (bytes.size() > Connection::max_message_size) {
+    return Error{Errc::too_large, "message of " + std::to_string(bytes.size()) + " bytes, limit " +
+                                      std::to_string(Connection::max_message_size)};
+  }
+  if (descriptors.size() > max_message_descriptors) {
+    return Error{Errc::too_large, "message with " + std::to_string(descriptors.size()) +
+                                      " handles, limit " + std::to_string(max_message_descriptors)};
+  }
+  if (!writing_.take(deadline))
+    return Error{Errc::timeout, "the other end of the connection did not read in time"};
+  const TurnHeld held{writing_};
+  auto sent = outbox_.push(socket_.get(), bytes, descriptors, deadline);
+  if (!sent && closed()) return closed_here();
+  return sent;
+}
+
+Result<Message> ConnectionEnd::receive_in_turn(Deadline deadline, std::size_t maxlength) {
+  const std::size_t limit = std::min(maxlength, Connection::max_message_size);
+  while (true) {
+    auto message = inbox_.pull(socket_.get(), deadline.is_never(), limit);
+    if (!message) return message.error();
+    if (*message) return **std::move(message);
+    if (!inbox_.starved()) continue;
+    if (deadline.is_try()) return nothing_in_time();
+    PASSEL_TRY(const bool ready, wait_for_events(socket_.get(), POLLIN, deadline));
+    if (!ready) return nothing_in_time();
+  }
+}
+
+Result<Message> ConnectionEnd::receive(Deadline deadline, std::size_t maxlength) {
+  const Use use{*this};
+  if (!use) return closed_here();
+  if (mode_ == ConnectionMode::write_only)
+    return Error{Errc::invalid_state, "connection is write-only"};
+  if (!reading_.take(deadline)) return nothing_in_time();
+  const TurnHeld held{reading_};
+  if (why_unreadable_) return *why_unreadable_;
+  auto message = receive_in_turn(deadline, maxlength);
+  if (message) return message;
+  if (closed()) return closed_here();
+  if (message.error() == Errc::too_large || message.error() == Errc::malformed) {
+    why_unreadable_ =
+        Error{Errc::invalid_state, "connection cannot be read any more: " + message.error().what()};
+    unreadable_.store(true);
+    if (mode_ == ConnectionMode::read_only) close();
+  }
+  return message;
+}
+
+Result<bool> ConnectionEnd::poll(Deadline deadline) {
+  const Use use{*this};
+  if (!use) return closed_here();
+  if (mode_ == ConnectionMode::write_only)
+    return Error{Errc::invalid_state, "connection is write-only"};
+  if (!intact()) return Error{Errc::invalid_state, "connection cannot be read any more"};
+  auto ready = wait_for_events(socket_.get(), POLLIN, deadline);
+  if (ready && closed()) return closed_here();
+  return ready;
+}
+
+}  // namespace passel::inline v0::detail

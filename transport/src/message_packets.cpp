@@ -1,0 +1,312 @@
+// Layer transport: messages cut into packets, and put together again.
+#include "connection_end.hpp"
+
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <string>
+
+namespace passel::inline v0::detail {
+namespace {
+
+constexpr std::size_t descriptor_room = CMSG_SPACE(sizeof(int) * max_message_descriptors);
+
+Error connection_send_error(int error_number) {
+  switch (error_number) {
+    case EPIPE:
+    case ECONNRESET: return {Errc::closed, "the other end of the connection is closed"};
+    case ETOOMANYREFS:
+    case ENOBUFS:
+    case ENOMEM: return {Errc::no_space, std::string{"sendmsg: "} + std::strerror(error_number)};
+    default: return system_error("sendmsg", error_number);
+  }
+}
+
+std::size_t packets_of(std::size_t size) noexcept {
+  return size == 0 ? 1 : (size + packet_size - 1) / packet_size;
+}
+
+// For first packets, whose size is not known before.
+std::byte* packet_scratch() {
+  thread_local const auto bytes = std::make_unique_for_overwrite<std::byte[]>(packet_size);
+  return bytes.get();
+}
+
+}  // namespace
+
+Result<bool> wait_for_events(int fd, short events, Deadline deadline) {
+  while (true) {
+    pollfd watched{fd, events, 0};
+    timespec left{};
+    if (!deadline.is_never()) {
+      const auto rest =
+          std::chrono::duration_cast<std::chrono::nanoseconds>(deadline.left()).count();
+      left.tv_sec = static_cast<time_t>(rest / 1'000'000'000);
+      left.tv_nsec = static_cast<long>(rest % 1'000'000'000);
+    }
+    const int ready = ::ppoll(&watched, 1, deadline.is_never() ? nullptr : &left, nullptr);
+    if (ready > 0) return true;
+    if (ready < 0 && errno != EINTR) return system_error("ppoll", errno);
+    if (ready == 0 && deadline.passed()) return false;
+  }
+}
+
+// ---- receiving ---------------------------------------------------------------------------------
+
+Result<std::ptrdiff_t> MessageInbox::receive(int fd, std::span<std::byte> head,
+                                             std::span<std::byte> body, bool block) {
+  iovec parts[2] = {{head.data(), head.size()}, {body.data(), body.size()}};
+  alignas(cmsghdr) std::array<char, descriptor_room> control;
+  msghdr message{};
+  message.msg_iov = parts;
+  message.msg_iovlen = body.empty() ? 1 : 2;
+  ssize_t count = 0;
+  bool reset_seen = false;
+  while (true) {
+    message.msg_control = control.data();
+    message.msg_controllen = control.size();
+    count = ::recvmsg(fd, &message, MSG_CMSG_CLOEXEC | (block ? 0 : MSG_DONTWAIT));
+    if (count >= 0) break;
+    if (errno == EINTR) continue;
+    if (errno == EAGAIN || errno == EWOULDBLOCK) {
+      starved_ = true;
+      return std::ptrdiff_t{-1};
+    }
+    if (errno != ECONNRESET) return system_error("recvmsg", errno);
+    // The other end closed with something unread. What it sent before is still there, and reported
+    // after this error, which comes once.
+    if (std::exchange(reset_seen, true)) return std::ptrdiff_t{0};
+  }
+  for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;
+       header = CMSG_NXTHDR(&message, header)) {
+    if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
+    const std::size_t number = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (std::size_t i = 0; i < number; ++i) {
+      int received = -1;
+      std::memcpy(&received, CMSG_DATA(header) + i * sizeof(int), sizeof received);
+      arrived_.push_back(std::make_shared<Descriptor>(received));
+    }
+  }
+  if ((message.msg_flags & MSG_CTRUNC) != 0) {
+    arrived_.clear();
+    truncated_ = true;
+  }
+  if ((message.msg_flags & MSG_TRUNC) != 0)
+    return Error{Errc::malformed, "a packet over " + std::to_string(packet_size) + " bytes came"};
+  if (arrived_.size() > max_message_descriptors)
+    return Error{Errc::malformed, "more descriptors came than a message may have"};
+  return std::ptrdiff_t{count};
+}
+
+std::size_t MessageInbox::body_size() const noexcept {
+  const std::uint64_t begin = std::uint64_t{header_.index} * packet_size;
+  return static_cast<std::size_t>(std::min<std::uint64_t>(packet_size, header_.total - begin));
+}
+
+void MessageInbox::drop_partial() {
+  in_message_ = false;
+  next_index_ = 0;
+  filled_ = 0;
+  message_ = Message{};
+}
+
+Result<void> MessageInbox::check_header(std::size_t limit) {
+  if (header_.version != 1 || header_.reserved != 0)
+    return Error{Errc::malformed, "what came is no message of a passel connection"};
+  if (header_.total > limit) {
+    return Error{Errc::too_large, "bad message length: a message of " +
+                                      std::to_string(header_.total) + " bytes came, limit " +
+                                      std::to_string(limit)};
+  }
+  if (header_.index >= packets_of(static_cast<std::size_t>(header_.total)) ||
+      header_.descriptors > max_message_descriptors)
+    return Error{Errc::malformed, "a packet that no message of its size has"};
+  if (header_.index == 0) {
+    // Memory grows with what comes, not with what is announced.
+    drop_partial();
+    in_message_ = true;
+    return {};
+  }
+  if (!in_message_ || header_.index != next_index_)
+    return Error{Errc::malformed,
+                 "the pieces of several messages came mixed: an end of a "
+                 "connection is for one sending process"};
+  return {};
+}
+
+Result<std::optional<Message>> MessageInbox::end_of_stream() {
+  const bool torn = in_message_ || header_have_ != 0;
+  const std::string had = std::to_string(filled_ + body_have_);
+  const std::string whole = std::to_string(header_.total);
+  drop_partial();
+  header_have_ = body_have_ = 0;
+  if (!torn) return Error{Errc::closed, "the other end of the connection is closed"};
+  return Error{Errc::peer_lost, "the other end went away in the middle of a message: " + had +
+                                    " of " + whole + " bytes came"};
+}
+
+Result<std::optional<Message>> MessageInbox::packet_arrived() {
+  filled_ += body_size();
+  ++next_index_;
+  header_have_ = body_have_ = 0;
+  if (header_.index == 0) message_.descriptors = std::exchange(arrived_, {});
+  if (std::exchange(truncated_, false)) {
+    message_.descriptors.clear();
+    header_.descriptors = 0;
+    drop_partial();
+    return Error{Errc::no_space,
+                 "a message was lost: this process may not have the descriptors that came with it"};
+  }
+  if (!arrived_.empty() ||
+      (header_.index == 0 && message_.descriptors.size() != header_.descriptors))
+    return Error{Errc::malformed, "a message announced other descriptors than came"};
+  if (filled_ < header_.total) return std::optional<Message>{};
+  Message whole = std::move(message_);
+  drop_partial();
+  return std::optional<Message>{std::move(whole)};
+}
+
+Result<std::optional<Message>> MessageInbox::pull(int fd, bool block, std::size_t limit) {
+  starved_ = false;
+  auto* const raw_header = reinterpret_cast<std::byte*>(&header_);
+  if (packets_) {
+    // The next piece of a message goes where it belongs, a first one to the side.
+    std::byte* body = packet_scratch();
+    const bool in_place = in_message_;
+    if (in_place) {
+      message_.bytes.resize(filled_ + packet_size);
+      body = message_.bytes.data() + filled_;
+    }
+    auto came = receive(fd, {raw_header, sizeof header_}, {body, packet_size}, block);
+    if (in_place) message_.bytes.resize(filled_ + (came && *came > 16 ? *came - 16 : 0));
+    if (!came) return came.error();
+    if (starved_) return std::optional<Message>{};
+    if (*came == 0) return end_of_stream();
+    const auto size = static_cast<std::size_t>(*came);
+    if (size < sizeof header_)
+      return Error{Errc::malformed, "what came is no message of a passel connection"};
+    // A new message in place of the rest of the last one: out of the way before that is dropped.
+    std::vector<std::byte> displaced;
+    if (in_place && header_.index == 0) {
+      displaced.assign(message_.bytes.begin() + static_cast<std::ptrdiff_t>(filled_),
+                       message_.bytes.end());
+      body = displaced.data();
+    }
+    PASSEL_CHECK(check_header(limit));
+    if (size - sizeof header_ != body_size())
+      return Error{Errc::malformed,
+                   "a packet of " + std::to_string(size) + " bytes is not of the announced length"};
+    if (header_.index == 0) message_.bytes.assign(body, body + body_size());
+    return packet_arrived();
+  }
+  if (header_have_ < sizeof header_) {
+    PASSEL_TRY(const std::ptrdiff_t came,
+               receive(fd, {raw_header + header_have_, sizeof header_ - header_have_}, {}, block));
+    if (starved_) return std::optional<Message>{};
+    if (came == 0) return end_of_stream();
+    header_have_ += static_cast<std::size_t>(came);
+    if (header_have_ < sizeof header_) return std::optional<Message>{};
+    PASSEL_CHECK(check_header(limit));
+    message_.bytes.resize(filled_ + body_size());
+    if (body_size() == 0) return packet_arrived();
+    return std::optional<Message>{};
+  }
+  const std::size_t missing = body_size() - body_have_;
+  PASSEL_TRY(const std::ptrdiff_t came,
+             receive(fd, {message_.bytes.data() + filled_ + body_have_, missing}, {}, block));
+  if (starved_) return std::optional<Message>{};
+  if (came == 0) return end_of_stream();
+  body_have_ += static_cast<std::size_t>(came);
+  if (body_have_ < body_size()) return std::optional<Message>{};
+  return packet_arrived();
+}
+
+// ---- sending -----------------------------------------------------------------------------------
+
+Result<void> MessageOutbox::finish_packet(int fd, Deadline deadline) {
+  std::size_t done = 0;
+  Result<void> outcome;
+  while (done < unsent_.size()) {
+    const ssize_t sent =
+        ::send(fd, unsent_.data() + done, unsent_.size() - done, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent >= 0) {
+      done += static_cast<std::size_t>(sent);
+    } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+      PASSEL_TRY(const bool ready, wait_for_events(fd, POLLOUT, deadline));
+      if (ready) continue;
+      outcome = Error{Errc::timeout, "the other end of the connection did not read in time"};
+      break;
+    } else if (errno != EINTR) {
+      outcome = connection_send_error(errno);
+      break;
+    }
+  }
+  unsent_.erase(unsent_.begin(), unsent_.begin() + static_cast<std::ptrdiff_t>(done));
+  return outcome;
+}
+
+Result<void> MessageOutbox::send_packet(int fd, const PacketHeader& header,
+                                        std::span<const std::byte> body, DescriptorSpan descriptors,
+                                        Deadline deadline) {
+  iovec parts[2] = {{const_cast<PacketHeader*>(&header), sizeof header},
+                    {const_cast<std::byte*>(body.data()), body.size()}};
+  msghdr message{};
+  message.msg_iov = parts;
+  message.msg_iovlen = body.empty() ? 1 : 2;
+  alignas(cmsghdr) std::array<char, descriptor_room> control;
+  if (!descriptors.empty()) {
+    const std::size_t size = sizeof(int) * descriptors.size();
+    std::memset(control.data(), 0, CMSG_SPACE(size));
+    message.msg_control = control.data();
+    message.msg_controllen = CMSG_SPACE(size);
+    cmsghdr* attached = CMSG_FIRSTHDR(&message);
+    attached->cmsg_level = SOL_SOCKET;
+    attached->cmsg_type = SCM_RIGHTS;
+    attached->cmsg_len = CMSG_LEN(size);
+    for (std::size_t i = 0; i < descriptors.size(); ++i) {
+      const int fd_sent = descriptors[i]->get();
+      std::memcpy(CMSG_DATA(attached) + i * sizeof(int), &fd_sent, sizeof fd_sent);
+    }
+  }
+  const int flags = MSG_NOSIGNAL | (deadline.is_never() ? 0 : MSG_DONTWAIT);
+  while (true) {
+    const ssize_t sent = ::sendmsg(fd, &message, flags);
+    if (sent >= 0) {
+      const auto done = static_cast<std::size_t>(sent);
+      if (done == sizeof header + body.size()) return {};
+      // Only a stream takes a part. The rest of the packet has to follow, whatever becomes of the
+      // message.
+      const auto* raw = reinterpret_cast<const std::byte*>(&header);
+      unsent_.assign(raw, raw + sizeof header);
+      unsent_.insert(unsent_.end(), body.begin(), body.end());
+      unsent_.erase(unsent_.begin(), unsent_.begin() + sent);
+      return finish_packet(fd, deadline);
+    }
+    if (errno == EINTR) continue;
+    if (errno != EAGAIN && errno != EWOULDBLOCK) return connection_send_error(errno);
+    PASSEL_TRY(const bool ready, wait_for_events(fd, POLLOUT, deadline));
+    if (!ready) return Error{Errc::timeout, "the other end of the connection did not read in time"};
+  }
+}
+
+Result<void> MessageOutbox::push(int fd, std::span<const std::byte> bytes,
+                                 DescriptorSpan descriptors, Deadline deadline) {
+  if (!unsent_.empty()) PASSEL_CHECK(finish_packet(fd, deadline));
+  PacketHeader header{.total = bytes.size(),
+                      .index = 0,
+                      .descriptors = static_cast<std::uint16_t>(descriptors.size())};
+  const auto packets = static_cast<std::uint32_t>(packets_of(bytes.size()));
+  for (; header.index < packets; ++header.index) {
+    const std::size_t begin = std::size_t{header.index} * packet_size;
+    const auto body = bytes.subspan(begin, std::min(packet_size, bytes.size() - begin));
+    PASSEL_CHECK(send_packet(fd, header, body, header.index == 0 ? descriptors : DescriptorSpan{},
+                             deadline));
+  }
+  return {};
+}
+
+}  // namespace passel::inline v0::detail
