@@ -21,9 +21,11 @@
 #include <atomic>
 #include <csignal>
 #include <cstring>
+#include <fstream>
 #include <functional>
 #include <new>
 #include <random>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -343,7 +345,17 @@ bool killed_after(long count, const std::function<void()>& warm_up,
   return !ended;
 }
 
-void at_every_point(const std::function<void()>& warm_up, const std::function<void()>& body,
+bool sleeps(pid_t pid) {
+  std::ifstream file{"/proc/" + std::to_string(pid) + "/stat"};
+  std::string line;
+  std::getline(file, line);
+  const auto name_end = line.rfind(") ");
+  return name_end != std::string::npos && line[name_end + 2] == 'S';
+}
+
+/// At so many points, spread over all of them.
+void at_every_point(unsigned points, const std::function<void()>& warm_up,
+                    const std::function<void()>& body,
                     const std::function<void(const Victim&)>& lost,
                     const std::function<void()>& prepare, const std::function<void()>& check) {
   std::mt19937_64 random{passel_test::seed()};
@@ -355,7 +367,7 @@ void at_every_point(const std::function<void()>& warm_up, const std::function<vo
   };
   long length = 64;
   while (killed(length)) length *= 2;
-  const long stride = std::max(1L, length / static_cast<long>(passel_test::rounds(8)));
+  const long stride = std::max(1L, length / static_cast<long>(passel_test::rounds(points)));
   long at = static_cast<long>(random() % static_cast<std::uint64_t>(stride));
   while (killed(at) && !::testing::Test::HasFailure()) at += stride;
 }
@@ -370,27 +382,27 @@ TEST_P(LockEveryInstruction, OfReleaseWithSomebodyInLine) {
   History::reset();
   const auto lost = [&](const Victim& victim) { tell_of_death(lock, victim); };
   Victim waiter{};
-  at_every_point([&] { const auto guard = other.acquire().unwrap(); }, [&] { lock.unlock(); }, lost,
-                 [&] {
-                   lock.lock();
-                   waiter = start([&] {
-                     History::shared().done.store(1);
-                     const auto guard = lock.acquire().unwrap();
-                     History::shared().done.store(2);
-                   });
-                   while (lock.to_string().empty() || History::shared().done < 1)
-                     std::this_thread::yield();
-                 },
-                 [&] {
-                   // Released by the dead one, or not at all: then by us.
-                   if (History::shared().done < 2) static_cast<void>(lock.release().is_ok());
-                   int status = 0;
-                   EXPECT_EQ(::waitpid(waiter.pid, &status, 0), waiter.pid);
-                   tell_of_death(lock, waiter);
-                   EXPECT_EQ(History::shared().done, 2U);
-                   const auto guard = lock.acquire().unwrap();
-                   History::shared().done.store(0);
-                 });
+  at_every_point(
+      40, [&] { const auto guard = other.acquire().unwrap(); }, [&] { lock.unlock(); }, lost,
+      [&] {
+        lock.lock();
+        waiter = start([&] {
+          History::shared().done.store(1);
+          const auto guard = lock.acquire().unwrap();
+          History::shared().done.store(2);
+        });
+        while (History::shared().done < 1 || !sleeps(waiter.pid)) std::this_thread::yield();
+      },
+      [&] {
+        // Released by the dead one, or not at all: then by us.
+        if (History::shared().done < 2) static_cast<void>(lock.release().is_ok());
+        int status = 0;
+        EXPECT_EQ(::waitpid(waiter.pid, &status, 0), waiter.pid);
+        tell_of_death(lock, waiter);
+        EXPECT_EQ(History::shared().done, 2U);
+        const auto guard = lock.acquire().unwrap();
+        History::shared().done.store(0);
+      });
 }
 
 TEST_P(LockEveryInstruction, OfTakingAndGivingBack) {
@@ -399,7 +411,7 @@ TEST_P(LockEveryInstruction, OfTakingAndGivingBack) {
   std::uint64_t token = 0;
   const auto body = [&] { const auto guard = lock.acquire().unwrap(); };
   at_every_point(
-      body, body, lost, [] {},
+      40, body, body, lost, [] {},
       [&] {
         const auto guard = lock.acquire().unwrap();
         EXPECT_GT(guard.token(), token);
@@ -412,7 +424,7 @@ TEST_P(LockEveryInstruction, OfWaitingInLineWithADeadline) {
   const auto lost = [&](const Victim& victim) { tell_of_death(lock, victim); };
   const auto body = [&] { static_cast<void>(lock.acquire_for(1us).is_ok()); };
   at_every_point(
-      body, body, lost, [&] { lock.lock(); },
+      3, body, body, lost, [&] { lock.lock(); },
       [&] {
         lock.unlock();
         EXPECT_TRUE(lock.acquire().is_ok());
@@ -432,7 +444,7 @@ TEST(EveryInstruction, OfMakingAndEndingALock) {
     std::memset(large->state(), 0xff, 1500);
   };
   at_every_point(
-      body, body, lost, [] {},
+      3, body, body, lost, [] {},
       [&] {
         kept.emplace_back();
         const Semaphore large{{.value = 40, .ownership = passel::Ownership::owned}};
