@@ -41,7 +41,7 @@ using passel::Semaphore;
 using passel::detail::SyncKind;
 using passel::detail::SyncObject;
 
-constexpr std::size_t log_size = 1 << 18;
+constexpr std::size_t log_size = 1 << 20;
 
 /// What the victims write: a memory that children of the start method fork share with the test.
 struct History {
@@ -93,7 +93,11 @@ void work_inside(const Lock& lock) {
     if (turn % 4 == 3) {
       guard->detach();
       lock.unlock();
+    } else {
+      guard->release().unwrap();
     }
+    // Without a pause the history is full before anybody is killed.
+    for (int i = 0; i < 200; ++i) passel::detail::cpu_relax();
   }
 }
 
@@ -133,7 +137,8 @@ std::vector<pid_t> torment(std::mt19937_64& random, unsigned kills, int crew,
   std::vector<Victim> victims;
   std::vector<pid_t> killed;
   for (int i = 0; i < crew; ++i) victims.push_back(start(body));
-  for (unsigned i = 0; i < kills; ++i) {
+  const auto has_room = [] { return History::shared().entries < log_size / 2; };
+  for (unsigned i = 0; i < kills && has_room(); ++i) {
     std::this_thread::sleep_for(std::chrono::microseconds{random() % 2000});
     const std::size_t at = random() % victims.size();
     if (random() % 3 == 0) {
@@ -147,7 +152,7 @@ std::vector<pid_t> torment(std::mt19937_64& random, unsigned kills, int crew,
   }
   // Whoever is alive gets on: no death has stopped the lock.
   const std::uint64_t before = History::shared().done;
-  while (History::shared().done < before + 100) std::this_thread::yield();
+  while (History::shared().done < before + 100 && has_room()) std::this_thread::yield();
   for (const Victim& victim : victims) {
     kill(victim, lost);
     killed.push_back(victim.pid);
