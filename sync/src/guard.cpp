@@ -24,7 +24,7 @@ Result<void> Guard::release() {
   switch (object.kind()) {
     case detail::SyncKind::rlock: return detail::release_rlock(object, word);
     case detail::SyncKind::lock:
-      word = object.renewal_of(word);
+      word = object.last_renewal_of(word);
       // Cleared by the holder alone: see PermitState::thread.
       if (detail::permit_state(object).first.load(std::memory_order_relaxed) == word) {
         detail::permit_state(object).thread.store(0, std::memory_order_relaxed);

@@ -124,6 +124,39 @@ void SyncObject::process_lost(const ProcessId& process) noexcept {
   header_->line.unlock();
 }
 
+void SyncObject::renewed(std::uint64_t before, std::uint64_t after) {
+  const std::uint32_t thread = this_thread();
+  const std::lock_guard lock{repair_mutex_};
+  is_renewed_.store(true, std::memory_order_relaxed);
+  Renewal* mine = nullptr;
+  for (Renewal& each : renewals_) {
+    if (each.to == before) {
+      each.thread = thread;
+      each.to = after;
+      return;
+    }
+    if (each.thread == thread) mine = &each;
+  }
+  if (mine == nullptr) mine = &renewals_.emplace_back();
+  *mine = {.thread = thread, .from = before, .to = after};
+}
+
+std::uint64_t SyncObject::find_renewal_of(std::uint64_t word) const noexcept {
+  const std::lock_guard lock{repair_mutex_};
+  for (const Renewal& each : renewals_) {
+    if (each.from == word) return each.to;
+  }
+  return word;
+}
+
+std::uint64_t SyncObject::last_renewal_of(std::uint64_t word) noexcept {
+  const std::uint64_t last = renewal_of(word);
+  if (last == word) return word;
+  const std::lock_guard lock{repair_mutex_};
+  std::erase_if(renewals_, [word](const Renewal& each) { return each.from == word; });
+  return last;
+}
+
 void SyncObject::keep(std::shared_ptr<void> companion) {
   const std::lock_guard lock{repair_mutex_};
   companion_ = std::move(companion);

@@ -31,6 +31,28 @@ using passel::RLock;
 using passel::Semaphore;
 using ::testing::HasSubstr;
 
+TEST(Condition, GuardsOfSeveralThreadsThatWaitAgainAndAgainGiveTheLockBack) {
+  const Lock lock{{.reach = Reach::threads}};
+  const Condition cond = Condition::create(lock).unwrap();
+  bool go = false;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 3; ++i) {
+    threads.emplace_back([&] {
+      auto guard = lock.acquire().unwrap();
+      while (!go) cond.wait().unwrap();
+      EXPECT_TRUE(guard.release().is_ok());
+    });
+  }
+  for (int round = 0; round < 10; ++round) {
+    while (cond.waiting() != 3) std::this_thread::yield();
+    const auto guard = lock.acquire().unwrap();
+    go = round == 9;
+    cond.notify_all().unwrap();
+  }
+  for (auto& thread : threads) thread.join();
+  EXPECT_FALSE(lock.locked());
+}
+
 // ---- the same in threads and in processes -------------------------------------------------------
 
 template <class Placement>

@@ -16,6 +16,7 @@
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace passel::inline v0 {
 
@@ -112,18 +113,14 @@ class PASSEL_API SyncObject final : public SharedObject,
 
   /// A condition had the lock given back and taken again while a guard of this process stands for
   /// the grant before. Called by the holder.
-  void renewed(std::uint64_t before, std::uint64_t after) noexcept {
-    if (renewed_to_.load(std::memory_order_relaxed) != before) {
-      renewed_from_.store(before, std::memory_order_relaxed);
-    }
-    renewed_to_.store(after, std::memory_order_relaxed);
-  }
+  void renewed(std::uint64_t before, std::uint64_t after);
   /// The grant that a guard stands for at present.
   [[nodiscard]] std::uint64_t renewal_of(std::uint64_t word) const noexcept {
-    return word == renewed_from_.load(std::memory_order_relaxed)
-               ? renewed_to_.load(std::memory_order_relaxed)
-               : word;
+    return is_renewed_.load(std::memory_order_relaxed) ? find_renewal_of(word) : word;
   }
+
+  /// The same for the last time: the guard gives it back.
+  [[nodiscard]] std::uint64_t last_renewal_of(std::uint64_t word) noexcept;
 
   /// Something of this process alone that goes with the object.
   void keep(std::shared_ptr<void> companion);
@@ -134,8 +131,15 @@ class PASSEL_API SyncObject final : public SharedObject,
 
  private:
   friend class SyncArena;
+  /// A guard stands for the grant `from`, its thread has waited and holds the grant `to` since.
+  struct Renewal {
+    std::uint32_t thread;
+    std::uint64_t from;
+    std::uint64_t to;
+  };
   SyncObject(std::shared_ptr<SyncArena> arena, ObjectHeader* header) noexcept;
   std::uint32_t find_place() noexcept;
+  [[nodiscard]] std::uint64_t find_renewal_of(std::uint64_t word) const noexcept;
 
   std::shared_ptr<SyncArena> arena_;
   ObjectHeader* header_;
@@ -144,11 +148,11 @@ class PASSEL_API SyncObject final : public SharedObject,
   Reach reach_;
   std::atomic<std::uint64_t> place_{0};  // generation plus one, place
   Spinner spinner_;
-  std::atomic<std::uint64_t> renewed_from_{0};
-  std::atomic<std::uint64_t> renewed_to_{0};
+  std::atomic<bool> is_renewed_{false};
   mutable std::mutex repair_mutex_;
   std::shared_ptr<const std::function<void(const Abandonment&)>> repair_;
   std::shared_ptr<void> companion_;
+  std::vector<Renewal> renewals_;  // one for each thread that has waited
 };
 
 }  // namespace detail
