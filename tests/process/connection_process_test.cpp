@@ -1,6 +1,8 @@
 // Pipes between processes: ends as arguments, children that are killed, waiting for several.
+#include <passel/client.hpp>
 #include <passel/connection.hpp>
 #include <passel/connection_wait.hpp>
+#include <passel/listener.hpp>
 #include <passel/pipe.hpp>
 #include <passel/process.hpp>
 #include <passel/queue.hpp>
@@ -12,20 +14,25 @@
 
 #include <unistd.h>
 #include <csignal>
+#include <cstdlib>
+#include <filesystem>
 #include <string>
 #include <vector>
 
 namespace {
 
 using namespace std::chrono_literals;
+using passel::Client;
 using passel::Connection;
 using passel::connection_wait;
 using passel::Errc;
+using passel::Listener;
 using passel::Pipe;
 using passel::PipeDirection;
 using passel::Process;
 using passel::ProcessOptions;
 using passel::StartMethod;
+using passel::UnixAddress;
 using passel::Waitable;
 using passel_test::ProcessCensus;
 using testing::ElementsAre;
@@ -190,6 +197,45 @@ TEST(PipeOf, AClosedEndIsNoArgument) {
   auto child = Process::spawn<echo>(std::move(there)).unwrap();
   EXPECT_EQ(child.join().unwrap(), 1);
   EXPECT_EQ(here.recv_bytes().error(), Errc::closed);
+}
+
+void serve(std::string path, Connection ready) {
+  auto listener = Listener::open(UnixAddress{path}).unwrap();
+  ready.send(1).unwrap();
+  while (auto line = listener.accept()) line->send(line->recv<int>().unwrap() + 1).unwrap();
+}
+
+TEST(ListenerInAChild, KilledItLeavesAPlaceThatTheNextOneTakes) {
+  std::string directory = (std::filesystem::temp_directory_path() / "passel-test-XXXXXX").string();
+  ASSERT_NE(::mkdtemp(directory.data()), nullptr);
+  const std::string path = directory + "/x.sock";
+  for (int life = 0; life < 3; ++life) {
+    auto [ready, there] = Pipe::create().unwrap();
+    auto child = Process::spawn<serve>(path, std::move(there)).unwrap();
+    ready.recv<int>().unwrap();
+    EXPECT_EQ(Listener::open(UnixAddress{path}).error(), Errc::refused);  // it is alive
+    auto line = Client::connect(UnixAddress{path}).unwrap();
+    line.send(life).unwrap();
+    EXPECT_EQ(line.recv<int>().unwrap(), life + 1);
+    auto waiting = Client::connect(UnixAddress{path}).unwrap();
+    child.kill().unwrap();
+    EXPECT_EQ(waiting.recv<int>().error(), Errc::closed);
+    child.join().unwrap();
+    EXPECT_EQ(Client::connect(UnixAddress{path}).error(), Errc::refused);
+  }
+  Listener::open(UnixAddress{path}).unwrap().close();
+  EXPECT_TRUE(std::filesystem::is_empty(directory));
+  std::filesystem::remove(directory);
+}
+
+TEST(ListenerInAParent, AnAcceptedConnectionIsGivenToAChild) {
+  auto listener = Listener::open().unwrap();
+  auto client = Client::connect(listener.address()).unwrap();
+  auto child = Process::spawn<echo>(listener.accept().unwrap()).unwrap();
+  client.send_bytes("x").unwrap();
+  EXPECT_EQ(client.recv_bytes().unwrap().size(), 1U);
+  client.close();
+  EXPECT_EQ(child.join().unwrap(), 0);
 }
 
 /// Several processes at one end: small messages stay whole.

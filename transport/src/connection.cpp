@@ -69,7 +69,7 @@ bool Connection::writable() const noexcept {
 }
 Result<int> Connection::fileno() const {
   if (closed()) return detail::ConnectionEnd::closed_here();
-  return end_->fd();
+  return end_->socket().get();
 }
 
 Error Connection::only_inherited(const detail::Encoded&) {
@@ -138,10 +138,10 @@ WireValue codec<Connection>::encode(const Connection& connection) {
   Handle handle{
       .kind = "Connection", .type = "", .id = was_closed, .descriptor = nullptr, .object = nullptr};
   if (!connection.end_) return WireValue{std::move(handle)};
-  const detail::ConnectionEnd::Use use{*connection.end_};
+  const detail::UsedDescriptor::Use use{connection.end_->socket()};
   if (!use) return WireValue{std::move(handle)};
   // A copy, because whoever decodes this takes the descriptor.
-  auto copy = detail::Descriptor::duplicate(connection.end_->fd());
+  auto copy = detail::Descriptor::duplicate(connection.end_->socket().get());
   handle.id = no_descriptor_left;
   if (!copy) return WireValue{std::move(handle)};
   connection.end_->mark_shared();
@@ -189,11 +189,13 @@ Result<Pipe> Pipe::create(PipeOptions options) {
 
 // ---- waiting for several ------------------------------------------------------------------------
 
-Waitable::Waitable(const Connection& connection) : end_{connection.end_} {}
+Waitable::Waitable(const Connection& connection) {
+  if (connection.end_) held_ = {connection.end_, &connection.end_->socket()};
+}
 
 struct WaitableAccess {
-  static const std::shared_ptr<detail::ConnectionEnd>& end(const Waitable& object) {
-    return object.end_;
+  static const std::shared_ptr<detail::UsedDescriptor>& held(const Waitable& object) {
+    return object.held_;
   }
   static int descriptor(const Waitable& object) { return object.descriptor_; }
 };
@@ -224,18 +226,18 @@ Result<std::vector<std::size_t>> wait_for_any(std::span<const Waitable> objects,
                                               Deadline deadline) {
   std::vector<std::size_t> places;
   if (objects.empty()) return places;
-  std::vector<ConnectionEnd::Use> uses;
+  std::vector<UsedDescriptor::Use> uses;
   std::vector<pollfd> watched;
   uses.reserve(objects.size());
   watched.reserve(objects.size());
   for (const Waitable& object : objects) {
     int fd = WaitableAccess::descriptor(object);
     if (fd < 0) {
-      const auto& end = WaitableAccess::end(object);
-      if (!end) return ConnectionEnd::closed_here();
-      uses.emplace_back(*end);
+      const auto& held = WaitableAccess::held(object);
+      if (!held) return ConnectionEnd::closed_here();
+      uses.emplace_back(*held);
       if (!uses.back()) return ConnectionEnd::closed_here();
-      fd = end->fd();
+      fd = held->get();
     }
     watched.push_back({fd, POLLIN, 0});
   }
@@ -246,8 +248,8 @@ Result<std::vector<std::size_t>> wait_for_any(std::span<const Waitable> objects,
                    "descriptor " + std::to_string(watched[place].fd) + " is not open"};
     }
     if (watched[place].revents == 0) continue;
-    const auto& end = WaitableAccess::end(objects[place]);
-    if (end && end->closed()) return ConnectionEnd::closed_here();
+    const auto& held = WaitableAccess::held(objects[place]);
+    if (held && held->closed()) return ConnectionEnd::closed_here();
     places.push_back(place);
   }
   return places;

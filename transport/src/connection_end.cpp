@@ -1,8 +1,6 @@
 // Layer transport: the object behind a Connection: whose turn it is, and until when it is open.
 #include "connection_end.hpp"
 
-#include <passel/detail/futex.hpp>
-
 #include <poll.h>
 #include <sys/socket.h>
 
@@ -11,33 +9,7 @@
 
 namespace passel::inline v0::detail {
 
-bool ConnectionTurn::take(Deadline deadline) noexcept {
-  std::uint32_t seen = 0;
-  if (word_.compare_exchange_strong(seen, 1, std::memory_order_acquire)) return true;
-  if (deadline.is_try()) return false;
-  while (word_.exchange(2, std::memory_order_acquire) != 0) {
-    if (!futex_wait(word_, 2, deadline, FutexScope::process)) return false;
-  }
-  return true;
-}
-
-void ConnectionTurn::give() noexcept {
-  if (word_.exchange(0, std::memory_order_release) == 2) futex_wake(word_, 1, FutexScope::process);
-}
-
 namespace {
-
-/// A turn that was taken.
-class TurnHeld {
- public:
-  explicit TurnHeld(ConnectionTurn& turn) noexcept : turn_{turn} {}
-  TurnHeld(const TurnHeld&) = delete;
-  TurnHeld& operator=(const TurnHeld&) = delete;
-  ~TurnHeld() { turn_.give(); }
-
- private:
-  ConnectionTurn& turn_;
-};
 
 Error nothing_in_time() { return {Errc::timeout, "nothing came through the connection in time"}; }
 
@@ -59,33 +31,18 @@ Result<std::shared_ptr<ConnectionEnd>> ConnectionEnd::make(Descriptor&& socket,
 
 Error ConnectionEnd::closed_here() { return {Errc::closed, "handle is closed"}; }
 
-bool ConnectionEnd::enter() noexcept {
-  return (uses_.fetch_add(1, std::memory_order_seq_cst) & closed_bit) == 0;
-}
-
-void ConnectionEnd::leave() noexcept {
-  // The last one out after the closing shuts the door.
-  if (uses_.fetch_sub(1, std::memory_order_seq_cst) == (closed_bit | 1U) &&
-      !released_.exchange(true))
-    socket_.reset();
-}
-
 void ConnectionEnd::close() noexcept {
-  const Use use{*this};
-  if ((uses_.fetch_or(closed_bit, std::memory_order_seq_cst) & ~closed_bit) > 1 && use &&
+  const UsedDescriptor::Use use{socket_};
+  if (socket_.close() == UsedDescriptor::Closing::somebody_inside &&
       !shared_.load(std::memory_order_relaxed)) {
-    // Somebody waits in here. Nobody else has this end, so what wakes him hurts no other process.
+    // Nobody else has this end, so what wakes whoever waits in here hurts no other process.
     ::shutdown(socket_.get(), SHUT_RDWR);
   }
 }
 
-bool ConnectionEnd::closed() const noexcept {
-  return (uses_.load(std::memory_order_seq_cst) & closed_bit) != 0;
-}
-
 Result<void> ConnectionEnd::send(std::span<const std::byte> bytes, DescriptorSpan descriptors,
                                  Deadline deadline) {
-  const Use use{*this};
+  const UsedDescriptor::Use use{socket_};
   if (!use) return closed_here();
   if (mode_ == ConnectionMode::read_only)
     return Error{Errc::invalid_state, "connection is read-only"};
@@ -100,7 +57,7 @@ Result<void> ConnectionEnd::send(std::span<const std::byte> bytes, DescriptorSpa
   if (!writing_.take(deadline))
     return Error{Errc::timeout, "the other end of the connection did not read in time"};
   const TurnHeld held{writing_};
-  auto sent = outbox_.push(socket_.get(), bytes, descriptors, deadline);
+  auto sent = outbox_.push(socket_.get(), kind_, bytes, descriptors, deadline);
   if (!sent && closed()) return closed_here();
   return sent;
 }
@@ -119,7 +76,7 @@ Result<Message> ConnectionEnd::receive_in_turn(Deadline deadline, std::size_t ma
 }
 
 Result<Message> ConnectionEnd::receive(Deadline deadline, std::size_t maxlength) {
-  const Use use{*this};
+  const UsedDescriptor::Use use{socket_};
   if (!use) return closed_here();
   if (mode_ == ConnectionMode::write_only)
     return Error{Errc::invalid_state, "connection is write-only"};
@@ -129,6 +86,10 @@ Result<Message> ConnectionEnd::receive(Deadline deadline, std::size_t maxlength)
   auto message = receive_in_turn(deadline, maxlength);
   if (message) return message;
   if (closed()) return closed_here();
+  if (message.error() == Errc::auth_failed) {
+    why_unreadable_ = message.error();
+    unreadable_.store(true);
+  }
   if (message.error() == Errc::too_large || message.error() == Errc::malformed) {
     why_unreadable_ =
         Error{Errc::invalid_state, "connection cannot be read any more: " + message.error().what()};
@@ -139,7 +100,7 @@ Result<Message> ConnectionEnd::receive(Deadline deadline, std::size_t maxlength)
 }
 
 Result<bool> ConnectionEnd::poll(Deadline deadline) {
-  const Use use{*this};
+  const UsedDescriptor::Use use{socket_};
   if (!use) return closed_here();
   if (mode_ == ConnectionMode::write_only)
     return Error{Errc::invalid_state, "connection is write-only"};

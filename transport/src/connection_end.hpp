@@ -7,11 +7,11 @@
 #include <passel/detail/descriptor.hpp>
 #include <passel/result.hpp>
 
-#include <array>
+#include "used_descriptor.hpp"
+
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <optional>
 #include <span>
@@ -20,6 +20,13 @@
 
 namespace passel::inline v0::detail {
 
+/// What a packet belongs to. New kinds of messages get new numbers.
+enum class PacketKind : std::uint8_t {
+  message = 1,
+  greeting = 2,   ///< between Listener and Client, before the first message
+  refusal = 255,  ///< empty: the listener will have nothing to do with this client
+};
+
 /// What stands before each packet, little-endian. A message is cut into packets of `packet_size`
 /// bytes, the last of which is shorter. One with index 0 begins a message, also when the one before
 /// was not complete: its sender has given it up.
@@ -27,25 +34,12 @@ struct PacketHeader {
   std::uint64_t total = 0;  ///< bytes of the whole message
   std::uint32_t index = 0;
   std::uint16_t descriptors = 0;  ///< of the message; they come with packet 0
-  std::uint8_t version = 1;
+  PacketKind kind = PacketKind::message;
   std::uint8_t reserved = 0;
 };
 static_assert(sizeof(PacketHeader) == 16);
 inline constexpr std::size_t packet_size = std::size_t{64} << 10;
 inline constexpr std::size_t max_message_descriptors = 253;  // SCM_MAX_FD
-
-/// Waits until `fd` has one of `events`; false when the deadline passed. Errors: system.
-[[nodiscard]] Result<bool> wait_for_events(int fd, short events, Deadline deadline);
-
-/// Mutual exclusion of threads with a deadline.
-class ConnectionTurn {
- public:
-  [[nodiscard]] bool take(Deadline deadline) noexcept;
-  void give() noexcept;
-
- private:
-  std::atomic<std::uint32_t> word_{0};  // 0 free, 1 taken, 2 taken and perhaps waited for
-};
 
 /// Puts messages together again. Reads exactly what belongs to one message, never the beginning of
 /// the next, so that the descriptor is readable exactly while there is something to receive.
@@ -59,6 +53,7 @@ class MessageInbox {
   /// no_space leave the stream unreadable.
   [[nodiscard]] Result<std::optional<Message>> pull(int fd, bool block, std::size_t limit);
   [[nodiscard]] bool starved() const noexcept { return starved_; }
+  void expect(PacketKind kind) noexcept { expected_ = kind; }
 
  private:
   Result<std::optional<Message>> end_of_stream();
@@ -67,9 +62,11 @@ class MessageInbox {
   Result<void> check_header(std::size_t limit);
   Result<std::optional<Message>> packet_arrived();
   [[nodiscard]] std::size_t body_size() const noexcept;
+  void make_room(std::size_t size);
   void drop_partial();
 
   bool packets_;  // the socket keeps the boundaries of packets
+  PacketKind expected_ = PacketKind::message;
   bool starved_ = false;
   bool truncated_ = false;
   PacketHeader header_;
@@ -85,9 +82,8 @@ class MessageInbox {
 /// Cuts messages into packets.
 class MessageOutbox {
  public:
-  explicit MessageOutbox(bool packets) noexcept : packets_{packets} {}
   /// Errors: closed, timeout, no_space, system.
-  [[nodiscard]] Result<void> push(int fd, std::span<const std::byte> bytes,
+  [[nodiscard]] Result<void> push(int fd, PacketKind kind, std::span<const std::byte> bytes,
                                   DescriptorSpan descriptors, Deadline deadline);
 
  private:
@@ -95,7 +91,6 @@ class MessageOutbox {
                            DescriptorSpan descriptors, Deadline deadline);
   Result<void> finish_packet(int fd, Deadline deadline);
 
-  bool packets_;
   std::vector<std::byte> unsent_;  // streams only: the rest of a packet that was begun
 };
 
@@ -106,50 +101,34 @@ class ConnectionEnd {
   [[nodiscard]] static Result<std::shared_ptr<ConnectionEnd>> make(Descriptor&& socket,
                                                                    ConnectionMode mode);
   ConnectionEnd(Descriptor socket, ConnectionMode mode, bool packets) noexcept
-      : socket_{std::move(socket)}, mode_{mode}, inbox_{packets}, outbox_{packets} {}
-
-  /// Keeps the descriptor open while it is in use.
-  class Use {
-   public:
-    explicit Use(ConnectionEnd& end) noexcept : end_{&end}, open_{end.enter()} {}
-    Use(Use&& other) noexcept : end_{std::exchange(other.end_, nullptr)}, open_{other.open_} {}
-    Use& operator=(Use&&) = delete;
-    ~Use() {
-      if (end_ != nullptr) end_->leave();
-    }
-    [[nodiscard]] explicit operator bool() const noexcept { return open_; }
-
-   private:
-    ConnectionEnd* end_;
-    bool open_;
-  };
+      : socket_{std::move(socket)}, mode_{mode}, inbox_{packets} {}
 
   [[nodiscard]] Result<void> send(std::span<const std::byte> bytes, DescriptorSpan descriptors,
                                   Deadline deadline);
   [[nodiscard]] Result<Message> receive(Deadline deadline, std::size_t maxlength);
   [[nodiscard]] Result<bool> poll(Deadline deadline);
+  /// Before it is a Connection: everything sent and received is of this kind.
+  void set_kind(PacketKind kind) noexcept {
+    kind_ = kind;
+    inbox_.expect(kind);
+  }
   void close() noexcept;
-  [[nodiscard]] bool closed() const noexcept;
+  [[nodiscard]] bool closed() const noexcept { return socket_.closed(); }
+  [[nodiscard]] UsedDescriptor& socket() noexcept { return socket_; }
   [[nodiscard]] ConnectionMode mode() const noexcept { return mode_; }
   /// False from the moment the stream cannot be understood any more.
   [[nodiscard]] bool intact() const noexcept { return !unreadable_.load(); }
-  /// Valid during a Use.
-  [[nodiscard]] int fd() const noexcept { return socket_.get(); }
   /// Another process may have a copy from now on.
   void mark_shared() noexcept { shared_.store(true, std::memory_order_relaxed); }
   [[nodiscard]] static Error closed_here();
 
  private:
-  bool enter() noexcept;
-  void leave() noexcept;
   Result<Message> receive_in_turn(Deadline deadline, std::size_t maxlength);
 
-  static constexpr std::uint32_t closed_bit = 1U << 31;
-  std::atomic<std::uint32_t> uses_{0};  // with closed_bit
-  std::atomic<bool> released_{false};
   std::atomic<bool> shared_{false};
-  Descriptor socket_;
+  UsedDescriptor socket_;
   ConnectionMode mode_;
+  PacketKind kind_ = PacketKind::message;
   ConnectionTurn reading_;
   ConnectionTurn writing_;
   MessageInbox inbox_;

@@ -6,6 +6,7 @@
 #include <sys/uio.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <string>
@@ -13,6 +14,7 @@
 namespace passel::inline v0::detail {
 namespace {
 
+constexpr std::uint64_t usual_room = std::uint64_t{4} << 20;
 constexpr std::size_t descriptor_room = CMSG_SPACE(sizeof(int) * max_message_descriptors);
 
 Error connection_send_error(int error_number) {
@@ -30,6 +32,10 @@ std::size_t packets_of(std::size_t size) noexcept {
   return size == 0 ? 1 : (size + packet_size - 1) / packet_size;
 }
 
+Error refused_by_listener() {
+  return {Errc::auth_failed, "authentication failed: the listener refused this client"};
+}
+
 // For first packets, whose size is not known before.
 std::byte* packet_scratch() {
   thread_local const auto bytes = std::make_unique_for_overwrite<std::byte[]>(packet_size);
@@ -37,23 +43,6 @@ std::byte* packet_scratch() {
 }
 
 }  // namespace
-
-Result<bool> wait_for_events(int fd, short events, Deadline deadline) {
-  while (true) {
-    pollfd watched{fd, events, 0};
-    timespec left{};
-    if (!deadline.is_never()) {
-      const auto rest =
-          std::chrono::duration_cast<std::chrono::nanoseconds>(deadline.left()).count();
-      left.tv_sec = static_cast<time_t>(rest / 1'000'000'000);
-      left.tv_nsec = static_cast<long>(rest % 1'000'000'000);
-    }
-    const int ready = ::ppoll(&watched, 1, deadline.is_never() ? nullptr : &left, nullptr);
-    if (ready > 0) return true;
-    if (ready < 0 && errno != EINTR) return system_error("ppoll", errno);
-    if (ready == 0 && deadline.passed()) return false;
-  }
-}
 
 // ---- receiving ---------------------------------------------------------------------------------
 
@@ -107,6 +96,16 @@ std::size_t MessageInbox::body_size() const noexcept {
   return static_cast<std::size_t>(std::min<std::uint64_t>(packet_size, header_.total - begin));
 }
 
+void MessageInbox::make_room(std::size_t size) {
+  // Room for a message of usual size at once; for larger ones memory grows with what comes, not
+  // with what is announced.
+  const auto wanted = std::max<std::uint64_t>(usual_room, std::uint64_t{4} * filled_);
+  const auto room = static_cast<std::size_t>(std::min(wanted, header_.total + packet_size));
+  if (filled_ + size > message_.bytes.capacity())
+    message_.bytes.reserve(std::max(room, filled_ + size));
+  message_.bytes.resize(filled_ + size);
+}
+
 void MessageInbox::drop_partial() {
   in_message_ = false;
   next_index_ = 0;
@@ -115,7 +114,8 @@ void MessageInbox::drop_partial() {
 }
 
 Result<void> MessageInbox::check_header(std::size_t limit) {
-  if (header_.version != 1 || header_.reserved != 0)
+  if (header_.kind == PacketKind::refusal && header_.total == 0) return refused_by_listener();
+  if (header_.kind != expected_ || header_.reserved != 0)
     return Error{Errc::malformed, "what came is no message of a passel connection"};
   if (header_.total > limit) {
     return Error{Errc::too_large, "bad message length: a message of " +
@@ -126,7 +126,6 @@ Result<void> MessageInbox::check_header(std::size_t limit) {
       header_.descriptors > max_message_descriptors)
     return Error{Errc::malformed, "a packet that no message of its size has"};
   if (header_.index == 0) {
-    // Memory grows with what comes, not with what is announced.
     drop_partial();
     in_message_ = true;
     return {};
@@ -178,7 +177,7 @@ Result<std::optional<Message>> MessageInbox::pull(int fd, bool block, std::size_
     std::byte* body = packet_scratch();
     const bool in_place = in_message_;
     if (in_place) {
-      message_.bytes.resize(filled_ + packet_size);
+      make_room(packet_size);
       body = message_.bytes.data() + filled_;
     }
     auto came = receive(fd, {raw_header, sizeof header_}, {body, packet_size}, block);
@@ -200,7 +199,10 @@ Result<std::optional<Message>> MessageInbox::pull(int fd, bool block, std::size_
     if (size - sizeof header_ != body_size())
       return Error{Errc::malformed,
                    "a packet of " + std::to_string(size) + " bytes is not of the announced length"};
-    if (header_.index == 0) message_.bytes.assign(body, body + body_size());
+    if (header_.index == 0) {
+      if (header_.total > packet_size) make_room(0);
+      message_.bytes.assign(body, body + body_size());
+    }
     return packet_arrived();
   }
   if (header_have_ < sizeof header_) {
@@ -211,7 +213,7 @@ Result<std::optional<Message>> MessageInbox::pull(int fd, bool block, std::size_
     header_have_ += static_cast<std::size_t>(came);
     if (header_have_ < sizeof header_) return std::optional<Message>{};
     PASSEL_CHECK(check_header(limit));
-    message_.bytes.resize(filled_ + body_size());
+    make_room(body_size());
     if (body_size() == 0) return packet_arrived();
     return std::optional<Message>{};
   }
@@ -293,12 +295,13 @@ Result<void> MessageOutbox::send_packet(int fd, const PacketHeader& header,
   }
 }
 
-Result<void> MessageOutbox::push(int fd, std::span<const std::byte> bytes,
+Result<void> MessageOutbox::push(int fd, PacketKind kind, std::span<const std::byte> bytes,
                                  DescriptorSpan descriptors, Deadline deadline) {
   if (!unsent_.empty()) PASSEL_CHECK(finish_packet(fd, deadline));
   PacketHeader header{.total = bytes.size(),
                       .index = 0,
-                      .descriptors = static_cast<std::uint16_t>(descriptors.size())};
+                      .descriptors = static_cast<std::uint16_t>(descriptors.size()),
+                      .kind = kind};
   const auto packets = static_cast<std::uint32_t>(packets_of(bytes.size()));
   for (; header.index < packets; ++header.index) {
     const std::size_t begin = std::size_t{header.index} * packet_size;

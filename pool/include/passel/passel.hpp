@@ -5,6 +5,7 @@
 #include <passel/array.hpp>
 #include <passel/barrier.hpp>
 #include <passel/channel.hpp>
+#include <passel/client.hpp>
 #include <passel/codec.hpp>
 #include <passel/condition.hpp>
 #include <passel/connection.hpp>
@@ -21,6 +22,7 @@
 #include <passel/guard.hpp>
 #include <passel/guarded.hpp>
 #include <passel/lifo_queue.hpp>
+#include <passel/listener.hpp>
 #include <passel/lock.hpp>
 #include <passel/lock_report.hpp>
 #include <passel/log.hpp>

@@ -20,7 +20,9 @@
 
 namespace passel::inline v0 {
 
+class Listener;
 class Waitable;
+struct Client;
 
 /// What an end of a Pipe may be used for.
 enum class ConnectionMode : std::uint8_t { duplex = 1, read_only, write_only };
@@ -202,6 +204,8 @@ class PASSEL_API Connection {
   [[nodiscard]] Result<int> fileno() const;
 
  private:
+  friend Client;
+  friend Listener;
   friend Waitable;
   friend struct Pipe;
   friend struct codec<Connection>;

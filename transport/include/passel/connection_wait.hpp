@@ -15,17 +15,25 @@
 
 namespace passel::inline v0 {
 
-/// Something that `connection_wait` can wait for: a Connection, or a descriptor such as a socket or
-/// the sentinel of a Process. It does not own the descriptor; a Connection may be closed or go
-/// while its Waitable is in use.
+class Listener;
+
+namespace detail {
+class UsedDescriptor;
+}  // namespace detail
+
+/// Something that `connection_wait` can wait for: a Connection, a Listener (ready when a client
+/// came, which `accept` may still have to wait for the greeting of), or a descriptor such as a
+/// socket or the sentinel of a Process. It does not own the descriptor; a Connection or Listener
+/// may be closed or go while its Waitable is in use.
 class PASSEL_API Waitable {
  public:
   Waitable(const Connection& connection);
+  Waitable(const Listener& listener);
   Waitable(int descriptor) noexcept : descriptor_{descriptor} {}
 
  private:
   friend struct WaitableAccess;
-  std::shared_ptr<detail::ConnectionEnd> end_;
+  std::shared_ptr<detail::UsedDescriptor> held_;
   int descriptor_ = -1;
 };
 

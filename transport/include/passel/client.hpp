@@ -1,0 +1,52 @@
+// Layer transport: Client, the way to a Listener.
+#pragma once
+
+#include <passel/connection.hpp>
+#include <passel/detail/checked_deadline.hpp>
+#include <passel/detail/deadline.hpp>
+#include <passel/export.hpp>
+#include <passel/listener.hpp>
+#include <passel/result.hpp>
+
+#include <chrono>
+
+namespace passel::inline v0 {
+
+/// Settings of a client.
+struct ClientOptions {
+  PlaintextTcp insecure_plaintext = PlaintextTcp::refused;
+};
+
+/// Connects to a Listener.
+///
+///     auto line = passel::Client::connect(passel::UnixAddress{"/run/user/1000/x.sock"}).unwrap();
+///     line.send(order).unwrap();
+///
+/// At a UnixAddress the listener must be a process of the same user. The connection can be used at
+/// once, before it is accepted.
+/// Source of the semantics: Python's multiprocessing.connection.Client.
+struct PASSEL_API Client {
+  /// Waits until there is a connection. Errors: refused when nobody listens there, the listener
+  /// belongs to another user, or TCP without authentication was not asked for or leaves this host;
+  /// not_found when there is no such file; invalid_argument for an unknown host or a path that no
+  /// socket can have; no_space, system. (Python: Client(address))
+  [[nodiscard]] static Result<Connection> connect(const Address& address,
+                                                  ClientOptions options = {}) {
+    return connect_until(address, options, detail::Deadline::never());
+  }
+  /// Waits at most `timeout`, apart from looking up a name. Errors: as connect, timeout,
+  /// invalid_argument when it is negative.
+  template <class Rep, class Period>
+  [[nodiscard]] static Result<Connection> connect_for(const Address& address,
+                                                      std::chrono::duration<Rep, Period> timeout,
+                                                      ClientOptions options = {}) {
+    PASSEL_TRY(const detail::Deadline deadline, detail::checked_deadline(timeout));
+    return connect_until(address, options, deadline);
+  }
+
+ private:
+  static Result<Connection> connect_until(const Address& address, const ClientOptions& options,
+                                          detail::Deadline deadline);
+};
+
+}  // namespace passel::inline v0

@@ -1,0 +1,218 @@
+// Layer transport: addresses as the kernel takes them, and files that belong to listening sockets.
+#include "socket_address.hpp"
+
+#include <passel/detail/shared_object.hpp>
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+
+namespace passel::inline v0 {
+
+std::string to_string(const Address& address) {
+  if (const auto* file = std::get_if<UnixAddress>(&address)) return file->path;
+  const auto& tcp = std::get<TcpAddress>(address);
+  const bool v6 = tcp.host.find(':') != std::string::npos;
+  return (v6 ? "[" + tcp.host + "]" : tcp.host) + ":" + std::to_string(tcp.port);
+}
+
+namespace detail {
+namespace {
+
+constexpr int most_lock_rounds = 100;
+
+std::string lock_path(const std::string& path) { return path + ".lock"; }
+
+Error file_error(const std::string& call, int error_number) {
+  if (error_number == ENOENT || error_number == ENOTDIR)
+    return {Errc::not_found, call + ": " + std::strerror(error_number)};
+  return system_error(call, error_number);
+}
+
+/// The lock file, locked, and still the one that has its name.
+Result<Descriptor> lock_place(const std::string& path) {
+  const std::string name = lock_path(path);
+  for (int round = 0; round < most_lock_rounds; ++round) {
+    Descriptor lock{::open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600)};
+    if (!lock) return file_error("open(" + name + ")", errno);
+    if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
+      if (errno != EWOULDBLOCK) return system_error("flock(" + name + ")", errno);
+      return Error{Errc::refused, path + " is in use: another listener is there"};
+    }
+    struct stat locked {};
+    struct stat named {};
+    if (::fstat(lock.get(), &locked) == 0 && ::stat(name.c_str(), &named) == 0 &&
+        locked.st_dev == named.st_dev && locked.st_ino == named.st_ino)
+      return lock;
+    // Its last owner removed it just before the lock was ours.
+  }
+  return Error{Errc::refused, name + " is replaced all the time"};
+}
+
+Result<std::string> new_directory() {
+  const char* runtime = std::getenv("XDG_RUNTIME_DIR");
+  const char* temporary = std::getenv("TMPDIR");
+  for (const char* parent : {runtime, temporary, "/tmp"}) {
+    if (parent == nullptr || *parent == '\0') continue;
+    std::string name = std::string{parent} + "/passel-XXXXXX";
+    if (::mkdtemp(name.data()) != nullptr) return name;
+  }
+  return system_error("mkdtemp(/tmp/passel-XXXXXX)", errno);
+}
+
+}  // namespace
+
+bool SocketAddress::is_loopback() const noexcept {
+  if (family() == AF_INET) {
+    sockaddr_in v4{};
+    std::memcpy(&v4, &storage, sizeof v4);
+    return (ntohl(v4.sin_addr.s_addr) >> 24) == 127;
+  }
+  if (family() == AF_INET6) {
+    sockaddr_in6 v6{};
+    std::memcpy(&v6, &storage, sizeof v6);
+    return IN6_IS_ADDR_LOOPBACK(&v6.sin6_addr) ||
+           (IN6_IS_ADDR_V4MAPPED(&v6.sin6_addr) && v6.sin6_addr.s6_addr[12] == 127);
+  }
+  return false;
+}
+
+Result<SocketAddress> unix_socket_address(const std::string& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.empty() || path.front() == '\0') {
+    return Error{Errc::invalid_argument,
+                 "a listener needs a file: abstract sockets have no permissions"};
+  }
+  if (path.size() >= sizeof address.sun_path || path.find('\0') != std::string::npos) {
+    return Error{Errc::invalid_argument,
+                 "path of " + std::to_string(path.size()) + " bytes, limit " +
+                     std::to_string(sizeof address.sun_path - 1) + " without zeros: " + path};
+  }
+  std::memcpy(address.sun_path, path.data(), path.size());
+  SocketAddress out;
+  std::memcpy(&out.storage, &address, sizeof address);
+  out.size = sizeof address;
+  return out;
+}
+
+Result<std::vector<SocketAddress>> look_up(const TcpAddress& address) {
+  addrinfo hints{};
+  hints.ai_family = AF_UNSPEC;
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_NUMERICSERV;
+  addrinfo* first = nullptr;
+  const std::string port = std::to_string(address.port);
+  // An empty host would mean every interface to the one and loopback to the other.
+  const int failed = address.host.empty()
+                         ? EAI_NONAME
+                         : ::getaddrinfo(address.host.c_str(), port.c_str(), &hints, &first);
+  if (failed != 0) {
+    return Error{Errc::invalid_argument,
+                 "host '" + address.host + "': " + std::string{::gai_strerror(failed)}};
+  }
+  const std::unique_ptr<addrinfo, void (*)(addrinfo*)> owned{first, ::freeaddrinfo};
+  std::vector<SocketAddress> found;
+  for (const addrinfo* one = first; one != nullptr; one = one->ai_next) {
+    SocketAddress out;
+    std::memcpy(&out.storage, one->ai_addr, one->ai_addrlen);
+    out.size = one->ai_addrlen;
+    found.push_back(out);
+  }
+  return found;
+}
+
+Address to_address(const SocketAddress& address) {
+  char host[INET6_ADDRSTRLEN]{};
+  if (address.family() == AF_INET) {
+    sockaddr_in v4{};
+    std::memcpy(&v4, &address.storage, sizeof v4);
+    ::inet_ntop(AF_INET, &v4.sin_addr, host, sizeof host);
+    return TcpAddress{host, ntohs(v4.sin_port)};
+  }
+  sockaddr_in6 v6{};
+  std::memcpy(&v6, &address.storage, sizeof v6);
+  ::inet_ntop(AF_INET6, &v6.sin6_addr, host, sizeof host);
+  return TcpAddress{host, ntohs(v6.sin6_port)};
+}
+
+void prepare_tcp(int fd) noexcept {
+  const auto set = [fd](int level, int option, int value) {
+    ::setsockopt(fd, level, option, &value, sizeof value);
+  };
+  set(IPPROTO_TCP, TCP_NODELAY, 1);
+  set(SOL_SOCKET, SO_KEEPALIVE, 1);
+  set(IPPROTO_TCP, TCP_KEEPIDLE, 3);
+  set(IPPROTO_TCP, TCP_KEEPINTVL, 1);
+  set(IPPROTO_TCP, TCP_KEEPCNT, 3);
+}
+
+Result<bool> same_user(int fd) {
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0)
+    return system_error("getsockopt(SO_PEERCRED)", errno);
+  return peer.uid == ::geteuid();
+}
+
+Error plaintext_refused(const Address& address, PlaintextTcp asked) {
+  const std::string where = "TCP at " + to_string(address) + " without authentication";
+  if (asked == PlaintextTcp::refused)
+    return {Errc::refused, where + " has to be asked for: insecure_plaintext"};
+  return {Errc::refused, where + " is for loopback only"};
+}
+
+Result<SocketPlace> SocketPlace::take(const std::string& path) {
+  SocketPlace place;
+  place.generation_ = fork_generation();
+  std::string wanted = path;
+  if (wanted.empty()) {
+    PASSEL_TRY(place.directory_, new_directory());
+    wanted = place.directory_ + "/listener";
+  }
+  PASSEL_CHECK(unix_socket_address(wanted));
+  PASSEL_TRY(place.lock_, lock_place(wanted));
+  struct stat found {};
+  if (::lstat(wanted.c_str(), &found) == 0) {
+    if (!S_ISSOCK(found.st_mode)) {
+      ::unlink(lock_path(wanted).c_str());
+      return Error{Errc::invalid_argument, wanted + " is there, and is no socket"};
+    }
+    // The lock was free, so whoever listened there is gone.
+    if (::unlink(wanted.c_str()) != 0) return system_error("unlink(" + wanted + ")", errno);
+  }
+  place.path_ = std::move(wanted);
+  return place;
+}
+
+void SocketPlace::remove() noexcept {
+  if (generation_ == fork_generation() && !path_.empty()) {
+    ::unlink(path_.c_str());
+    ::unlink(lock_path(path_).c_str());
+  }
+  if (generation_ == fork_generation() && !directory_.empty()) ::rmdir(directory_.c_str());
+  path_.clear();
+  directory_.clear();
+  lock_.reset();
+}
+
+void SocketPlace::swap(SocketPlace& other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(directory_, other.directory_);
+  std::swap(lock_, other.lock_);
+  std::swap(generation_, other.generation_);
+}
+
+}  // namespace detail
+}  // namespace passel::inline v0
