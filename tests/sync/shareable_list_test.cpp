@@ -165,7 +165,9 @@ TEST(ShareableList, TravelsAsItsMemoryWhateverItsLength) {
   Process::spawn([] {}).unwrap().join().unwrap();  // the I/O thread is there from now on
   const auto before = passel_test::ProcessCensus::take();
   {
-    auto list = ShareableList::create(numbers(10)).unwrap();
+    // Names of one length: they are in what travels.
+    const std::string pid = std::to_string(::getpid());
+    auto list = ShareableList::create(numbers(10), "short-" + pid).unwrap();
     const auto encoded = detail::encode(list).unwrap();
     auto same = detail::decode<ShareableList>(encoded.bytes, encoded.descriptors).unwrap();
     EXPECT_EQ(same.get(-1).unwrap(), 9);
@@ -174,7 +176,7 @@ TEST(ShareableList, TravelsAsItsMemoryWhateverItsLength) {
     EXPECT_EQ(list.get(4).unwrap(), "changed");
     EXPECT_EQ(list.get(3).unwrap(), "newvalue");
 
-    const auto larger = ShareableList::create(numbers(400)).unwrap();
+    const auto larger = ShareableList::create(numbers(400), "large-" + pid).unwrap();
     EXPECT_EQ(detail::encode(larger).unwrap().bytes.size(), encoded.bytes.size());
     EXPECT_EQ(passel::from_value<SharedMemory>(passel::to_value(list)).error(),
               Errc::type_mismatch);
