@@ -78,8 +78,10 @@ void Ledger::leave(Worker& worker) noexcept {
 void Ledger::retire(WorkerSlot slot, Time now, Actions& actions) {
   Worker& worker = workers_[slot];
   leave(worker);
+  // One that starts may finish that first: an initializer is not broken off half-way.
+  const bool starting = worker.state == WorkerState::starting;
+  worker.due = std::max(starting ? worker.due : now, now + limits_.stop_grace);
   worker.state = WorkerState::retiring;
-  worker.due = now + limits_.stop_grace;
   actions.push_back({.kind = Kind::retire, .worker = slot});
   if (phase_ == Phase::open || queued_ > 0 || !delayed_.empty())
     refill(Duration::zero(), now, actions);
@@ -131,8 +133,10 @@ Ledger::Duration Ledger::backoff(std::size_t deaths) const noexcept {
 void Ledger::on(const SpawnFailed& event, Time now, Actions& actions) {
   if (event.worker >= workers_.size()) return;
   Worker& worker = workers_[event.worker];
-  if (worker.state != WorkerState::starting && worker.state != WorkerState::stopping) return;
-  const bool given_up = worker.state == WorkerState::stopping;
+  if (worker.state != WorkerState::starting && worker.state != WorkerState::retiring &&
+      worker.state != WorkerState::stopping)
+    return;
+  const bool given_up = worker.state != WorkerState::starting;
   worker = Worker{};
   if (!given_up && (phase_ == Phase::open || phase_ == Phase::closing)) {
     if (spawn_failures_++ == 0) spawn_failing_since_ = now;
@@ -259,7 +263,7 @@ void Ledger::finish_closing(Time now, Actions& actions) {
     if (has_work()) return;
     for (WorkerSlot slot = 0; slot < workers_.size(); ++slot) {
       Worker& worker = workers_[slot];
-      if (worker.state == WorkerState::ready) {
+      if (worker.state == WorkerState::ready || worker.state == WorkerState::starting) {
         retire(slot, now, actions);
       } else if (worker.state != WorkerState::retiring && worker.state != WorkerState::overdue) {
         stop(slot, now, actions);

@@ -301,6 +301,17 @@ TEST(Ledger, CloseLetsTasksFinishAndWorkersGo) {
   EXPECT_EQ(pool.ledger.next_deadline(), std::nullopt);
 }
 
+TEST(Ledger, CloseLetsAStartingWorkerFinishItsStart) {
+  Fixture pool{{.workers = 2, .start_timeout = 30s, .stop_grace = 1s}};
+  pool.start_ready(1);
+  EXPECT_EQ(pool.step(Ledger::Close{}), (Words{"retire 0", "retire 1"}));
+  EXPECT_EQ(pool.step(Ledger::Ready{1}), Words{});
+  EXPECT_EQ(pool.step(Ledger::Gone{0, {}}), Words{});
+  EXPECT_EQ(pool.tick(), Words{"terminate 1"}) << "when the time of a start is over";
+  EXPECT_EQ(pool.now, Ledger::Time{1000s} + 30s);
+  EXPECT_EQ(pool.step(Ledger::Gone{1, {}}), Words{"closed"});
+}
+
 TEST(Ledger, ARetiredWorkerThatDoesNotLeaveIsKilled) {
   Fixture pool{{.workers = 1, .stop_grace = 1s, .kill_grace = 100ms}};
   pool.start_ready(1);

@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include <unistd.h>
+#include <algorithm>
 #include <chrono>
 #include <memory>
 #include <set>
@@ -125,7 +126,7 @@ int state_of_worker = 0;
 void set_up(const Queue<int>& begun, const Queue<int>& ended) {
   begun.put(::getpid()).unwrap();
   state_of_worker = ::getpid();
-  passel::Finalizer::add([ended] { ended.put(::getpid()).unwrap(); });
+  Finalizer::add([ended] { ended.put(::getpid()).unwrap(); });
 }
 
 TEST(PoolSurface, WorkersStayWarmWithTheirStateAndRunTheirExitHooks) {
@@ -144,9 +145,33 @@ TEST(PoolSurface, WorkersStayWarmWithTheirStateAndRunTheirExitHooks) {
   }
   EXPECT_LE(pids.size(), 2U) << "the same ones for all maps";
   EXPECT_FALSE(pids.contains(-1));
+  // One worker may have done it all while the other was still being started.
+  const std::set<int> started{begun.get().unwrap(), begun.get().unwrap()};
+  EXPECT_TRUE(std::ranges::includes(started, pids));
   pool.close();
   pool.join().unwrap();
-  EXPECT_EQ(begun.qsize(), 2U);
+  EXPECT_TRUE(begun.empty());
+  std::set<int> finished;
+  while (!ended.empty()) finished.insert(ended.get().unwrap());
+  EXPECT_EQ(finished, started);
+}
+
+void set_up_slowly(const Queue<std::string>& words, const Queue<int>& ended) {
+  Finalizer::add([ended] { ended.put(::getpid()).unwrap(); });
+  if (words.get().unwrap() == "late") std::this_thread::sleep_for(50ms);
+}
+
+TEST(PoolSurface, CloseBreaksOffNoInitializer) {
+  Queue<std::string> words;
+  Queue<int> ended;
+  Pool pool = Pool::start({.processes = 2,
+                           .initializer = PoolInitializer::with<set_up_slowly>(words, ended)})
+                  .unwrap();
+  words.put("early").unwrap();
+  EXPECT_EQ(pool.apply<add>(1, 2).unwrap(), 3);
+  pool.close();
+  words.put("late").unwrap();
+  pool.join().unwrap();
   EXPECT_EQ(ended.qsize(), 2U);
 }
 
