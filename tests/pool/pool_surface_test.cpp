@@ -25,6 +25,7 @@ namespace {
 
 using namespace std::chrono_literals;
 using passel::Errc;
+using passel::Finalizer;
 using passel::Pool;
 using passel::PoolInitializer;
 using passel::Queue;
