@@ -123,6 +123,24 @@ TYPED_TEST(AnyPool, CallbacksRunOnceBeforeTheResultIsReady) {
   EXPECT_THAT(bad, ElementsAre(Errc::task_failed));
 }
 
+TYPED_TEST(AnyPool, MapsOfCallablesHaveCallbacks) {
+  auto pool = TypeParam::start({.processes = 1}).unwrap();
+  std::vector<int> good;
+  std::vector<Errc> bad;
+  const Callbacks told{[&good](const std::vector<int>& values) {
+                         good.insert(good.end(), values.begin(), values.end());
+                       },
+                       [&bad](const Error& error) { bad.push_back(error.code()); }};
+  const auto twice = [](int n) { return n == 3 ? throw std::runtime_error{"three"} : 2 * n; };
+  EXPECT_TRUE(pool.map_async(twice, std::vector{1, 2}, told).get().is_ok());
+  EXPECT_TRUE(pool.map_async(twice, std::vector{1, 3}, told, {.chunksize = 1}).get().is_err());
+  const auto sum = [](int a, int b) { return a + b; };
+  const std::vector<std::pair<int, int>> pairs{{1, 2}, {3, 4}};
+  EXPECT_TRUE(pool.starmap_async(sum, pairs, told).get().is_ok());
+  EXPECT_THAT(good, ElementsAre(2, 4, 3, 7));
+  EXPECT_THAT(bad, ElementsAre(Errc::task_failed));
+}
+
 // test_imap, test_imap_unordered, test_imap_handle_iterable_exception
 TYPED_TEST(AnyPool, ImapYieldsInOrderAndImapUnorderedAll) {
   auto pool = TypeParam::start({.processes = 3}).unwrap();

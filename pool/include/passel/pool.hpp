@@ -176,6 +176,12 @@ class PASSEL_API Pool {
                                const MapOptions& options = {}) {
     return map_target<detail::FunctionTarget<F>, false>(range, options, std::move(callbacks));
   }
+  template <class L, class Range, class C, class E>
+  requires std::is_class_v<L>
+  [[nodiscard]] auto map_async(L, Range&& range, Callbacks<C, E> callbacks,
+                               const MapOptions& options = {}) {
+    return map_target<detail::checked_task<L>, false>(range, options, std::move(callbacks));
+  }
   /// map over tuples (or pairs), each one the arguments of a call.
   template <auto F, class Range>
   [[nodiscard]] auto starmap(Range&& range, const MapOptions& options = {}) {
@@ -199,6 +205,12 @@ class PASSEL_API Pool {
   [[nodiscard]] auto starmap_async(Range&& range, Callbacks<C, E> callbacks,
                                    const MapOptions& options = {}) {
     return map_target<detail::FunctionTarget<F>, true>(range, options, std::move(callbacks));
+  }
+  template <class L, class Range, class C, class E>
+  requires std::is_class_v<L>
+  [[nodiscard]] auto starmap_async(L, Range&& range, Callbacks<C, E> callbacks,
+                                   const MapOptions& options = {}) {
+    return map_target<detail::checked_task<L>, true>(range, options, std::move(callbacks));
   }
 
   /// The results one by one in the order of `range`, which is read only as far as workers need it;

@@ -162,6 +162,12 @@ class PASSEL_API ThreadPool {
     return map_call<true>(detail::FunctionTarget<F>{}, std::forward<Range>(range),
                           std::move(callbacks), options);
   }
+  template <class L, detail::MapRange Range, class C, class E>
+  [[nodiscard]] auto starmap_async(L&& function, Range&& range, Callbacks<C, E> callbacks,
+                                   const MapOptions& options = {}) {
+    return map_call<true>(std::forward<L>(function), std::forward<Range>(range),
+                          std::move(callbacks), options);
+  }
 
   /// The results one by one in the order of `range`, which is read as they are taken, two tasks for
   /// each thread ahead; see ExecutorResults. An lvalue range is used in place and must outlive the
