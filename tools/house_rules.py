@@ -121,6 +121,8 @@ def check_includes(name, lines, owners):
             yield number, "CAF is included in actors/src alone"
         if target.startswith(("capnp/", "kj/")) and not name.startswith(("transport/src/", "tests/", "tools/bench/")):
             yield number, "Cap'n Proto is included in transport/src alone"
+        if target.startswith("openssl/") and not name.startswith(("transport/src/", "tests/")):
+            yield number, "OpenSSL is included in transport/src alone"
         if target.startswith("spdlog/") and name != "transport/src/log.cpp":
             yield number, "spdlog is included in transport/src/log.cpp alone"
         if layer and target.startswith("passel/"):
@@ -190,6 +192,7 @@ def self_test():
         "pool/src/newline.cpp": ("// Layer pool: x.", "no newline"),
         "pool/src/function.cpp": (long_function, "function of 71"),
         "pool/src/caf.cpp": ("// Layer pool: x.\n#include <caf/all.hpp>\n", "CAF"),
+        "pool/src/tls.cpp": ("// Layer pool: x.\n#include <openssl/ssl.h>\n", "OpenSSL is"),
         "pool/src/capnp.cpp": ("// Layer pool: x.\n#include <capnp/any.h>\n", "Cap'n"),
         "pool/src/log.cpp": ("// Layer pool: x.\n#include <spdlog/spdlog.h>\n", "spdlog"),
         "pool/src/size.cpp": ("// Layer pool: x.\n" * 501, "the limit is 500"),

@@ -1,6 +1,7 @@
 // Layer actors: this process's place in its family of processes, and what it has started.
 #include "family.hpp"
 
+#include <passel/authkey.hpp>
 #include <passel/finalize.hpp>
 #include <passel/log.hpp>
 
@@ -134,6 +135,7 @@ Result<std::shared_ptr<Child>> Family::start(ProcessSpec spec) {
   const std::string label = join_name(spec.name, identity);
   flush_standard_streams();
   PASSEL_CHECK(ensure_link());
+  add_authkey(spec.args.bytes);
   return spec.method == StartMethod::fork ? start_by_fork(spec, label)
                                           : start_by_guardian(spec, label);
 }

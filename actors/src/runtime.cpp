@@ -1,6 +1,7 @@
 // Layer actors: the Runtime, and what a started copy of the program does in its place.
 #include <passel/runtime.hpp>
 
+#include <passel/authkey.hpp>
 #include <passel/detail/task.hpp>
 #include <passel/log.hpp>
 
@@ -22,9 +23,10 @@ void end_family_at_exit() {
 
 int run_task(ChildStart& start) {
   const auto task = find_task(start.task);
+  const auto key = inherit_authkey(start.args);
   std::string trouble;
-  if (!task) {
-    trouble = task.error().to_string();
+  if (!task || !key) {
+    trouble = (task ? key.error() : task.error()).to_string();
   } else {
     const auto outcome = (*task)(start.args, start.descriptors);
     if (outcome) return 0;

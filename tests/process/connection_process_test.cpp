@@ -199,6 +199,24 @@ TEST(PipeOf, AClosedEndIsNoArgument) {
   EXPECT_EQ(here.recv_bytes().error(), Errc::closed);
 }
 
+TEST_P(PipeTo, ChildrenHaveTheKeyOfTheirParent) {
+  passel::set_authkey(passel::AuthKey::random());
+  auto listener = Listener::open({}, {.authkey = passel::authkey()}).unwrap();
+  const auto grandchild = [](std::string path) {
+    auto line = Client::connect(UnixAddress{path}, {.authkey = passel::authkey()}).unwrap();
+    line.send(std::string{"it is me"}).unwrap();
+  };
+  const std::string path = std::get<UnixAddress>(listener.address()).path;
+  auto child = Process::spawn({.method = GetParam()}, grandchild, path).unwrap();
+  EXPECT_EQ(listener.accept().unwrap().recv<std::string>().unwrap(), "it is me");
+  passel::set_authkey(passel::AuthKey{""});  // an empty one is inherited, too
+  auto next = Listener::open({}, {.authkey = passel::AuthKey{""}}).unwrap();
+  auto second =
+      Process::spawn({.method = GetParam()}, grandchild, std::get<UnixAddress>(next.address()).path)
+          .unwrap();
+  EXPECT_EQ(next.accept().unwrap().recv<std::string>().unwrap(), "it is me");
+}
+
 void serve(std::string path, Connection ready) {
   auto listener = Listener::open(UnixAddress{path}).unwrap();
   ready.send(1).unwrap();

@@ -45,7 +45,7 @@ using passel_test::ProcessCensus;
 using testing::ElementsAre;
 namespace fs = std::filesystem;
 
-constexpr ListenerOptions plain{.insecure_plaintext = PlaintextTcp::on_loopback};
+const ListenerOptions plain{.insecure_plaintext = PlaintextTcp::on_loopback};
 
 /// A directory of the test's own.
 struct TestDirectory {

@@ -3,6 +3,7 @@
 
 #include "connection_end.hpp"
 #include "greeting.hpp"
+#include "key_proof.hpp"
 #include "socket_address.hpp"
 
 #include <poll.h>
@@ -76,8 +77,9 @@ Result<Descriptor> connect_tcp(const TcpAddress& address, const ClientOptions& o
                                Deadline deadline) {
   PASSEL_TRY(const auto found, look_up(address));
   std::optional<Error> failed;
+  const bool plain = !options.authkey;
   for (const SocketAddress& raw : found) {
-    if (options.insecure_plaintext == PlaintextTcp::refused || !raw.is_loopback()) {
+    if (plain && (options.insecure_plaintext == PlaintextTcp::refused || !raw.is_loopback())) {
       failed = plaintext_refused(address, options.insecure_plaintext);
       continue;
     }
@@ -92,6 +94,39 @@ Result<Descriptor> connect_tcp(const TcpAddress& address, const ClientOptions& o
       Error{Errc::invalid_argument, "host '" + address.host + "' has no address"});
 }
 
+/// The next message of the greeting; nonsense is somebody who does not know the key.
+Result<std::vector<std::byte>> hear(ConnectionEnd& end, Deadline deadline) {
+  auto message = end.receive(deadline, max_greeting_size);
+  if (message && message->descriptors.empty()) return std::move(message->bytes);
+  if (message || message.error() == Errc::malformed || message.error() == Errc::too_large ||
+      message.error() == Errc::auth_failed)
+    return authentication_failed();
+  return message.error();
+}
+
+Result<void> prove_key(ConnectionEnd& end, const AuthKey& key, bool tcp, Deadline deadline) {
+  const ClientGreeting greeting{.has_key = 1, .nonce = fresh_nonce()};
+  PASSEL_CHECK(end.send(greeting_bytes(greeting), {}, deadline));
+  PASSEL_TRY(const auto answer, hear(end, deadline));
+  const auto listener = read_listener_greeting(answer);
+  if (!listener) return authentication_failed();
+  PASSEL_TRY(const Secret secret,
+             tcp ? derive_network_key(key.bytes()) : derive_key(key.bytes(), unix_key_purpose));
+  PASSEL_TRY(const Proof mine, prove(secret, Side::client, greeting.nonce, listener->nonce));
+  if (tcp) {
+    // The key of the session depends on what was said in the clear.
+    PASSEL_CHECK(end.start_tls(Side::client, mine));
+    PASSEL_TRY(const bool done, end.shake_hands(deadline));
+    if (done) return {};
+    return Error{Errc::timeout, "the listener did not answer in time"};
+  }
+  PASSEL_CHECK(end.send(mine, {}, deadline));
+  PASSEL_TRY(const auto theirs, hear(end, deadline));
+  PASSEL_TRY(const Proof expected, prove(secret, Side::listener, greeting.nonce, listener->nonce));
+  if (!same_proof(theirs, expected)) return authentication_failed();
+  return {};
+}
+
 }  // namespace
 }  // namespace detail
 
@@ -104,7 +139,11 @@ Result<Connection> Client::connect_until(const Address& address, const ClientOpt
   if (!socket) return socket.error();
   PASSEL_TRY(auto end, detail::ConnectionEnd::make(*std::move(socket), ConnectionMode::duplex));
   end->set_kind(detail::PacketKind::greeting);
-  PASSEL_CHECK(end->send(detail::to_bytes(detail::ClientGreeting{}), {}, deadline));
+  if (options.authkey) {
+    PASSEL_CHECK(detail::prove_key(*end, *options.authkey, file == nullptr, deadline));
+  } else {
+    PASSEL_CHECK(end->send(detail::greeting_bytes(detail::ClientGreeting{}), {}, deadline));
+  }
   end->set_kind(detail::PacketKind::message);
   return Connection{std::move(end)};
 }

@@ -18,6 +18,7 @@ namespace {
 // What stands in the place of a handle's mode when there is no descriptor to send.
 constexpr std::uint64_t was_closed = 0;
 constexpr std::uint64_t no_descriptor_left = 100;
+constexpr std::uint64_t is_encrypted = 101;
 
 }  // namespace
 
@@ -140,6 +141,10 @@ WireValue codec<Connection>::encode(const Connection& connection) {
   if (!connection.end_) return WireValue{std::move(handle)};
   const detail::UsedDescriptor::Use use{connection.end_->socket()};
   if (!use) return WireValue{std::move(handle)};
+  if (connection.end_->encrypted()) {
+    handle.id = is_encrypted;
+    return WireValue{std::move(handle)};
+  }
   // A copy, because whoever decodes this takes the descriptor.
   auto copy = detail::Descriptor::duplicate(connection.end_->socket().get());
   handle.id = no_descriptor_left;
@@ -161,6 +166,10 @@ Result<Connection> codec<Connection>::decode(const WireValue& value) {
     return Error{Errc::no_space,
                  "the sender of the Connection could not have one more descriptor for it"};
   }
+  if (handle->id == is_encrypted) {
+    return Error{Errc::unsupported,
+                 "an encrypted Connection cannot go to another process: its keys stay here"};
+  }
   if (handle->id < static_cast<std::uint64_t>(ConnectionMode::duplex) ||
       handle->id > static_cast<std::uint64_t>(ConnectionMode::write_only) || !handle->descriptor)
     return Error{Errc::malformed, "a Connection without a descriptor or a mode came"};
@@ -181,7 +190,8 @@ Result<Pipe> Pipe::create(PipeOptions options) {
     return detail::system_error("socketpair", errno);
   const bool duplex = options.direction == PipeDirection::duplex;
   const auto end = [](int fd, ConnectionMode mode) {
-    return Connection{std::make_shared<detail::ConnectionEnd>(detail::Descriptor{fd}, mode, true)};
+    return Connection{
+        std::make_shared<detail::ConnectionEnd>(detail::Descriptor{fd}, mode, true, true)};
   };
   return Pipe{end(ends[0], duplex ? ConnectionMode::duplex : ConnectionMode::read_only),
               end(ends[1], duplex ? ConnectionMode::duplex : ConnectionMode::write_only)};

@@ -26,13 +26,47 @@ Result<std::shared_ptr<ConnectionEnd>> ConnectionEnd::make(Descriptor&& socket,
     return Error{Errc::invalid_argument, name + " is a socket of type " + std::to_string(type) +
                                              ", a connection needs a stream or seqpacket socket"};
   }
-  return std::make_shared<ConnectionEnd>(std::move(socket), mode, type == SOCK_SEQPACKET);
+  int domain = AF_UNSPEC;
+  size = sizeof domain;
+  ::getsockopt(socket.get(), SOL_SOCKET, SO_DOMAIN, &domain, &size);
+  return std::make_shared<ConnectionEnd>(std::move(socket), mode, type == SOCK_SEQPACKET,
+                                         domain == AF_UNIX);
 }
 
 Error ConnectionEnd::closed_here() { return {Errc::closed, "handle is closed"}; }
 
+Result<void> ConnectionEnd::start_tls(Side side, const Secret& key) {
+  PASSEL_TRY(tls_, TlsChannel::make(side, key));
+  inbox_.decrypt_by(tls_.get());
+  outbox_.encrypt_by(tls_.get());
+  return {};
+}
+
+Result<bool> ConnectionEnd::shake_hands(Deadline deadline) {
+  while (true) {
+    auto done = tls_->shake_hands();
+    const auto flushed = outbox_.flush_channel(socket_.get(), deadline);
+    if (!done || *done) return done;
+    if (!flushed && flushed.error() != Errc::timeout) return flushed.error();
+    PASSEL_CHECK(inbox_.feed_channel(socket_.get(), deadline.is_never()));
+    if (!inbox_.starved()) continue;
+    if (deadline.is_try()) return false;
+    PASSEL_TRY(const bool ready, wait_for_events(socket_.get(), POLLIN, deadline));
+    if (!ready) return nothing_in_time();
+  }
+}
+
+// Without it the other end could not tell an end from a cut.
+void ConnectionEnd::say_goodbye() noexcept {
+  if (!writing_.take(Deadline::now_or_never())) return;
+  const TurnHeld held{writing_};
+  tls_->finish();
+  static_cast<void>(outbox_.flush_channel(socket_.get(), Deadline::now_or_never()).is_ok());
+}
+
 void ConnectionEnd::close() noexcept {
   const UsedDescriptor::Use use{socket_};
+  if (use && tls_) say_goodbye();
   if (socket_.close() == UsedDescriptor::Closing::somebody_inside &&
       !shared_.load(std::memory_order_relaxed)) {
     // Nobody else has this end, so what wakes whoever waits in here hurts no other process.
@@ -53,6 +87,9 @@ Result<void> ConnectionEnd::send(std::span<const std::byte> bytes, DescriptorSpa
   if (descriptors.size() > max_message_descriptors) {
     return Error{Errc::too_large, "message with " + std::to_string(descriptors.size()) +
                                       " handles, limit " + std::to_string(max_message_descriptors)};
+  }
+  if (!descriptors.empty() && (!on_host_ || tls_)) {
+    return Error{Errc::unsupported, "handles cannot travel over TCP: they are of this host"};
   }
   if (!writing_.take(deadline))
     return Error{Errc::timeout, "the other end of the connection did not read in time"};

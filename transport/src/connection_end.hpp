@@ -7,6 +7,7 @@
 #include <passel/detail/descriptor.hpp>
 #include <passel/result.hpp>
 
+#include "tls_channel.hpp"
 #include "used_descriptor.hpp"
 
 #include <atomic>
@@ -54,11 +55,17 @@ class MessageInbox {
   [[nodiscard]] Result<std::optional<Message>> pull(int fd, bool block, std::size_t limit);
   [[nodiscard]] bool starved() const noexcept { return starved_; }
   void expect(PacketKind kind) noexcept { expected_ = kind; }
+  /// From now on what comes is encrypted.
+  void decrypt_by(TlsChannel* tls) noexcept { tls_ = tls; }
+  /// One receiving system call for the channel, which may want no more than a part of a record.
+  /// Errors: peer_lost when the line was cut, malformed, system.
+  [[nodiscard]] Result<void> feed_channel(int fd, bool block);
 
  private:
   Result<std::optional<Message>> end_of_stream();
   Result<std::ptrdiff_t> receive(int fd, std::span<std::byte> head, std::span<std::byte> body,
                                  bool block);
+  Result<std::ptrdiff_t> receive_encrypted(int fd, std::span<std::byte> bytes, bool block);
   Result<void> check_header(std::size_t limit);
   Result<std::optional<Message>> packet_arrived();
   [[nodiscard]] std::size_t body_size() const noexcept;
@@ -67,6 +74,7 @@ class MessageInbox {
 
   bool packets_;  // the socket keeps the boundaries of packets
   PacketKind expected_ = PacketKind::message;
+  TlsChannel* tls_ = nullptr;
   bool starved_ = false;
   bool truncated_ = false;
   PacketHeader header_;
@@ -85,12 +93,18 @@ class MessageOutbox {
   /// Errors: closed, timeout, no_space, system.
   [[nodiscard]] Result<void> push(int fd, PacketKind kind, std::span<const std::byte> bytes,
                                   DescriptorSpan descriptors, Deadline deadline);
+  void encrypt_by(TlsChannel* tls) noexcept { tls_ = tls; }
+  /// Sends what the channel has to say by itself. Errors: as push.
+  [[nodiscard]] Result<void> flush_channel(int fd, Deadline deadline);
 
  private:
   Result<void> send_packet(int fd, const PacketHeader& header, std::span<const std::byte> body,
                            DescriptorSpan descriptors, Deadline deadline);
+  Result<void> send_encrypted(int fd, const PacketHeader& header, std::span<const std::byte> body,
+                              Deadline deadline);
   Result<void> finish_packet(int fd, Deadline deadline);
 
+  TlsChannel* tls_ = nullptr;
   std::vector<std::byte> unsent_;  // streams only: the rest of a packet that was begun
 };
 
@@ -100,8 +114,8 @@ class ConnectionEnd {
   /// Errors: invalid_argument when it is no stream or seqpacket socket.
   [[nodiscard]] static Result<std::shared_ptr<ConnectionEnd>> make(Descriptor&& socket,
                                                                    ConnectionMode mode);
-  ConnectionEnd(Descriptor socket, ConnectionMode mode, bool packets) noexcept
-      : socket_{std::move(socket)}, mode_{mode}, inbox_{packets} {}
+  ConnectionEnd(Descriptor socket, ConnectionMode mode, bool packets, bool on_host) noexcept
+      : on_host_{on_host}, socket_{std::move(socket)}, mode_{mode}, inbox_{packets} {}
 
   [[nodiscard]] Result<void> send(std::span<const std::byte> bytes, DescriptorSpan descriptors,
                                   Deadline deadline);
@@ -112,6 +126,11 @@ class ConnectionEnd {
     kind_ = kind;
     inbox_.expect(kind);
   }
+  /// Before it is a Connection: encrypts from now on; then `shake_hands` until it is true.
+  [[nodiscard]] Result<void> start_tls(Side side, const Secret& key);
+  /// Errors: auth_failed, timeout (unless the deadline is one of trying: then false), peer_lost.
+  [[nodiscard]] Result<bool> shake_hands(Deadline deadline);
+  [[nodiscard]] bool encrypted() const noexcept { return tls_ != nullptr; }
   void close() noexcept;
   [[nodiscard]] bool closed() const noexcept { return socket_.closed(); }
   [[nodiscard]] UsedDescriptor& socket() noexcept { return socket_; }
@@ -125,12 +144,16 @@ class ConnectionEnd {
  private:
   Result<Message> receive_in_turn(Deadline deadline, std::size_t maxlength);
 
+  void say_goodbye() noexcept;
+
+  const bool on_host_;  // descriptors can travel
   std::atomic<bool> shared_{false};
   UsedDescriptor socket_;
   ConnectionMode mode_;
   PacketKind kind_ = PacketKind::message;
   ConnectionTurn reading_;
   ConnectionTurn writing_;
+  std::unique_ptr<TlsChannel> tls_;
   MessageInbox inbox_;
   MessageOutbox outbox_;
   std::atomic<bool> unreadable_{false};

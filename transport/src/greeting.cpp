@@ -5,12 +5,6 @@
 
 namespace passel::inline v0::detail {
 
-std::vector<std::byte> to_bytes(const ClientGreeting& greeting) {
-  std::vector<std::byte> out(sizeof greeting);
-  std::memcpy(out.data(), &greeting, sizeof greeting);
-  return out;
-}
-
 Result<ClientGreeting> read_client_greeting(std::span<const std::byte> bytes) {
   ClientGreeting greeting;
   const ClientGreeting expected;
@@ -19,6 +13,16 @@ Result<ClientGreeting> read_client_greeting(std::span<const std::byte> bytes) {
   if (!right_size || greeting.magic != expected.magic || greeting.has_key > 1 ||
       greeting.zeros != expected.zeros)
     return Error{Errc::malformed, "a client greeted in a way that is not known here"};
+  return greeting;
+}
+
+Result<ListenerGreeting> read_listener_greeting(std::span<const std::byte> bytes) {
+  ListenerGreeting greeting;
+  const ListenerGreeting expected;
+  const bool right_size = bytes.size() == sizeof greeting;
+  if (right_size) std::memcpy(&greeting, bytes.data(), sizeof greeting);
+  if (!right_size || greeting.magic != expected.magic)
+    return Error{Errc::malformed, "a listener greeted in a way that is not known here"};
   return greeting;
 }
 

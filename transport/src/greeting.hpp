@@ -22,11 +22,23 @@ struct ClientGreeting {
 };
 static_assert(sizeof(ClientGreeting) == 48);
 
+/// What a listener with a key says to a client that has one.
+struct ListenerGreeting {
+  std::array<char, 8> magic{'p', 'a', 's', 's', 'e', 'l', 'l', '1'};
+  std::array<std::byte, 32> nonce{};
+};
+static_assert(sizeof(ListenerGreeting) == 40);
+
 /// No message of a greeting is longer.
 inline constexpr std::size_t max_greeting_size = 256;
 
-[[nodiscard]] std::vector<std::byte> to_bytes(const ClientGreeting& greeting);
+template <class G>
+[[nodiscard]] std::vector<std::byte> greeting_bytes(const G& greeting) {
+  const auto* raw = reinterpret_cast<const std::byte*>(&greeting);
+  return {raw, raw + sizeof greeting};
+}
 /// Errors: malformed.
 [[nodiscard]] Result<ClientGreeting> read_client_greeting(std::span<const std::byte> bytes);
+[[nodiscard]] Result<ListenerGreeting> read_listener_greeting(std::span<const std::byte> bytes);
 
 }  // namespace passel::inline v0::detail

@@ -5,6 +5,7 @@
 
 #include "connection_end.hpp"
 #include "greeting.hpp"
+#include "key_proof.hpp"
 #include "socket_address.hpp"
 #include "used_descriptor.hpp"
 
@@ -14,6 +15,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <deque>
@@ -28,10 +30,13 @@ using std::chrono::milliseconds;
 /// The object behind a Listener.
 class ListenerCore {
  public:
-  ListenerCore(Descriptor socket, Address address, SocketPlace place, ListenerOptions options)
+  ListenerCore(Descriptor socket, Address address, SocketPlace place,
+               const ListenerOptions& options, const std::optional<Secret>& secret)
       : socket_{std::move(socket)},
         address_{std::move(address)},
-        options_{options},
+        greeting_timeout_{options.greeting_timeout},
+        max_greeting_{options.max_greeting},
+        secret_{secret},
         place_{std::move(place)} {}
 
   Result<Connection> accept(Deadline deadline, Connection (*make)(std::shared_ptr<ConnectionEnd>));
@@ -42,24 +47,36 @@ class ListenerCore {
     const std::lock_guard lock{mutex_};
     return last_accepted_;
   }
+  [[nodiscard]] std::uint64_t rejected() const noexcept { return rejected_.load(); }
   [[nodiscard]] static Error listener_closed() { return {Errc::closed, "listener is closed"}; }
 
  private:
+  enum class Stage { greeting, proof, tls };
   struct Guest {
     std::shared_ptr<ConnectionEnd> end;
     std::optional<Address> from;
     Deadline until = Deadline::never();
+    Stage stage = Stage::greeting;
+    Nonce client{};
+    Nonce listener{};
   };
+  enum class Verdict { undecided, welcome, gone, refused };
 
   Result<std::shared_ptr<ConnectionEnd>> accept_in_turn(Deadline deadline);
   Result<void> wait_for_something(Deadline deadline);
   Result<void> let_in();
   std::shared_ptr<ConnectionEnd> greeted();
-  bool listen_to(Guest& guest, bool& done);
+  Verdict listen_to(Guest& guest);
+  Verdict greet(Guest& guest, std::span<const std::byte> bytes);
+  Verdict check_proof(Guest& guest, std::span<const std::byte> proof);
+  [[nodiscard]] bool on_tcp() const { return std::holds_alternative<TcpAddress>(address_); }
 
   UsedDescriptor socket_;
   const Address address_;
-  const ListenerOptions options_;
+  const milliseconds greeting_timeout_;
+  const std::size_t max_greeting_;
+  const std::optional<Secret> secret_;
+  std::atomic<std::uint64_t> rejected_{0};
   ConnectionTurn accepting_;
   std::deque<Guest> guests_;                        // under accepting_
   Deadline full_until_ = Deadline::now_or_never();  // no descriptors before then; under accepting_
@@ -118,7 +135,7 @@ Result<void> ListenerCore::wait_for_something(Deadline deadline) {
 Result<void> ListenerCore::let_in() {
   if (!full_until_.passed()) return {};
   // Not more than may be greeted at once, so that those who wait to be served are.
-  for (std::size_t n = 0; n < options_.max_greeting; ++n) {
+  for (std::size_t n = 0; n < max_greeting_; ++n) {
     SocketAddress from;
     from.size = sizeof from.storage;
     Descriptor client{::accept4(socket_.get(), reinterpret_cast<sockaddr*>(&from.storage),
@@ -135,7 +152,7 @@ Result<void> ListenerCore::let_in() {
         return system_error("accept4", errno);
       continue;  // that client is gone already
     }
-    Guest guest{.end = nullptr, .from = {}, .until = Deadline::after(options_.greeting_timeout)};
+    Guest guest{.end = nullptr, .from = {}, .until = Deadline::after(greeting_timeout_)};
     if (std::holds_alternative<UnixAddress>(address_)) {
       auto same = same_user(client.get());
       if (!same || !*same) continue;
@@ -147,43 +164,75 @@ Result<void> ListenerCore::let_in() {
     if (!end) continue;
     guest.end = *std::move(end);
     guest.end->set_kind(PacketKind::greeting);
-    if (guests_.size() >= options_.max_greeting) guests_.pop_front();
+    if (guests_.size() >= max_greeting_) guests_.pop_front();
     guests_.push_back(std::move(guest));
   }
   return {};
 }
 
-// Sets `done` when the guest's greeting is over, and returns whether it is welcome.
-bool ListenerCore::listen_to(Guest& guest, bool& done) {
+ListenerCore::Verdict ListenerCore::greet(Guest& guest, std::span<const std::byte> bytes) {
+  const auto greeting = read_client_greeting(bytes);
+  if (!greeting) return Verdict::gone;
+  // One of the two would wait for a proof that the other cannot give.
+  if ((greeting->has_key != 0) != secret_.has_value()) return Verdict::refused;
+  if (!secret_) return Verdict::welcome;
+  guest.client = greeting->nonce;
+  guest.listener = fresh_nonce();
+  const ListenerGreeting answer{.nonce = guest.listener};
+  if (!guest.end->send(greeting_bytes(answer), {}, Deadline::now_or_never())) return Verdict::gone;
+  if (!on_tcp()) {
+    guest.stage = Stage::proof;
+    return Verdict::undecided;
+  }
+  guest.stage = Stage::tls;
+  // The key of the session depends on what was said in the clear.
+  const auto key = prove(*secret_, Side::client, guest.client, guest.listener);
+  if (!key || !guest.end->start_tls(Side::listener, *key)) return Verdict::gone;
+  return Verdict::undecided;
+}
+
+ListenerCore::Verdict ListenerCore::check_proof(Guest& guest, std::span<const std::byte> proof) {
+  const auto expected = prove(*secret_, Side::client, guest.client, guest.listener);
+  if (!expected || !same_proof(proof, *expected)) return Verdict::refused;
+  const auto mine = prove(*secret_, Side::listener, guest.client, guest.listener);
+  if (!mine || !guest.end->send(*mine, {}, Deadline::now_or_never())) return Verdict::gone;
+  return Verdict::welcome;
+}
+
+ListenerCore::Verdict ListenerCore::listen_to(Guest& guest) {
+  const Verdict late = guest.until.passed() ? Verdict::gone : Verdict::undecided;
+  if (guest.stage == Stage::tls) {
+    const auto done = guest.end->shake_hands(Deadline::now_or_never());
+    if (!done) {
+      if (done.error() == Errc::auth_failed) rejected_.fetch_add(1);
+      return Verdict::gone;
+    }
+    return *done ? Verdict::welcome : late;
+  }
   auto message = guest.end->receive(Deadline::now_or_never(), max_greeting_size);
-  if (!message) {
-    done = message.error() != Errc::timeout || guest.until.passed();
-    return false;
-  }
-  done = true;
-  auto greeting = read_client_greeting(message->bytes);
-  if (!greeting || !message->descriptors.empty()) return false;
-  if (greeting->has_key != 0) {
-    // It would wait for a proof that nobody here can give.
-    guest.end->set_kind(PacketKind::refusal);
-    static_cast<void>(guest.end->send({}, {}, Deadline::now_or_never()).is_ok());
-    return false;
-  }
-  guest.end->set_kind(PacketKind::message);
-  return true;
+  if (!message) return message.error() == Errc::timeout ? late : Verdict::gone;
+  if (!message->descriptors.empty()) return Verdict::gone;
+  if (guest.stage == Stage::proof) return check_proof(guest, message->bytes);
+  const Verdict verdict = greet(guest, message->bytes);
+  return verdict == Verdict::undecided ? late : verdict;
 }
 
 std::shared_ptr<ConnectionEnd> ListenerCore::greeted() {
   for (auto guest = guests_.begin(); guest != guests_.end();) {
-    bool done = false;
-    const bool welcome = listen_to(*guest, done);
-    if (!done) {
+    const Verdict verdict = listen_to(*guest);
+    if (verdict == Verdict::undecided) {
       ++guest;
       continue;
     }
     const Guest gone = std::move(*guest);
     guest = guests_.erase(guest);
-    if (!welcome) continue;
+    if (verdict == Verdict::refused) {
+      rejected_.fetch_add(1);
+      gone.end->set_kind(PacketKind::refusal);
+      static_cast<void>(gone.end->send({}, {}, Deadline::now_or_never()).is_ok());
+    }
+    if (verdict != Verdict::welcome) continue;
+    gone.end->set_kind(PacketKind::message);
     const std::lock_guard lock{mutex_};
     last_accepted_ = gone.from;
     return gone.end;
@@ -243,16 +292,21 @@ Result<std::shared_ptr<ListenerCore>> open_unix(const UnixAddress& address,
   PASSEL_TRY(const SocketAddress raw, unix_socket_address(place.path()));
   PASSEL_TRY(Descriptor socket,
              listening_socket(raw, SOCK_SEQPACKET, options.backlog, place.path()));
+  std::optional<Secret> secret;
+  if (options.authkey) {
+    PASSEL_TRY(secret, derive_key(options.authkey->bytes(), unix_key_purpose));
+  }
   UnixAddress chosen{place.path()};
   return std::make_shared<ListenerCore>(std::move(socket), std::move(chosen), std::move(place),
-                                        options);
+                                        options, secret);
 }
 
 Result<std::shared_ptr<ListenerCore>> open_tcp(const TcpAddress& address,
                                                const ListenerOptions& options) {
   PASSEL_TRY(const auto found, look_up(address));
   const SocketAddress& raw = found.front();
-  if (options.insecure_plaintext == PlaintextTcp::refused || !raw.is_loopback())
+  const bool plain = !options.authkey;
+  if (plain && (options.insecure_plaintext == PlaintextTcp::refused || !raw.is_loopback()))
     return plaintext_refused(address, options.insecure_plaintext);
   PASSEL_TRY(Descriptor socket,
              listening_socket(raw, SOCK_STREAM, options.backlog, to_string(Address{address})));
@@ -260,8 +314,12 @@ Result<std::shared_ptr<ListenerCore>> open_tcp(const TcpAddress& address,
   bound.size = sizeof bound.storage;
   if (::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&bound.storage), &bound.size) != 0)
     return system_error("getsockname", errno);
+  std::optional<Secret> secret;
+  if (options.authkey) {
+    PASSEL_TRY(secret, derive_network_key(options.authkey->bytes()));
+  }
   return std::make_shared<ListenerCore>(std::move(socket), to_address(bound), SocketPlace{},
-                                        options);
+                                        options, secret);
 }
 
 }  // namespace
@@ -312,6 +370,7 @@ void Listener::close() noexcept {
 }
 bool Listener::closed() const noexcept { return !core_ || core_->socket().closed(); }
 Address Listener::address() const { return core_ ? core_->address() : Address{}; }
+std::uint64_t Listener::rejected() const noexcept { return core_ ? core_->rejected() : 0; }
 std::optional<Address> Listener::last_accepted() const {
   return core_ ? core_->last_accepted() : std::nullopt;
 }

@@ -48,6 +48,7 @@ std::byte* packet_scratch() {
 
 Result<std::ptrdiff_t> MessageInbox::receive(int fd, std::span<std::byte> head,
                                              std::span<std::byte> body, bool block) {
+  if (tls_ != nullptr) return receive_encrypted(fd, head, block);
   iovec parts[2] = {{head.data(), head.size()}, {body.data(), body.size()}};
   alignas(cmsghdr) std::array<char, descriptor_room> control;
   msghdr message{};
@@ -89,6 +90,38 @@ Result<std::ptrdiff_t> MessageInbox::receive(int fd, std::span<std::byte> head,
   if (arrived_.size() > max_message_descriptors)
     return Error{Errc::malformed, "more descriptors came than a message may have"};
   return std::ptrdiff_t{count};
+}
+
+Result<void> MessageInbox::feed_channel(int fd, bool block) {
+  starved_ = false;
+  PASSEL_TRY(const std::size_t wanted, tls_->wanted());
+  std::byte* const to = packet_scratch();
+  while (true) {
+    const ssize_t count = ::recv(fd, to, wanted, block ? 0 : MSG_DONTWAIT);
+    if (count > 0) {
+      tls_->put({to, static_cast<std::size_t>(count)});
+      return {};
+    }
+    if (count == 0 || errno == ECONNRESET || errno == ETIMEDOUT)
+      return Error{Errc::peer_lost, "the line to the other end was cut"};
+    if (errno == EAGAIN || errno == EWOULDBLOCK) {
+      starved_ = true;
+      return {};
+    }
+    if (errno != EINTR) return system_error("recv", errno);
+  }
+}
+
+Result<std::ptrdiff_t> MessageInbox::receive_encrypted(int fd, std::span<std::byte> bytes,
+                                                       bool block) {
+  while (true) {
+    auto got = tls_->read(bytes);
+    if (!got && got.error() == Errc::closed) return std::ptrdiff_t{0};
+    if (!got) return got.error();
+    if (*got != 0) return static_cast<std::ptrdiff_t>(*got);
+    PASSEL_CHECK(feed_channel(fd, block));
+    if (starved_) return std::ptrdiff_t{-1};
+  }
 }
 
 std::size_t MessageInbox::body_size() const noexcept {
@@ -251,9 +284,24 @@ Result<void> MessageOutbox::finish_packet(int fd, Deadline deadline) {
   return outcome;
 }
 
+Result<void> MessageOutbox::flush_channel(int fd, Deadline deadline) {
+  tls_->take(unsent_);
+  return finish_packet(fd, deadline);
+}
+
+Result<void> MessageOutbox::send_encrypted(int fd, const PacketHeader& header,
+                                           std::span<const std::byte> body, Deadline deadline) {
+  const auto* raw = reinterpret_cast<const std::byte*>(&header);
+  std::vector<std::byte> plain{raw, raw + sizeof header};
+  plain.insert(plain.end(), body.begin(), body.end());
+  PASSEL_CHECK(tls_->write(plain));
+  return flush_channel(fd, deadline);
+}
+
 Result<void> MessageOutbox::send_packet(int fd, const PacketHeader& header,
                                         std::span<const std::byte> body, DescriptorSpan descriptors,
                                         Deadline deadline) {
+  if (tls_ != nullptr) return send_encrypted(fd, header, body, deadline);
   iovec parts[2] = {{const_cast<PacketHeader*>(&header), sizeof header},
                     {const_cast<std::byte*>(body.data()), body.size()}};
   msghdr message{};

@@ -3,6 +3,7 @@
 
 #include <passel/actor.hpp>
 #include <passel/array.hpp>
+#include <passel/authkey.hpp>
 #include <passel/barrier.hpp>
 #include <passel/channel.hpp>
 #include <passel/client.hpp>

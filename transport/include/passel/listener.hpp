@@ -1,6 +1,7 @@
 // Layer transport: Listener, where connections come in, and the addresses it can have.
 #pragma once
 
+#include <passel/authkey.hpp>
 #include <passel/connection.hpp>
 #include <passel/detail/checked_deadline.hpp>
 #include <passel/detail/deadline.hpp>
@@ -44,6 +45,7 @@ enum class PlaintextTcp {
 
 /// Settings of a listener.
 struct ListenerOptions {
+  std::optional<AuthKey> authkey{};  ///< clients must know it; over TCP it also encrypts
   PlaintextTcp insecure_plaintext = PlaintextTcp::refused;
   int backlog =
       128;  ///< connections that may wait for accept; the kernel's limit is net.core.somaxconn
@@ -66,6 +68,12 @@ class ListenerCore;
 /// replaced; whether its listener lives is told by a lock beside it ("x.sock.lock"), not by a pid.
 /// Both files go when the listener closes.
 ///
+/// With an `authkey` both sides prove to each other that they know it, and neither tells it: at a
+/// UnixAddress by HMAC-SHA256 over labels of the sides and fresh numbers of both, over TCP by
+/// TLS 1.3 with the key as the pre-shared one, which also encrypts. A client with another key, or
+/// none, is counted and turned away, and `accept` goes on waiting. Connections over TLS cannot go
+/// to another process, and carry no handles.
+///
 /// A client that connects and then says nothing, or too slowly, holds up nobody: `accept` looks
 /// after all of them at once and gives each `greeting_timeout`.
 ///
@@ -80,11 +88,11 @@ class PASSEL_API Listener {
   Listener& operator=(Listener&& other) noexcept;
   ~Listener();
 
-  /// Begins to listen. Errors: refused when another listener has the address, or when TCP without
-  /// authentication was not asked for or is not on loopback; invalid_argument for a path that is
-  /// too long (107 bytes), abstract (those have no permissions) or taken by another file, for an
-  /// unknown host, a backlog below 1 or no room for greetings; not_found and system as the kernel
-  /// says; no_space. (Python: Listener(address))
+  /// Begins to listen. TCP needs an authkey, or `insecure_plaintext`. Errors: refused when another
+  /// listener has the address, or when TCP without authentication was not asked for or is not on
+  /// loopback; invalid_argument for a path that is too long (107 bytes), abstract (those have no
+  /// permissions) or taken by another file, for an unknown host, a backlog below 1 or no room for
+  /// greetings; not_found and system as the kernel says; no_space. (Python: Listener(address))
   [[nodiscard]] static Result<Listener> open(Address address = UnixAddress{},
                                              ListenerOptions options = {});
 
@@ -106,6 +114,8 @@ class PASSEL_API Listener {
   [[nodiscard]] bool closed() const noexcept;
   /// Where it listens, with the path or port that was chosen. (Python: address)
   [[nodiscard]] Address address() const;
+  /// How many clients were turned away because of their key.
+  [[nodiscard]] std::uint64_t rejected() const noexcept;
   /// Where the last accepted client came from; empty before the first and for Unix sockets, whose
   /// clients have no address. (Python: last_accepted)
   [[nodiscard]] std::optional<Address> last_accepted() const;

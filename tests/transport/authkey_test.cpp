@@ -1,0 +1,492 @@
+// Layer transport, tests: connections whose both ends have to know a key, and those who do not.
+#include <passel/authkey.hpp>
+#include <passel/client.hpp>
+#include <passel/listener.hpp>
+#include <passel/pipe.hpp>
+
+#include <gtest/gtest.h>
+
+#include "key_proof.hpp"
+#include "support/blocked_thread.hpp"
+#include "support/process_census.hpp"
+#include "tls_channel.hpp"
+
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <functional>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace {
+
+using namespace std::chrono_literals;
+using passel::Address;
+using passel::AuthKey;
+using passel::Client;
+using passel::Connection;
+using passel::Errc;
+using passel::Error;
+using passel::Listener;
+using passel::PlaintextTcp;
+using passel::TcpAddress;
+using passel::UnixAddress;
+using passel::detail::Secret;
+using passel::detail::Side;
+using passel::detail::TlsChannel;
+using passel_test::BlockedThread;
+using passel_test::ProcessCensus;
+
+const AuthKey right{"the right key, which is long enough"};
+const AuthKey wrong{"the wrong key, which is long enough"};
+
+static_assert(!passel::Encodable<AuthKey>, "a key must not travel");
+
+/// Accepts in a thread until it is closed; what was accepted echoes one message.
+struct Server {
+  explicit Server(Listener opened) : listener{std::move(opened)} {
+    thread = std::thread{[this] {
+      while (auto line = listener.accept()) {
+        while (auto message = line->recv_bytes())
+          static_cast<void>(line->send_bytes(*message).is_ok());
+      }
+    }};
+  }
+  ~Server() {
+    listener.close();
+    thread.join();
+  }
+  Listener listener;
+  std::thread thread;
+};
+
+class KeyedListener : public testing::TestWithParam<Address> {
+ protected:
+  [[nodiscard]] static Listener open(const std::optional<AuthKey>& key) {
+    return Listener::open(GetParam(),
+                          {.authkey = key, .insecure_plaintext = PlaintextTcp::on_loopback})
+        .unwrap();
+  }
+  [[nodiscard]] static passel::Result<Connection> connect(const Server& server,
+                                                          const std::optional<AuthKey>& key) {
+    return Client::connect(server.listener.address(),
+                           {.authkey = key, .insecure_plaintext = PlaintextTcp::on_loopback});
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Addresses, KeyedListener,
+                         testing::Values(Address{UnixAddress{}}, Address{TcpAddress{}}),
+                         [](const auto& address) {
+                           return address.param.index() == 0 ? "Unix" : "Tls";
+                         });
+
+TEST_P(KeyedListener, BothKnowTheKey) {
+  const auto before = ProcessCensus::take();
+  for (const AuthKey& key : {right, AuthKey{""}, AuthKey{"abc"}, AuthKey::random()}) {
+    Server server{open(key)};
+    Connection line = connect(server, key).unwrap();
+    line.send_bytes("hello").unwrap();
+    EXPECT_EQ(line.recv_bytes().unwrap().size(), 5U);
+    EXPECT_FALSE(line.poll().unwrap());
+    line.send_bytes("").unwrap();
+    EXPECT_EQ(line.recv_bytes().unwrap().size(), 0U);
+    std::vector<std::byte> large(std::size_t{3} << 20);
+    for (std::size_t i = 0; i < large.size(); ++i) large[i] = static_cast<std::byte>(i * 7);
+    line.send_bytes(large).unwrap();
+    EXPECT_EQ(line.recv_bytes().unwrap(), large);
+    EXPECT_FALSE(line.poll().unwrap());
+    EXPECT_EQ(line.recv_bytes_for(1ms).error(), Errc::timeout);
+    EXPECT_EQ(server.listener.rejected(), 0U);
+  }
+  EXPECT_EQ(ProcessCensus::settle(before), "");
+}
+
+TEST_P(KeyedListener, WrongKeysAreTurnedAwayAndServedClientsAreNot) {
+  Server server{open(right)};
+  for (int i = 0; i < 3; ++i)
+    EXPECT_EQ(connect(server, wrong).error().to_string(), "auth_failed: authentication failed");
+  EXPECT_EQ(connect(server, AuthKey{""}).error(), Errc::auth_failed);
+  Connection line = connect(server, right).unwrap();
+  line.send_bytes("x").unwrap();
+  EXPECT_EQ(line.recv_bytes().unwrap().size(), 1U);
+  EXPECT_EQ(server.listener.rejected(), 4U);
+}
+
+TEST_P(KeyedListener, AClientWithoutAKeyIsToldSo) {
+  Server server{open(right)};
+  Connection line = connect(server, std::nullopt).unwrap();
+  EXPECT_EQ(line.recv<int>().error(), Errc::auth_failed);
+}
+
+TEST_P(KeyedListener, AClientWithAKeyFailsAtOnceWhereNobodyHasOne) {
+  Server server{open(std::nullopt)};
+  EXPECT_EQ(connect(server, right).error(), Errc::auth_failed);
+}
+
+TEST_P(KeyedListener, ConnectingHasADeadline) {
+  Listener nobody_accepts = open(right);
+  EXPECT_EQ(Client::connect_for(nobody_accepts.address(), 1ms, {.authkey = right}).error(),
+            Errc::timeout);
+}
+
+TEST_P(KeyedListener, OneWhoStopsInTheMiddleHoldsUpNobody) {
+  Server server{open(right)};
+  // Greets like one with a key, and then says nothing.
+  std::vector<int> silent;
+  for (int i = 0; i < 10; ++i) {
+    const Address address = server.listener.address();
+    int fd = -1;
+    if (const auto* file = std::get_if<UnixAddress>(&address)) {
+      fd = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+      sockaddr_un raw{};
+      raw.sun_family = AF_UNIX;
+      std::memcpy(raw.sun_path, file->path.data(), file->path.size());
+      ASSERT_EQ(::connect(fd, reinterpret_cast<sockaddr*>(&raw), sizeof raw), 0);
+    } else {
+      fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+      sockaddr_in raw{};
+      raw.sin_family = AF_INET;
+      raw.sin_port = htons(std::get<TcpAddress>(address).port);
+      raw.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+      ASSERT_EQ(::connect(fd, reinterpret_cast<sockaddr*>(&raw), sizeof raw), 0);
+    }
+    std::string greeting(16 + 48, '\0');
+    greeting[0] = 48;
+    greeting[14] = 2;
+    greeting.replace(16, 8, "passelc1");
+    greeting[24] = 1;
+    ASSERT_EQ(::send(fd, greeting.data(), greeting.size(), MSG_NOSIGNAL), 64);
+    silent.push_back(fd);
+  }
+  Connection line = connect(server, right).unwrap();
+  line.send_bytes("x").unwrap();
+  EXPECT_EQ(line.recv_bytes().unwrap().size(), 1U);
+  for (const int fd : silent) ::close(fd);
+}
+
+TEST_P(KeyedListener, TheEndOfTheOtherEnd) {
+  Listener listener = open(right);
+  Connection there;
+  std::thread client{
+      [&] { there = Client::connect(listener.address(), {.authkey = right}).unwrap(); }};
+  Connection here = listener.accept().unwrap();
+  client.join();
+  there.send(7).unwrap();
+  there.close();
+  EXPECT_EQ(here.recv<int>().unwrap(), 7);
+  EXPECT_EQ(here.recv<int>().error(), Errc::closed);
+}
+
+TEST(TlsConnection, StaysInItsProcessAndCarriesNoHandles) {
+  Server server{Listener::open(TcpAddress{}, {.authkey = right}).unwrap()};
+  Connection line = Client::connect(server.listener.address(), {.authkey = right}).unwrap();
+  auto [here, there] = passel::Pipe::create().unwrap();
+  EXPECT_EQ(line.send(there).error(), Errc::unsupported);
+  here.send(line).unwrap();
+  EXPECT_EQ(there.recv<Connection>().error(), Errc::unsupported);
+  line.send_bytes("x").unwrap();
+  EXPECT_EQ(line.recv_bytes().unwrap().size(), 1U);
+}
+
+TEST(TlsConnection, MayListenEverywhere) {
+  Listener listener = Listener::open(TcpAddress{"0.0.0.0", 0}, {.authkey = right}).unwrap();
+  EXPECT_NE(std::get<TcpAddress>(listener.address()).port, 0);
+}
+
+/// Between a client and a listener: hands on what each says, one piece at a time, through `change`.
+struct Middle {
+  using Change = std::function<void(std::string& bytes, bool from_client)>;
+  Middle(std::uint16_t to, Change how) : change{std::move(how)} {
+    door = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in raw{};
+    raw.sin_family = AF_INET;
+    raw.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    EXPECT_EQ(::bind(door, reinterpret_cast<sockaddr*>(&raw), sizeof raw), 0);
+    EXPECT_EQ(::listen(door, 8), 0);
+    socklen_t size = sizeof raw;
+    ::getsockname(door, reinterpret_cast<sockaddr*>(&raw), &size);
+    port = ntohs(raw.sin_port);
+    thread = std::thread{[this, to] { run(to); }};
+  }
+  ~Middle() {
+    ::shutdown(door, SHUT_RDWR);
+    thread.join();
+    ::close(door);
+  }
+  void run(std::uint16_t to) {
+    const int client = ::accept4(door, nullptr, nullptr, SOCK_CLOEXEC);
+    if (client < 0) return;
+    const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in raw{};
+    raw.sin_family = AF_INET;
+    raw.sin_port = htons(to);
+    raw.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    EXPECT_EQ(::connect(listener, reinterpret_cast<sockaddr*>(&raw), sizeof raw), 0);
+    std::array<char, 65536> buffer;
+    for (bool open = true; open;) {
+      std::array<pollfd, 2> watched{{{client, POLLIN, 0}, {listener, POLLIN, 0}}};
+      ::poll(watched.data(), 2, -1);
+      for (std::size_t side = 0; side < 2; ++side) {
+        if (watched[side].revents == 0) continue;
+        const ssize_t got = ::recv(watched[side].fd, buffer.data(), buffer.size(), 0);
+        if (got <= 0) open = false;
+        if (got <= 0) break;
+        std::string bytes{buffer.data(), static_cast<std::size_t>(got)};
+        change(bytes, side == 0);
+        if (bytes.empty()) open = false;
+        ::send(watched[1 - side].fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+      }
+    }
+    ::close(client);
+    ::close(listener);
+  }
+  Change change;
+  int door = -1;
+  std::uint16_t port = 0;
+  std::thread thread;
+};
+
+TEST(ManInTheMiddle, SeesNothingAndIsNoticedWhenHeChangesAByte) {
+  Server server{Listener::open(TcpAddress{}, {.authkey = right}).unwrap()};
+  const std::uint16_t port = std::get<TcpAddress>(server.listener.address()).port;
+  std::string seen;
+  bool flip = false;
+  Middle middle{port, [&](std::string& bytes, bool from_client) {
+                  seen += bytes;
+                  if (flip && !from_client) bytes[bytes.size() / 2] ^= 1;
+                }};
+  Connection line =
+      Client::connect(TcpAddress{"127.0.0.1", middle.port}, {.authkey = right}).unwrap();
+  line.send(std::string{"a secret for two"}).unwrap();
+  EXPECT_EQ(line.recv<std::string>().unwrap(), "a secret for two");
+  EXPECT_EQ(seen.find("secret"), std::string::npos);
+  flip = true;
+  line.send(std::string{"again"}).unwrap();
+  EXPECT_EQ(line.recv<std::string>().error(), Errc::malformed);
+}
+
+TEST(ManInTheMiddle, CannotCutWithoutBeingNoticed) {
+  Server server{Listener::open(TcpAddress{}, {.authkey = right}).unwrap()};
+  const std::uint16_t port = std::get<TcpAddress>(server.listener.address()).port;
+  bool cut = false;
+  Middle middle{port, [&](std::string& bytes, bool) {
+                  if (cut) bytes.clear();
+                }};
+  Connection line =
+      Client::connect(TcpAddress{"127.0.0.1", middle.port}, {.authkey = right}).unwrap();
+  cut = true;
+  line.send(1).unwrap();
+  EXPECT_EQ(line.recv<int>().error(), Errc::peer_lost);
+}
+
+TEST(ManInTheMiddle, CannotChangeTheGreeting) {
+  for (const std::size_t at : {16 + 30U, 16 + 47U}) {
+    Server server{Listener::open(TcpAddress{}, {.authkey = right}).unwrap()};
+    const std::uint16_t port = std::get<TcpAddress>(server.listener.address()).port;
+    bool first = true;
+    Middle middle{port, [&](std::string& bytes, bool from_client) {
+                    if (std::exchange(first, false) && from_client) bytes[at] ^= 1;
+                  }};
+    EXPECT_EQ(Client::connect(TcpAddress{"127.0.0.1", middle.port}, {.authkey = right}).error(),
+              Errc::auth_failed);
+  }
+}
+
+/// A listener without the key, which has two clients and lets each answer for it to the other.
+TEST(Reflection, AProofOfOneSideIsNoProofOfTheOther) {
+  const Secret secret = passel::detail::derive_key(right.bytes(), "x").unwrap();
+  const auto a = passel::detail::fresh_nonce();
+  const auto b = passel::detail::fresh_nonce();
+  std::set<passel::detail::Proof> proofs;
+  for (const Side side : {Side::client, Side::listener}) {
+    proofs.insert(passel::detail::prove(secret, side, a, b).unwrap());
+    proofs.insert(passel::detail::prove(secret, side, b, a).unwrap());
+    proofs.insert(passel::detail::prove(secret, side, a, a).unwrap());
+  }
+  EXPECT_EQ(proofs.size(), 6U);
+}
+
+struct FakeListener {
+  FakeListener() {
+    std::string name = "/tmp/passel-test-XXXXXX";
+    directory = ::mkdtemp(name.data());
+    path = directory + "/x.sock";
+    door = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    sockaddr_un raw{};
+    raw.sun_family = AF_UNIX;
+    std::memcpy(raw.sun_path, path.data(), path.size());
+    EXPECT_EQ(::bind(door, reinterpret_cast<sockaddr*>(&raw), sizeof raw), 0);
+    EXPECT_EQ(::listen(door, 8), 0);
+  }
+  ~FakeListener() {
+    ::close(door);
+    ::unlink(path.c_str());
+    ::rmdir(directory.c_str());
+  }
+  std::string directory;
+  std::string path;
+  int door = -1;
+};
+
+std::string hear(int fd) {
+  std::array<char, 512> buffer;
+  const ssize_t got = ::recv(fd, buffer.data(), buffer.size(), 0);
+  return {buffer.data(), static_cast<std::size_t>(std::max<ssize_t>(got, 0))};
+}
+
+std::string framed(const std::string& body) {
+  std::string out(16, '\0');
+  out[0] = static_cast<char>(body.size());
+  out[14] = 2;
+  return out + body;
+}
+
+TEST(Reflection, AFakeListenerGetsNowhere) {
+  const FakeListener fake;
+  const auto attempt = [&](auto&& answer) {
+    Error error{Errc::system, "connected"};
+    std::thread client{[&] {
+      auto line = Client::connect(UnixAddress{fake.path}, {.authkey = right});
+      if (!line) error = line.error();
+    }};
+    const int fd = ::accept4(fake.door, nullptr, nullptr, SOCK_CLOEXEC);
+    const std::string greeting = hear(fd);  // 16 of header, 16 of text, 32 of nonce
+    const std::string echoed = framed("passell1" + greeting.substr(32));
+    ::send(fd, echoed.data(), echoed.size(), MSG_NOSIGNAL);
+    const std::string proof = hear(fd);
+    EXPECT_EQ(proof.size(), 48U);
+    const std::string said = answer(proof);
+    ::send(fd, said.data(), said.size(), MSG_NOSIGNAL);
+    client.join();
+    ::close(fd);
+    return error;
+  };
+  EXPECT_EQ(attempt([](const std::string& proof) { return proof; }), Errc::auth_failed);
+  EXPECT_EQ(attempt([](const std::string&) { return framed(std::string(32, '\0')); }),
+            Errc::auth_failed);
+  EXPECT_EQ(attempt([](const std::string&) { return framed(""); }), Errc::auth_failed);
+  EXPECT_EQ(attempt([](const std::string&) { return std::string(200, '\xff'); }),
+            Errc::auth_failed);
+}
+
+TEST(Reflection, ARecordedHandshakeIsOfNoUse) {
+  Listener listener = Listener::open(UnixAddress{}, {.authkey = right}).unwrap();
+  const std::string path = std::get<UnixAddress>(listener.address()).path;
+  const auto dial = [&] {
+    const int fd = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    sockaddr_un raw{};
+    raw.sun_family = AF_UNIX;
+    std::memcpy(raw.sun_path, path.data(), path.size());
+    EXPECT_EQ(::connect(fd, reinterpret_cast<sockaddr*>(&raw), sizeof raw), 0);
+    return fd;
+  };
+  const Secret secret =
+      passel::detail::derive_key(right.bytes(), passel::detail::unix_key_purpose).unwrap();
+  const std::string mine(32, 'n');
+  std::string greeting = "passelc1";
+  greeting += '\1';
+  greeting += std::string(7, '\0') + mine;
+  std::string recorded;
+  for (int round = 0; round < 2; ++round) {
+    const int fd = dial();
+    const std::string said = framed(greeting);
+    ::send(fd, said.data(), said.size(), MSG_NOSIGNAL);
+    EXPECT_EQ(listener.try_accept().error(), Errc::empty);
+    const std::string challenge = hear(fd);
+    ASSERT_EQ(challenge.size(), 16U + 40U);
+    if (round == 0) {  // one who knows the key
+      passel::detail::Nonce ours;
+      passel::detail::Nonce theirs;
+      std::memcpy(ours.data(), mine.data(), 32);
+      std::memcpy(theirs.data(), challenge.data() + 24, 32);
+      const auto proof = passel::detail::prove(secret, Side::client, ours, theirs).unwrap();
+      recorded = framed({reinterpret_cast<const char*>(proof.data()), proof.size()});
+    }
+    ::send(fd, recorded.data(), recorded.size(), MSG_NOSIGNAL);
+    EXPECT_EQ(listener.try_accept().is_ok(), round == 0);
+    ::close(fd);
+  }
+  EXPECT_EQ(listener.rejected(), 1U);
+}
+
+// ---- the channel by itself ----------------------------------------------------------------------
+
+struct TwoChannels {
+  TwoChannels(const Secret& a, const Secret& b)
+      : client{TlsChannel::make(Side::client, a).unwrap()},
+        listener{TlsChannel::make(Side::listener, b).unwrap()} {}
+  static void carry(TlsChannel& from, TlsChannel& to) {
+    std::vector<std::byte> bytes;
+    from.take(bytes);
+    for (std::span<const std::byte> rest{bytes}; !rest.empty();) {
+      const std::size_t piece = std::min(rest.size(), to.wanted().unwrap());
+      to.put(rest.first(piece));
+      rest = rest.subspan(piece);
+    }
+  }
+  std::unique_ptr<TlsChannel> client;
+  std::unique_ptr<TlsChannel> listener;
+};
+
+TEST(TlsChannel, AgreesOnlyOverOneKey) {
+  Secret key{};
+  Secret other{};
+  other[31] = std::byte{1};
+  for (const bool same : {true, false}) {
+    TwoChannels two{key, same ? key : other};
+    EXPECT_FALSE(two.client->shake_hands().unwrap());
+    TwoChannels::carry(*two.client, *two.listener);
+    auto served = two.listener->shake_hands();
+    TwoChannels::carry(*two.listener, *two.client);
+    auto greeted = two.client->shake_hands();
+    if (!same) {
+      EXPECT_EQ(served.error(), Errc::auth_failed);
+      EXPECT_EQ(greeted.error(), Errc::auth_failed);
+      continue;
+    }
+    EXPECT_TRUE(std::move(greeted).unwrap());
+    TwoChannels::carry(*two.client, *two.listener);
+    EXPECT_TRUE(two.listener->shake_hands().unwrap());
+  }
+}
+
+TEST(TlsChannel, ALengthThatNoRecordHasIsRefused) {
+  TwoChannels two{Secret{}, Secret{}};
+  const std::array<std::byte, 5> header{std::byte{23}, std::byte{3}, std::byte{3}, std::byte{0xff},
+                                        std::byte{0xff}};
+  two.listener->put(header);
+  EXPECT_EQ(two.listener->wanted().error(), Errc::malformed);
+}
+
+TEST(AuthKeys, AreSecretAndCompared) {
+  EXPECT_EQ(AuthKey::random().bytes().size(), 32U);
+  EXPECT_FALSE(AuthKey::random() == AuthKey::random());
+  EXPECT_TRUE(AuthKey{"x"} == AuthKey{"x"});
+  EXPECT_FALSE(AuthKey{"x"} == AuthKey{"xy"});
+  EXPECT_EQ(right.to_string(), "<AuthKey of 35 bytes>");
+  AuthKey copied = right;
+  copied = wrong;
+  EXPECT_TRUE(copied == wrong);
+  const AuthKey mine = passel::authkey();
+  EXPECT_EQ(mine.bytes().size(), 32U);
+  EXPECT_TRUE(mine == passel::authkey());
+}
+
+TEST(AuthKeys, OfDifferentPurposesHaveNothingInCommon) {
+  const auto unix_key = passel::detail::derive_key(right.bytes(), "passel/v1/unix").unwrap();
+  const auto network = passel::detail::derive_network_key(right.bytes()).unwrap();
+  EXPECT_NE(unix_key, network);
+  // RFC 5869 would not change: neither may these.
+  EXPECT_EQ(unix_key, passel::detail::derive_key(right.bytes(), "passel/v1/unix").unwrap());
+  EXPECT_NE(passel::detail::derive_network_key({}).unwrap(),
+            passel::detail::derive_network_key(AuthKey{"a"}.bytes()).unwrap());
+}
+
+}  // namespace

@@ -1,0 +1,38 @@
+// Layer transport: what is derived from an authkey, and the proof of knowing it.
+#pragma once
+
+#include <passel/authkey.hpp>
+#include <passel/result.hpp>
+
+#include <array>
+#include <cstddef>
+#include <span>
+#include <string_view>
+
+namespace passel::inline v0::detail {
+
+using Secret = std::array<std::byte, 32>;
+using Nonce = std::array<std::byte, 32>;
+using Proof = std::array<std::byte, 32>;
+
+inline constexpr std::string_view unix_key_purpose = "passel/v1/unix";
+
+/// A key for one purpose; from another purpose's key nothing can be told about it. Errors: system
+/// (the cryptographic library refused).
+[[nodiscard]] Result<Secret> derive_key(std::span<const std::byte> key, std::string_view purpose);
+/// The same for what goes over a network, where a key under 16 bytes is stretched (scrypt) first.
+[[nodiscard]] Result<Secret> derive_network_key(std::span<const std::byte> key);
+
+/// Whose proof it is: a proof of one side is never one of the other.
+enum class Side { client, listener };
+
+/// HMAC-SHA256 over the side's label and both nonces.
+[[nodiscard]] Result<Proof> prove(const Secret& secret, Side side, const Nonce& client,
+                                  const Nonce& listener);
+/// Takes the same time wherever they differ.
+[[nodiscard]] bool same_proof(std::span<const std::byte> a, std::span<const std::byte> b) noexcept;
+[[nodiscard]] Nonce fresh_nonce();
+/// The one error of everything that went wrong here: it tells nobody what.
+[[nodiscard]] Error authentication_failed();
+
+}  // namespace passel::inline v0::detail

@@ -1,0 +1,193 @@
+// Layer transport: TLS 1.3 with a key that both ends know, as a transformer of bytes.
+#include "tls_channel.hpp"
+
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+
+#include <algorithm>
+#include <cstring>
+#include <string_view>
+
+namespace passel::inline v0::detail {
+namespace {
+
+constexpr std::string_view psk_identity = "passel v1";
+constexpr const char* cipher_suite = "TLS_AES_128_GCM_SHA256";
+constexpr unsigned char cipher_number[] = {0x13, 0x01};
+constexpr std::size_t record_header = 5;
+constexpr std::size_t longest_record = 16384 + 256;  // RFC 8446, 5.2
+
+struct FreeContext {
+  void operator()(SSL_CTX* context) const noexcept { ::SSL_CTX_free(context); }
+  void operator()(SSL* ssl) const noexcept { ::SSL_free(ssl); }
+};
+
+const Secret& secret_of(SSL* ssl) { return *static_cast<const Secret*>(SSL_get_app_data(ssl)); }
+
+/// The key in the form in which the library wants it.
+SSL_SESSION* key_session(SSL* ssl) {
+  const SSL_CIPHER* cipher = ::SSL_CIPHER_find(ssl, cipher_number);
+  SSL_SESSION* session = ::SSL_SESSION_new();
+  if (cipher == nullptr || session == nullptr ||
+      ::SSL_SESSION_set1_master_key(session,
+                                    reinterpret_cast<const unsigned char*>(secret_of(ssl).data()),
+                                    secret_of(ssl).size()) != 1 ||
+      ::SSL_SESSION_set_cipher(session, cipher) != 1 ||
+      ::SSL_SESSION_set_protocol_version(session, TLS1_3_VERSION) != 1) {
+    ::SSL_SESSION_free(session);
+    return nullptr;
+  }
+  return session;
+}
+
+extern "C" int passel_use_key(SSL* ssl, const EVP_MD*, const unsigned char** id,
+                              std::size_t* id_size, SSL_SESSION** session) {
+  *session = key_session(ssl);
+  *id = reinterpret_cast<const unsigned char*>(psk_identity.data());
+  *id_size = psk_identity.size();
+  return *session != nullptr ? 1 : 0;
+}
+
+extern "C" int passel_find_key(SSL* ssl, const unsigned char* id, std::size_t id_size,
+                               SSL_SESSION** session) {
+  const bool known =
+      id_size == psk_identity.size() && std::memcmp(id, psk_identity.data(), id_size) == 0;
+  *session = known ? key_session(ssl) : nullptr;
+  return 1;
+}
+
+Error tls_unavailable() { return {Errc::system, "TLS 1.3 is not available"}; }
+
+}  // namespace
+
+struct TlsChannel::Session {
+  std::unique_ptr<SSL_CTX, FreeContext> context;
+  std::unique_ptr<SSL, FreeContext> ssl;
+  BIO* in = nullptr;   // of ssl
+  BIO* out = nullptr;  // of ssl
+  Secret secret{};
+
+  ~Session() { ::OPENSSL_cleanse(secret.data(), secret.size()); }
+};
+
+TlsChannel::TlsChannel(std::unique_ptr<Session> session) : session_{std::move(session)} {}
+TlsChannel::~TlsChannel() = default;
+
+Result<std::unique_ptr<TlsChannel>> TlsChannel::make(Side side, const Secret& key) {
+  auto session = std::make_unique<Session>();
+  session->secret = key;
+  session->context.reset(
+      ::SSL_CTX_new(side == Side::client ? ::TLS_client_method() : ::TLS_server_method()));
+  SSL_CTX* const context = session->context.get();
+  if (context == nullptr || ::SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION) != 1 ||
+      ::SSL_CTX_set_max_proto_version(context, TLS1_3_VERSION) != 1 ||
+      ::SSL_CTX_set_ciphersuites(context, cipher_suite) != 1 ||
+      ::SSL_CTX_set_num_tickets(context, 0) != 1)
+    return tls_unavailable();
+  ::SSL_CTX_set_options(context, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION);
+  ::SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+  if (side == Side::client) {
+    // A listener that shows a certificate instead of knowing the key is nobody.
+    ::SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);
+    ::SSL_CTX_set_psk_use_session_callback(context, passel_use_key);
+  } else {
+    ::SSL_CTX_set_psk_find_session_callback(context, passel_find_key);
+  }
+  session->ssl.reset(::SSL_new(context));
+  session->in = ::BIO_new(::BIO_s_mem());
+  session->out = ::BIO_new(::BIO_s_mem());
+  if (session->ssl == nullptr || session->in == nullptr || session->out == nullptr) {
+    ::BIO_free(session->in);
+    ::BIO_free(session->out);
+    return tls_unavailable();
+  }
+  SSL* const ssl = session->ssl.get();
+  ::SSL_set_bio(ssl, session->in, session->out);
+  SSL_set_app_data(ssl, &session->secret);
+  if (side == Side::client)
+    ::SSL_set_connect_state(ssl);
+  else
+    ::SSL_set_accept_state(ssl);
+  return std::unique_ptr<TlsChannel>{new TlsChannel{std::move(session)}};
+}
+
+Result<bool> TlsChannel::shake_hands() {
+  const std::lock_guard lock{mutex_};
+  SSL* const ssl = session_->ssl.get();
+  ::ERR_clear_error();
+  const int done = ::SSL_do_handshake(ssl);
+  if (done == 1) {
+    // Without the key there is no session that was "reused", whatever else the other end showed.
+    if (::SSL_session_reused(ssl) != 1) return authentication_failed();
+    return true;
+  }
+  if (::SSL_get_error(ssl, done) == SSL_ERROR_WANT_READ) return false;
+  ::ERR_clear_error();
+  return authentication_failed();
+}
+
+Result<void> TlsChannel::write(std::span<const std::byte> plain) {
+  const std::lock_guard lock{mutex_};
+  while (!plain.empty()) {
+    std::size_t written = 0;
+    ::ERR_clear_error();
+    if (::SSL_write_ex(session_->ssl.get(), plain.data(), plain.size(), &written) != 1) {
+      ::ERR_clear_error();
+      return Error{Errc::system, "TLS refused to encrypt"};
+    }
+    plain = plain.subspan(written);
+  }
+  return {};
+}
+
+Result<std::size_t> TlsChannel::read(std::span<std::byte> plain) {
+  const std::lock_guard lock{mutex_};
+  std::size_t got = 0;
+  ::ERR_clear_error();
+  SSL* const ssl = session_->ssl.get();
+  const int done = ::SSL_read_ex(ssl, plain.data(), plain.size(), &got);
+  if (done == 1) return got;
+  const int why = ::SSL_get_error(ssl, done);
+  ::ERR_clear_error();
+  if (why == SSL_ERROR_WANT_READ) return std::size_t{0};
+  if (why == SSL_ERROR_ZERO_RETURN)
+    return Error{Errc::closed, "the other end of the connection is closed"};
+  return Error{Errc::malformed, "what came was changed on its way"};
+}
+
+void TlsChannel::finish() noexcept {
+  const std::lock_guard lock{mutex_};
+  ::ERR_clear_error();
+  ::SSL_shutdown(session_->ssl.get());
+  ::ERR_clear_error();
+}
+
+Result<std::size_t> TlsChannel::wanted() const {
+  if (record_.size() < record_header) return record_header - record_.size();
+  const std::size_t length =
+      (std::to_integer<std::size_t>(record_[3]) << 8) | std::to_integer<std::size_t>(record_[4]);
+  if (length > longest_record)
+    return Error{Errc::malformed, "a TLS record of " + std::to_string(length) + " bytes, limit " +
+                                      std::to_string(longest_record)};
+  return record_header + length - record_.size();
+}
+
+void TlsChannel::put(std::span<const std::byte> cipher) {
+  record_.insert(record_.end(), cipher.begin(), cipher.end());
+  if (record_.size() < record_header) return;
+  if (const auto more = wanted(); !more || *more != 0) return;
+  const std::lock_guard lock{mutex_};
+  ::BIO_write(session_->in, record_.data(), static_cast<int>(record_.size()));
+  record_.clear();
+}
+
+void TlsChannel::take(std::vector<std::byte>& out) {
+  const std::lock_guard lock{mutex_};
+  const std::size_t waiting = ::BIO_ctrl_pending(session_->out);
+  const std::size_t before = out.size();
+  out.resize(before + waiting);
+  if (waiting != 0) ::BIO_read(session_->out, out.data() + before, static_cast<int>(waiting));
+}
+
+}  // namespace passel::inline v0::detail

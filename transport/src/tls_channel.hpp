@@ -1,0 +1,57 @@
+// Layer transport: TLS 1.3 with a key that both ends know, as a transformer of bytes.
+#pragma once
+
+#include <passel/result.hpp>
+
+#include "key_proof.hpp"
+
+#include <cstddef>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <vector>
+
+namespace passel::inline v0::detail {
+
+/// One side of a TLS 1.3 session with an external pre-shared key (psk_dhe_ke): both ends prove that
+/// they know it, and nobody without it can read or change a byte. It has no socket: what is to be
+/// sent is taken out of it, what came is put into it record by record. Any number of threads.
+class TlsChannel {
+ public:
+  /// Errors: system.
+  [[nodiscard]] static Result<std::unique_ptr<TlsChannel>> make(Side side, const Secret& key);
+  ~TlsChannel();
+  TlsChannel(const TlsChannel&) = delete;
+  TlsChannel& operator=(const TlsChannel&) = delete;
+
+  /// Goes on with the handshake as far as it can: true when it is over. Errors: auth_failed.
+  [[nodiscard]] Result<bool> shake_hands();
+  /// Encrypts. Errors: system.
+  [[nodiscard]] Result<void> write(std::span<const std::byte> plain);
+  /// Decrypts what is there: how many bytes, 0 when more records are needed. Errors: closed when
+  /// the other end said that this is all, malformed when anything was changed on the way.
+  [[nodiscard]] Result<std::size_t> read(std::span<std::byte> plain);
+  /// Says that this is all.
+  void finish() noexcept;
+
+  /// How many bytes the record that is coming in still needs: never more than there are in it, so
+  /// that nothing of the next one is taken from the socket. Errors: malformed.
+  [[nodiscard]] Result<std::size_t> wanted() const;
+  /// Puts in what came, at most `wanted()` bytes.
+  void put(std::span<const std::byte> cipher);
+  /// True in the middle of a record.
+  [[nodiscard]] bool in_record() const noexcept { return !record_.empty(); }
+  /// Appends what is to be sent.
+  void take(std::vector<std::byte>& out);
+
+ private:
+  struct Session;
+  explicit TlsChannel(std::unique_ptr<Session> session);
+
+  std::mutex mutex_;
+  std::unique_ptr<Session> session_;
+  std::vector<std::byte> record_;  // of the one reading thread
+};
+
+}  // namespace passel::inline v0::detail
