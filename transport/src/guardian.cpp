@@ -36,6 +36,7 @@ struct Member {
   std::deque<std::pair<GuardianHeader, Descriptor>>
       unsent{};  ///< news a member that does not read has not taken yet
   bool own_child = false;
+  bool disowned = false;              ///< its parent wants no news of it
   std::optional<ExitStatus> ended{};  ///< it is dead; kept until its descendants are, too
 };
 
@@ -125,6 +126,7 @@ class Guardian {
           if (auto start = spawn(found->second, *message)) return start;
           break;
         case GuardianOp::adopt: adopt(pid, *message); break;
+        case GuardianOp::disown: disown(pid, message->header.process); break;
         case GuardianOp::goodbye:
           if (pid == root_.pid) end();
           break;
@@ -134,14 +136,18 @@ class Guardian {
     return std::nullopt;
   }
 
+  std::nullopt_t refuse(Member& parent, const GuardianMessage& request, int reason) {
+    tell(
+        parent,
+        GuardianHeader{.op = GuardianOp::failed, .request = request.header.request, .code = reason},
+        {});
+    return std::nullopt;
+  }
+
   std::optional<ChildStart> spawn(Member& parent, GuardianMessage& message) {
-    GuardianHeader reply{.op = GuardianOp::failed, .request = message.header.request};
+    if (message.incomplete) return refuse(parent, message, EMFILE);
     auto line = control_pair();
-    if (!line) {
-      reply.code = EMFILE;
-      tell(parent, reply, {});
-      return std::nullopt;
-    }
+    if (!line) return refuse(parent, message, EMFILE);
     ChildStart start{
         .name = message.text,
         .parent_name = parent.name,
@@ -157,7 +163,11 @@ class Guardian {
     };
     for (Descriptor& descriptor : message.descriptors)
       start.descriptors.push_back(std::make_shared<Descriptor>(std::move(descriptor)));
-    if (auto pidfd = open_process(parent.process.pid)) start.parent_pidfd = std::move(*pidfd);
+    if (auto pidfd = open_process(parent.process.pid)) {
+      start.parent_pidfd = std::move(*pidfd);
+    } else if (pidfd.error() == Errc::no_space) {
+      return refuse(parent, message, EMFILE);
+    }
 
     const bool execute = message.header.image == ChildImage::executed || !fork_allowed_;
     int exec_errno = 0;
@@ -167,28 +177,24 @@ class Guardian {
       become_child(start, guardian);
       return start;
     }
-    if (pid < 0) {
-      reply.code = exec_errno != 0 ? exec_errno : errno;
-      tell(parent, reply, {});
-      return std::nullopt;
-    }
+    if (pid < 0) return refuse(parent, message, exec_errno != 0 ? exec_errno : errno);
+    const ProcessId process = process_with_pid(pid);
     auto pidfd = open_process(pid);
-    if (!pidfd) {
+    if (!pidfd || process.start == 0) {
       // A child that its parent could neither signal nor watch is worse than none.
       ::kill(pid, SIGKILL);
       ::waitpid(pid, nullptr, 0);
-      reply.code = EMFILE;
-      tell(parent, reply, {});
-      return std::nullopt;
+      return refuse(parent, message, EMFILE);
     }
-    Member member{.process = process_with_pid(pid),
+    Member member{.process = process,
                   .parent = parent.process.pid,
                   .name = std::move(start.name),
                   .control = std::move(line->first),
                   .own_child = true};
-    reply = GuardianHeader{
-        .op = GuardianOp::started, .request = message.header.request, .process = member.process};
-    tell(parent, reply, std::move(*pidfd));
+    tell(parent,
+         GuardianHeader{
+             .op = GuardianOp::started, .request = message.header.request, .process = process},
+         std::move(*pidfd));
     watch(member.control.get(), pid, Source::control);
     members_.emplace(pid, std::move(member));
     return std::nullopt;
@@ -217,6 +223,15 @@ class Guardian {
     watch(member.pidfd.get(), pid, Source::pidfd);
     watch(member.control.get(), pid, Source::control);
     members_.insert_or_assign(pid, std::move(member));
+  }
+
+  /// A child that its parent could not take over goes, and nobody is told of its end.
+  void disown(std::int32_t parent, const ProcessId& child) {
+    const auto found = members_.find(child.pid);
+    if (found == members_.end() || found->second.process != child || found->second.parent != parent)
+      return;
+    found->second.disowned = true;
+    if (!found->second.ended) kill(found->second);
   }
 
   void pidfd_ended(std::int32_t pid) {
@@ -284,7 +299,8 @@ class Guardian {
         for (const auto& [pid, other] : members_) has_child |= other.parent == member.process.pid;
         if (has_child) continue;
         if (const auto parent = members_.find(member.parent);
-            member.own_child && parent != members_.end() && !parent->second.ended)
+            member.own_child && !member.disowned && parent != members_.end() &&
+            !parent->second.ended)
           tell(parent->second,
                GuardianHeader{.op = GuardianOp::exited,
                               .process = member.process,
@@ -385,7 +401,7 @@ pid_t Guardian::execute_child(const ChildStart& start, const std::vector<std::st
   }
   become_child(start, guardian);
   auto handover = write_handover(start);
-  int reason = EIO;
+  int reason = !handover && handover.error() == Errc::no_space ? EMFILE : EIO;
   if (handover) {
     std::vector<int> keep{report_write.get(), handover->get(), start.control.get(),
                           start.parent_pidfd.get()};

@@ -2,6 +2,7 @@
 #include "guardian_wire.hpp"
 
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <cerrno>
 #include <condition_variable>
@@ -10,6 +11,19 @@
 #include <thread>
 
 namespace passel::inline v0::detail {
+
+namespace {
+
+Error no_descriptor() {
+  rlimit limit{};
+  ::getrlimit(RLIMIT_NOFILE, &limit);
+  return {
+      Errc::no_space,
+      "starting a process: no descriptor is free to watch it by, the limit (RLIMIT_NOFILE) is " +
+          std::to_string(limit.rlim_cur)};
+}
+
+}  // namespace
 
 struct GuardianLink::State {
   std::mutex mutex;
@@ -58,6 +72,8 @@ Result<GuardianLink::Started> GuardianLink::spawn(const SpawnRequest& request, D
   header.flags = (request.daemon ? GuardianHeader::daemon : 0) |
                  (request.ignore_interrupt ? GuardianHeader::ignore_interrupt : 0);
   header.log_settings = request.log_settings;
+  // Told before anything has begun, where that can be known.
+  if (!Descriptor::duplicate(control_.get())) return no_descriptor();
   const std::optional<Result<Started>>* slot = nullptr;
   {
     const std::lock_guard lock{state_->mutex};
@@ -93,6 +109,11 @@ void GuardianLink::goodbye() noexcept {
   static_cast<void>(send_message(control_.get(), GuardianHeader{.op = GuardianOp::goodbye}, {}, {},
                                  {}, MSG_DONTWAIT)
                         .is_ok());
+}
+
+void GuardianLink::disown(const ProcessId& child) noexcept {
+  const GuardianHeader header{.op = GuardianOp::disown, .process = child};
+  static_cast<void>(send_message(control_.get(), header, {}, {}, {}, MSG_DONTWAIT).is_ok());
 }
 
 bool GuardianLink::wait_until(const std::function<bool()>& done, Deadline deadline) {
@@ -152,7 +173,7 @@ bool GuardianLink::read_one(std::unique_lock<std::mutex>& lock) {
   lock.lock();
   if (!message) {
     if (message.error() == Errc::empty) return false;
-    if (message.error() == Errc::malformed || message.error() == Errc::no_space) return true;
+    if (message.error() == Errc::malformed) return true;
     state_->lost = true;
     state_->changed.notify_all();
     lock.unlock();
@@ -172,12 +193,17 @@ bool GuardianLink::read_one(std::unique_lock<std::mutex>& lock) {
   }
   const auto reply = state_->replies.find(header.request);
   if (header.op == GuardianOp::started) {
-    Descriptor pidfd;
-    if (!message->descriptors.empty()) pidfd = std::move(message->descriptors.front());
-    if (reply != state_->replies.end())
-      reply->second = Started{.process = header.process, .pidfd = std::move(pidfd)};
-    else if (pidfd)  // whoever asked has given up: a process that nobody knows of must not stay
-      static_cast<void>(signal_process(pidfd, SIGKILL).is_ok());
+    const bool wanted = reply != state_->replies.end();
+    const bool usable = !message->incomplete && !message->descriptors.empty();
+    if (wanted && usable) {
+      reply->second =
+          Started{.process = header.process, .pidfd = std::move(message->descriptors.front())};
+    } else {
+      // Whoever asked has given up, or there is no descriptor to watch it by. Without one it cannot
+      // be signalled from here either: the guardian does that.
+      disown(header.process);
+      if (wanted) reply->second = no_descriptor();
+    }
   } else if (header.op == GuardianOp::failed && reply != state_->replies.end()) {
     reply->second = system_error("starting a process", header.code);
   }

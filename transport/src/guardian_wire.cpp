@@ -100,11 +100,10 @@ Result<GuardianMessage> receive_message(int socket, std::vector<std::byte>& buff
   if (size < sizeof(GuardianHeader) || (message.msg_flags & MSG_TRUNC) != 0)
     return Error{Errc::malformed, "a guardian message of " + std::to_string(size) + " bytes"};
   std::memcpy(&result.header, buffer.data(), sizeof(GuardianHeader));
-  if ((message.msg_flags & MSG_CTRUNC) != 0 ||
-      result.descriptors.size() != result.header.descriptor_count)
-    return Error{Errc::no_space, "descriptors of a message were lost: " +
-                                     std::to_string(result.header.descriptor_count) + " sent, " +
-                                     std::to_string(result.descriptors.size()) + " arrived"};
+  // The kernel delivers a message all the same when there is no room for its descriptors.
+  result.incomplete = (message.msg_flags & MSG_CTRUNC) != 0 ||
+                      result.descriptors.size() != result.header.descriptor_count;
+  if (result.incomplete) return result;
   const std::byte* cursor = buffer.data() + sizeof(GuardianHeader);
   const std::size_t left = size - sizeof(GuardianHeader);
   const bool spilled = (result.header.flags & GuardianHeader::args_in_memfd) != 0;

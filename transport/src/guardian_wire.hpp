@@ -10,7 +10,15 @@
 
 namespace passel::inline v0::detail {
 
-enum class GuardianOp : std::uint32_t { spawn = 1, adopt, goodbye, started, failed, exited };
+enum class GuardianOp : std::uint32_t {
+  spawn = 1,
+  adopt,
+  goodbye,
+  disown,  ///< by a parent that cannot keep the child it was given: end it, and tell nobody
+  started,
+  failed,
+  exited,
+};
 
 /// Fixed part of a message. Both ends are copies of one build on one host, and sockets that keep
 /// message boundaries carry it whole, so it travels as it lies in memory; the text and the
@@ -40,6 +48,8 @@ struct GuardianMessage {
   std::string text;
   std::vector<std::byte> args;
   std::vector<Descriptor> descriptors;
+  bool incomplete = false;  ///< this process had no room for the descriptors: they are lost, and
+                            ///< arguments with them that were in one
 };
 
 /// Arguments above this travel in a memfd: a message must fit a socket buffer at once.
@@ -53,8 +63,8 @@ Result<void> send_message(int socket, GuardianHeader header, std::string_view te
                           std::span<const std::byte> args, std::span<const int> descriptors,
                           int flags);
 /// Takes one whole message without waiting. Errors: empty (nothing there), closed (the other end is
-/// gone), malformed.
-/// `buffer` is the reader's, kept from one call to the next.
+/// gone), malformed. A message whose descriptors found no room is no error but `incomplete`:
+/// whoever sent it waits for an answer. `buffer` is the reader's, kept from one call to the next.
 Result<GuardianMessage> receive_message(int socket, std::vector<std::byte>& buffer);
 
 /// A sealed-size memfd that holds `bytes`.

@@ -120,6 +120,8 @@ class PASSEL_API GuardianLink {
   struct State;
 
   bool read_one(std::unique_lock<std::mutex>& lock);
+  /// The guardian ends a child that was started and could not be taken over.
+  void disown(const ProcessId& child) noexcept;
 
   Descriptor control_;
   std::unique_ptr<State> state_;
