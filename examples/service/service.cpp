@@ -80,11 +80,11 @@ void serve_primes(passel::Pool& pool, const Options& options, const httplib::Req
   answer(response, pool.submit<count_primes>({.deadline = options.deadline}, *below).get());
 }
 
-/// A line for each worker: its pid, and how many requests it has.
+/// A line for each worker: its pid, and whether it computes.
 void serve_workers(const passel::Pool& pool, httplib::Response& response) {
   std::string text;
   for (const auto& worker : pool.stats().workers) {
-    text += std::to_string(worker.pid) + " " + std::to_string(worker.waiting) + "\n";
+    text += std::to_string(worker.pid) + (worker.running ? " busy\n" : " idle\n");
   }
   response.set_content(text, "text/plain");
 }

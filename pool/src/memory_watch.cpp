@@ -1,9 +1,8 @@
 // Layer pool: how much memory a process uses, and whether the kernel has been killing for it.
 #include "memory_watch.hpp"
 
-#include <passel/detail/descriptor.hpp>
+#include "proc_files.hpp"
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -14,19 +13,6 @@
 
 namespace passel::inline v0::detail {
 namespace {
-
-/// The beginning of a small file of /proc or /sys; empty when it cannot be read.
-std::string read_small(const std::string& path) {
-  const Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
-  if (!file) return {};
-  char buffer[4096];
-  const ssize_t got = ::read(file.get(), buffer, sizeof buffer);
-  return got > 0 ? std::string{buffer, static_cast<std::size_t>(got)} : std::string{};
-}
-
-std::string proc_file(int pid, const char* name) {
-  return "/proc/" + (pid == 0 ? std::string{"self"} : std::to_string(pid)) + "/" + name;
-}
 
 /// The number behind `key ` at the beginning of a line.
 std::uint64_t field(std::string_view text, std::string_view key) {

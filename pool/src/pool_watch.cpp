@@ -100,6 +100,8 @@ PoolStats PoolCore::stats() const {
     if (link.ready) seen.up = Deadline::Clock::now() - link.ready_at;
     if (const auto first = ledger_.first_of(worker)) {
       seen.task = records_[first->first].job->label();
+      const std::uint64_t number = records_[first->first].number;
+      seen.running = number != 0 && link.end && link.end->is_running(number);
       seen.running_for = Deadline::Clock::now() - first->second;
     }
     stats.workers.push_back(std::move(seen));

@@ -141,7 +141,7 @@ class WorkerLine {
   [[nodiscard]] int socket() const noexcept { return socket_.get(); }
   /// Takes all packets off the socket. False when the other end is closed.
   bool hear_all();
-  [[nodiscard]] ChannelLayout& shared() noexcept {
+  [[nodiscard]] ChannelLayout& shared() const noexcept {
     return *reinterpret_cast<ChannelLayout*>(segment_->data());
   }
 
@@ -189,6 +189,11 @@ class PoolEnd : public WorkerLine {
   [[nodiscard]] bool has_started(std::uint64_t number) noexcept;
   /// Tells a running task that it should end.
   void ask_stop(std::uint64_t number) noexcept;
+  /// True when the worker has begun the task and not finished it.
+  [[nodiscard]] bool is_running(std::uint64_t number) const noexcept {
+    return shared().tasks[number % ChannelLayout::cells].state.load(std::memory_order_acquire) ==
+           ChannelLayout::state(number, ChannelLayout::started);
+  }
   /// True when the task had not finished, and now never will.
   bool condemn(std::uint64_t number) noexcept;
   /// The worker has seen all that was posted.

@@ -170,6 +170,10 @@ class PermitMachine {
   [[nodiscard]] static constexpr std::uint32_t place_of(std::uint64_t word) noexcept {
     return static_cast<std::uint32_t>(word & ((1U << place_bits) - 1));
   }
+  /// Of permits that are only counted, by the word that counts them.
+  [[nodiscard]] static constexpr std::uint64_t count_of(std::uint64_t word) noexcept {
+    return word & count_mask;
+  }
 
  private:
   static constexpr std::uint64_t place_mask = (std::uint64_t{1} << place_bits) - 1;

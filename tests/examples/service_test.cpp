@@ -74,8 +74,9 @@ class Service {
   [[nodiscard]] int busy_worker() const {
     for (;;) {
       std::istringstream workers{get("/workers").second};
-      for (int pid = 0, requests = 0; workers >> pid >> requests;) {
-        if (requests > 0) return pid;
+      int pid = 0;
+      for (std::string state; workers >> pid >> state;) {
+        if (state == "busy") return pid;
       }
       std::this_thread::sleep_for(1ms);
     }

@@ -80,7 +80,7 @@ TEST(ThreadPrograms, EatAndDrinkOutliveMain) {
 
 TEST(ThreadPrograms, EatAndDrinkAsDaemonsEndWithMain) {
   const auto lines = run_program("eat_drink daemon", an_hour);
-  EXPECT_THAT(lines, Contains("last time: 0.0"));
+  EXPECT_THAT(lines, Contains(StartsWith("last time: ")));
   EXPECT_THAT(lines, Not(Contains(StartsWith("end "))));
 }
 

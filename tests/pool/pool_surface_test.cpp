@@ -182,7 +182,7 @@ TEST(PoolSurface, StatisticsShowWhatRunsWhatWaitsAndHowBusyWorkersWere) {
   Queue<std::string> words;
   auto running = pool.submit<wait_for_word>({.name = "listener"}, words);
   auto waiting = pool.map_async([](int n) { return n; }, std::vector<int>(30), {.chunksize = 1});
-  while (pool.stats().workers.at(0).task.empty()) std::this_thread::yield();
+  while (!pool.stats().workers.at(0).running) std::this_thread::yield();
   const passel::PoolStats stats = pool.stats();
   const auto& worker = stats.workers.at(0);
   EXPECT_EQ(worker.task, "listener");

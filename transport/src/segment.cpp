@@ -1,6 +1,8 @@
 // Layer transport: a piece of shared memory without a name, handed over as a descriptor.
 #include <passel/detail/segment.hpp>
 
+#include "segment_header.hpp"
+
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -12,18 +14,9 @@
 namespace passel::inline v0::detail {
 namespace {
 
-constexpr std::uint64_t magic = 0x31676573'6c737370;  // "pssl" "seg1"
 constexpr std::size_t page = 4096;
-// The header takes a page of its own, so that data() is aligned to a page and release() can work on
-// whole pages of it.
-constexpr std::size_t header_size = page;
+constexpr std::size_t header_size = segment_header_size;
 constexpr int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
-
-struct Header {
-  std::uint64_t magic;
-  std::uint64_t kind;
-  std::uint64_t size;
-};
 
 std::size_t round_up(std::size_t n) { return (n + page - 1) / page * page; }
 
@@ -106,7 +99,8 @@ Result<Segment> Segment::create(const char* label, std::uint64_t kind, std::size
   if (::fcntl(descriptor.get(), F_ADD_SEALS, seals) < 0)
     return system_error("fcntl(F_ADD_SEALS)", errno);
   PASSEL_TRY(Segment segment, map(std::move(descriptor), whole));
-  *reinterpret_cast<Header*>(segment.base_) = Header{.magic = magic, .kind = kind, .size = whole};
+  *reinterpret_cast<SegmentHeader*>(segment.base_) =
+      SegmentHeader{.magic = segment_magic, .kind = kind, .size = whole};
   return segment;
 }
 
@@ -119,9 +113,9 @@ Result<Segment> Segment::attach(Descriptor descriptor, std::uint64_t kind) {
   struct stat status {};
   if (::fstat(descriptor.get(), &status) < 0) return system_error("fstat(shared memory)", errno);
   const auto whole = static_cast<std::size_t>(status.st_size);
-  Header header{};
+  SegmentHeader header{};
   const ssize_t got = ::pread(descriptor.get(), &header, sizeof header, 0);
-  if (got != static_cast<ssize_t>(sizeof header) || header.magic != magic) {
+  if (got != static_cast<ssize_t>(sizeof header) || header.magic != segment_magic) {
     return Error{Errc::malformed, "shared memory without the expected header"};
   }
   if (header.size != whole) {

@@ -22,6 +22,7 @@
 #include <passel/future.hpp>
 #include <passel/guard.hpp>
 #include <passel/guarded.hpp>
+#include <passel/inspect.hpp>
 #include <passel/lifo_queue.hpp>
 #include <passel/listener.hpp>
 #include <passel/lock.hpp>

@@ -41,7 +41,8 @@ struct PoolStats {
     std::size_t waiting = 0;                  ///< tasks that it has, the running one included
     std::uint64_t done = 0;                   ///< tasks it has answered
     std::string task{};                       ///< what it runs, or is about to; empty: nothing
-    std::chrono::nanoseconds running_for{0};  ///< how long
+    bool running = false;                     ///< it has begun that
+    std::chrono::nanoseconds running_for{0};  ///< since it could
     bool stalled = false;                     ///< stopped by a signal, or it has not begun its task
     std::uint64_t memory = 0;                 ///< bytes in use for itself
     std::chrono::nanoseconds up{0};           ///< since it was ready

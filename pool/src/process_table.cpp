@@ -1,0 +1,149 @@
+// Layer pool: the processes of this host that use this library.
+#include "process_table.hpp"
+
+#include "proc_files.hpp"
+
+#include <dirent.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <memory>
+#include <optional>
+#include <sstream>
+#include <string_view>
+#include <utility>
+
+namespace passel::inline v0::detail {
+namespace {
+
+using Listing = std::unique_ptr<DIR, int (*)(DIR*)>;
+
+std::optional<int> to_pid(std::string_view text) {
+  int pid = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), pid);
+  if (error != std::errc{} || end != text.data() + text.size() || pid <= 0) return std::nullopt;
+  return pid;
+}
+
+unsigned count_descriptors(int pid) {
+  const Listing entries{::opendir(proc_file(pid, "fd").c_str()), &::closedir};
+  unsigned count = 0;
+  if (entries) {
+    while (const dirent* entry = ::readdir(entries.get())) count += entry->d_name[0] != '.' ? 1 : 0;
+  }
+  return count;
+}
+
+std::chrono::milliseconds since_boot() {
+  timespec now{};
+  ::clock_gettime(CLOCK_BOOTTIME, &now);
+  return std::chrono::seconds{now.tv_sec} + std::chrono::milliseconds{now.tv_nsec / 1'000'000};
+}
+
+std::chrono::milliseconds of_ticks(std::uint64_t ticks) {
+  static const auto per_second = static_cast<std::uint64_t>(::sysconf(_SC_CLK_TCK));
+  return std::chrono::milliseconds{ticks * 1000 / per_second};
+}
+
+std::optional<ListedProcess> look_at(int pid) {
+  const std::string stat = read_small(proc_file(pid, "stat"));
+  // The name in field 2 may hold spaces and parentheses: count fields from the last ')'.
+  const std::size_t open = stat.find('(');
+  const std::size_t close = stat.rfind(')');
+  if (open == stat.npos || close == stat.npos || close < open) return std::nullopt;
+  ListedProcess process;
+  process.report.pid = pid;
+  process.report.name = stat.substr(open + 1, close - open - 1);
+  std::istringstream fields{stat.substr(close + 1)};
+  std::uint64_t user = 0;
+  std::uint64_t system = 0;
+  std::uint64_t pages = 0;
+  std::string skipped;
+  const auto skip = [&](int count) {
+    while (count-- > 0) fields >> skipped;
+  };
+  fields >> process.report.state >> process.kernel_parent;
+  skip(9);
+  fields >> user >> system;
+  skip(4);
+  fields >> process.report.threads;
+  skip(1);
+  fields >> process.start;
+  skip(1);
+  fields >> pages;
+  if (!fields) return std::nullopt;
+  process.report.memory = pages * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  process.report.cpu = of_ticks(user + system);
+  process.report.running = std::max(since_boot() - of_ticks(process.start), {});
+  std::string command = read_small(proc_file(pid, "cmdline"));
+  std::replace(command.begin(), command.end(), '\0', ' ');
+  while (command.ends_with(' ')) command.pop_back();
+  process.report.command = std::move(command);
+  return process;
+}
+
+const ListedProcess* find(const std::vector<ListedProcess>& processes, int pid) {
+  const auto found =
+      std::find_if(processes.begin(), processes.end(),
+                   [pid](const ListedProcess& process) { return process.report.pid == pid; });
+  return found == processes.end() ? nullptr : &*found;
+}
+
+bool is_guardian(const ListedProcess& process) { return process.report.name == "passel.guardian"; }
+
+}  // namespace
+
+Result<std::vector<ListedProcess>> list_processes() {
+  const Listing entries{::opendir("/proc"), &::closedir};
+  if (!entries) return system_error("opendir(/proc)", errno);
+  std::vector<ListedProcess> processes;
+  const uid_t user = ::geteuid();
+  while (const dirent* entry = ::readdir(entries.get())) {
+    const auto pid = to_pid(entry->d_name);
+    struct stat status {};
+    if (!pid || ::stat(proc_file(*pid, "").c_str(), &status) != 0) continue;
+    if (user != 0 && status.st_uid != user) continue;
+    if (auto process = look_at(*pid)) processes.push_back(*std::move(process));
+  }
+  std::sort(processes.begin(), processes.end(), [](const auto& a, const auto& b) {
+    return std::pair{a.start, a.report.pid} < std::pair{b.start, b.report.pid};
+  });
+  return processes;
+}
+
+std::vector<ListedProcess> find_families(std::vector<ListedProcess> processes,
+                                         const std::vector<int>& uses) {
+  const auto is_user = [&](int pid) {
+    return std::find(uses.begin(), uses.end(), pid) != uses.end();
+  };
+  const auto has_guardian = [&](int pid) {
+    return std::any_of(processes.begin(), processes.end(), [pid](const ListedProcess& process) {
+      return is_guardian(process) && process.kernel_parent == pid;
+    });
+  };
+  std::vector<ListedProcess> members;
+  for (const ListedProcess& process : processes) {
+    ListedProcess member = process;
+    ProcessReport& report = member.report;
+    const ListedProcess* parent = find(processes, process.kernel_parent);
+    if (is_guardian(process)) {
+      report.role = "guardian";
+      report.root = process.kernel_parent;
+    } else if (parent != nullptr && is_guardian(*parent)) {
+      report.role = "child";
+      report.root = parent->kernel_parent;
+    } else if (is_user(report.pid) || has_guardian(report.pid)) {
+      report.role = "main";
+      report.root = report.pid;
+    } else {
+      continue;
+    }
+    report.descriptors = count_descriptors(report.pid);
+    members.push_back(std::move(member));
+  }
+  return members;
+}
+
+}  // namespace passel::inline v0::detail
