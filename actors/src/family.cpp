@@ -233,6 +233,7 @@ Result<std::shared_ptr<Child>> Family::watch_forked(ProcessSpec& spec, const std
 
 void Family::become_forked_child(ProcessSpec& spec, const std::string& label, Descriptor control,
                                  const ProcessId& parent) {
+  mark_as_member();
   reset_handlers();
   if (spec.ignore_interrupt) ::signal(SIGINT, SIG_IGN);
   unblock_signals();

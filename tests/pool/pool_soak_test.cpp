@@ -137,8 +137,7 @@ class Killer {
       std::erase_if(stopped_,
                     [this](Stopped& each) { return Clock::now() >= each.until && go_on(each); });
       if (Clock::now() < next) continue;
-      hit();
-      next = Clock::now() + pause_ / 2 + random_() % pause_.count() * 1ms;
+      if (hit()) next = Clock::now() + pause_ / 2 + random_() % pause_.count() * 1ms;
     }
     for (Stopped& each : stopped_) go_on(each);
   }
@@ -146,19 +145,22 @@ class Killer {
     static_cast<void>(detail::signal_process(each.process, SIGCONT).is_ok());
     return true;
   }
-  void hit() {
-    // An executor cannot be told to bear more than three deaths of idle workers in five seconds.
+  /// False when nobody was there to be hit.
+  bool hit() {
     const bool executor = one_in(random_, 5);
     const auto workers = workers_(executor);
-    if (workers.empty()) return;
+    if (workers.empty()) return false;
     const auto& victim = workers[random_() % workers.size()];
-    if (victim.pid == 0 || (executor && victim.task.empty())) return;
+    if (victim.pid == 0) return false;
+    // An executor cannot be told to bear more than three deaths of idle workers in five seconds.
+    if (executor && victim.task.empty() && !one_in(random_, 10)) return false;
     auto process = detail::open_process(victim.pid);
-    if (!process || !is_among(workers_(executor), victim.pid)) return;
+    if (!process || !is_among(workers_(executor), victim.pid)) return false;
     const bool stop = random_() % 5 < 2;
-    if (!detail::signal_process(*process, stop ? SIGSTOP : SIGKILL).is_ok()) return;
+    if (!detail::signal_process(*process, stop ? SIGSTOP : SIGKILL).is_ok()) return false;
     ++(stop ? stops_ : kills_);
     if (stop) stopped_.push_back({*std::move(process), Clock::now() + random_() % 300 * 1ms});
+    return true;
   }
   static bool is_among(const std::vector<passel::PoolStats::Worker>& workers, int pid) {
     return std::any_of(workers.begin(), workers.end(),

@@ -1,6 +1,7 @@
 // Layer transport: the guardian process itself: forks, watches and buries the children of one
 // family.
 #include "guardian_wire.hpp"
+#include "strays.hpp"
 
 #include <fcntl.h>
 #include <sys/epoll.h>
@@ -38,6 +39,7 @@ struct Member {
   bool own_child = false;
   bool disowned = false;              ///< its parent wants no news of it
   std::optional<ExitStatus> ended{};  ///< it is dead; kept until its descendants are, too
+  bool has_strays = false;            ///< ended, and what it forked itself is not gone yet
 };
 
 class Guardian {
@@ -204,6 +206,7 @@ class Guardian {
   static void become_child(const ChildStart& start, pid_t guardian) {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (::getppid() != guardian) ::_exit(255);
+    mark_as_member();
     if (start.ignore_interrupt) ::signal(SIGINT, SIG_IGN);
     unblock_signals();  // the guardian has no handlers that would have to go
     ::prctl(PR_SET_NAME, start.name.substr(0, 15).c_str());
@@ -239,6 +242,7 @@ class Guardian {
     if (const auto found = members_.find(pid); found != members_.end()) {
       unwatch(found->second.pidfd);
       ended(found->second, ExitStatus{});
+      bury();
     }
   }
 
@@ -251,10 +255,10 @@ class Guardian {
       rusage used{};
       // The C library's waitid leaves out what the kernel's says about the memory that was used.
       if (::syscall(SYS_waitid, P_ALL, 0, &info, WEXITED | WNOHANG, &used) != 0 || info.si_pid == 0)
-        return;
+        return bury();
       const auto found = members_.find(info.si_pid);
       if (found == members_.end())
-        continue;  // a grandchild that lost its parent and was left to us
+        continue;  // a stray: one that lost its parent and was left to us
       ExitStatus status;
       (info.si_code == CLD_EXITED ? status.code : status.signal) = info.si_status;
       status.peak_rss = static_cast<std::uint64_t>(used.ru_maxrss) * 1024;
@@ -269,6 +273,27 @@ class Guardian {
     unwatch(member.control);
     for (auto& [pid, other] : members_)
       if (!other.ended && descends_from(other, member.process.pid)) kill(other);
+  }
+
+  /// Ends what the dead ones forked themselves, and tells of those of whom nothing is left. The
+  /// kernel left such strays to us, or will, because the guardian is a subreaper: those of a parent
+  /// that lives on when that one goes, of which SIGCHLD tells, too.
+  void bury() {
+    bool any = false;
+    for (auto& [pid, member] : members_) {
+      member.has_strays = false;
+      any |= member.ended.has_value();
+    }
+    if (!any) return;
+    for (const pid_t child : children_.read()) {
+      if (members_.contains(child)) continue;
+      const auto mark = member_of(child);
+      if (!mark) continue;
+      const auto owner = members_.find(*mark);
+      if (owner != members_.end() && !owner->second.ended) continue;
+      ::kill(child, SIGKILL);
+      if (owner != members_.end()) owner->second.has_strays = true;
+    }
     settle();
   }
 
@@ -288,13 +313,13 @@ class Guardian {
       static_cast<void>(signal_process(member.pidfd, SIGKILL).is_ok());
   }
 
-  /// Tells about, and forgets, every dead member that no living member descends from.
+  /// Tells about, and forgets, every dead member of whom no living process descends.
   void settle() {
     for (bool again = true; again;) {
       again = false;
       for (auto it = members_.begin(); it != members_.end(); ++it) {
         Member& member = it->second;
-        if (!member.ended) continue;
+        if (!member.ended || member.has_strays) continue;
         bool has_child = false;
         for (const auto& [pid, other] : members_) has_child |= other.parent == member.process.pid;
         if (has_child) continue;
@@ -353,21 +378,10 @@ class Guardian {
     for (auto& [pid, member] : members_)
       if (pid != root_.pid && !member.ended) kill(member);
     for (;;) {
-      for (const pid_t child : own_children()) ::kill(child, SIGKILL);
+      for (const pid_t child : children_.read()) ::kill(child, SIGKILL);
       int status = 0;
       if (::waitpid(-1, &status, 0) < 0 && errno == ECHILD) ::_exit(0);
     }
-  }
-
-  static std::vector<pid_t> own_children() {
-    std::vector<pid_t> children;
-    char path[64];
-    std::snprintf(path, sizeof path, "/proc/self/task/%d/children", ::getpid());
-    if (std::FILE* file = std::fopen(path, "re")) {
-      for (pid_t pid = 0; std::fscanf(file, "%d", &pid) == 1;) children.push_back(pid);
-      std::fclose(file);
-    }
-    return children;
   }
 
   ProcessId root_;
@@ -375,6 +389,7 @@ class Guardian {
   bool fork_allowed_;
   Descriptor signals_;
   Descriptor epoll_;
+  ChildList children_;
   std::map<std::int32_t, Member> members_;
   std::vector<std::byte> buffer_;  ///< for messages that come in
 };

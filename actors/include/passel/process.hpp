@@ -85,7 +85,8 @@ class PASSEL_API ProcessHandle {
 ///
 /// The target is a function, a member function (its object is the first argument: what Python does
 /// by overriding run), or a lambda without captures; it runs in the new process with copies of the
-/// arguments. Arguments travel by codec<T>; handles such as Queue work on the other side. An
+/// arguments. Arguments travel by codec<T>; handles such as Queue work on the other side. What it
+/// starts or forks itself does not outlive it (start method fork: if its parent is a child). An
 /// exception that leaves the target is reported on stderr as "Process NAME: type: text" and makes
 /// the exit code 1. Functions of one Process object are for one thread at a time, apart from those
 /// of ProcessHandle.

@@ -167,6 +167,13 @@ PASSEL_API void reset_handlers() noexcept;
 /// Then: no signal is blocked.
 PASSEL_API void unblock_signals() noexcept;
 
+/// Marks the calling process, and with it all that it will ever fork or execute, as one of the
+/// member with its pid: by the soft limit RLIMIT_LOCKS, which Linux has not used since 2.4.25.
+/// Nothing else is inherited by whoever forks twice, makes a session of his own, closes every
+/// descriptor and executes another program, and can be read from outside. Without effect where the
+/// hard limit is lower.
+PASSEL_API void mark_as_member() noexcept;
+
 /// pidfd_open and pidfd_send_signal.
 PASSEL_API Result<Descriptor> open_process(std::int32_t pid);
 PASSEL_API Result<void> signal_process(const Descriptor& pidfd, int signal);
