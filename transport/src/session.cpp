@@ -72,8 +72,8 @@ void Session::on(session_event::Received&& received, Time now, Actions& actions)
           },
           [&](CancelMessage& cancel) {
             // Unknown: our result is on its way already.
-            if (served_.contains(cancel.id))
-              actions.emplace_back(session_action::Abandon{cancel.id});
+            if (const auto found = served_.find(cancel.id); found != served_.end())
+              actions.emplace_back(session_action::Abandon{cancel.id, found->second});
           },
           [&](ReleaseMessage& release) {
             if (lent_.erase({release.target, release.token}) != 0) {
@@ -133,7 +133,7 @@ void Session::called(CallMessage&& call, SharedDescriptors&& descriptors, Time n
     actions.emplace_back(session_action::Send{ResultMessage{call.id, std::move(error)}, {}});
     return;
   }
-  served_.insert(call.id);
+  served_.emplace(call.id, call.target);
   std::optional<Time> deadline;
   // A peer may send any number; one beyond the clock is none.
   if (call.left &&
@@ -291,7 +291,8 @@ void Session::close(const Error& error, Actions& actions) {
   closed_ = error;
   for (const auto& [id, deadline] : asked_)
     actions.emplace_back(session_action::Answer{id, error, {}});
-  for (const std::uint64_t id : served_) actions.emplace_back(session_action::Abandon{id});
+  for (const auto& [id, target] : served_)
+    actions.emplace_back(session_action::Abandon{id, target});
   for (const auto& [target, token] : lent_) {
     actions.emplace_back(session_action::Returned{{target, token}, true});
   }

@@ -103,6 +103,7 @@ struct Serve {  ///< the peer calls; answer with a Reply of the same id
 };
 struct Abandon {  ///< nobody waits any more for the answer to this call; may come twice
   std::uint64_t id = 0;
+  std::uint64_t target = 0;
 };
 struct Answer {  ///< the one and only end of a call from here
   std::uint64_t id = 0;
@@ -167,6 +168,8 @@ class Session {
 
   [[nodiscard]] bool is_open() const noexcept { return state_ == State::open; }
   [[nodiscard]] bool is_closed() const noexcept { return state_ == State::closed; }
+  /// Why it is closed; only when it is.
+  [[nodiscard]] const Error& closed_by() const noexcept { return *closed_; }
   [[nodiscard]] const Hello& peer() const noexcept { return peer_; }
   [[nodiscard]] std::size_t open_calls() const noexcept { return asked_.size(); }
   [[nodiscard]] std::size_t calls_in_work() const noexcept { return served_.size(); }
@@ -209,9 +212,9 @@ class Session {
   std::uint64_t last_served_ = 0;
   std::map<std::uint64_t, std::optional<Time>> asked_;
   std::set<std::pair<Time, std::uint64_t>> deadlines_;
-  std::set<std::uint64_t> served_;
-  std::set<Holding> lent_;  // by us to the peer
-  std::set<Holding> held_;  // by us, from the peer
+  std::map<std::uint64_t, std::uint64_t> served_;  // and their targets
+  std::set<Holding> lent_;                         // by us to the peer
+  std::set<Holding> held_;                         // by us, from the peer
   Time heard_{};
   std::optional<Time> pinged_;
   std::uint64_t pings_ = 0;

@@ -12,7 +12,7 @@ void SessionHandler::serve(SessionPort& port, session_action::Serve&& call) {
   port.reply(call.call.id, Error{Errc::unsupported, "this end of the session serves no calls"},
              std::chrono::steady_clock::now());
 }
-void SessionHandler::abandoned(std::uint64_t) {}
+void SessionHandler::abandoned(std::uint64_t, std::uint64_t) {}
 void SessionHandler::granted(const GrantMessage&) {}
 void SessionHandler::grant_lost(const ReleaseMessage&) {}
 void SessionHandler::returned(const ReleaseMessage&, bool) {}
@@ -110,20 +110,20 @@ void SessionPort::send(session_action::Send& send, Time now) {
 }
 
 void SessionPort::perform(SessionAction& action, Time now) {
-  std::visit(Overloaded{[&](session_action::Send& one) { send(one, now); },
-                        [&](session_action::Opened& one) { handler_.opened(one.peer); },
-                        [&](session_action::Serve& one) { handler_.serve(*this, std::move(one)); },
-                        [&](session_action::Abandon& one) { handler_.abandoned(one.id); },
-                        [&](session_action::Answer& one) { handler_.answered(std::move(one)); },
-                        [&](session_action::Granted& one) { handler_.granted(one.grant); },
-                        [&](session_action::GrantLost& one) { handler_.grant_lost(one.grant); },
-                        [&](session_action::Returned& one) {
-                          handler_.returned(one.grant, one.abandoned);
-                        },
-                        [&](session_action::Notified& one) { handler_.notified(std::move(one)); },
-                        [&](session_action::Credited& one) { handler_.credited(one.credit); },
-                        [&](session_action::Closed& one) { handler_.closed(one.error); }},
-             action);
+  std::visit(
+      Overloaded{
+          [&](session_action::Send& one) { send(one, now); },
+          [&](session_action::Opened& one) { handler_.opened(one.peer); },
+          [&](session_action::Serve& one) { handler_.serve(*this, std::move(one)); },
+          [&](session_action::Abandon& one) { handler_.abandoned(one.id, one.target); },
+          [&](session_action::Answer& one) { handler_.answered(std::move(one)); },
+          [&](session_action::Granted& one) { handler_.granted(one.grant); },
+          [&](session_action::GrantLost& one) { handler_.grant_lost(one.grant); },
+          [&](session_action::Returned& one) { handler_.returned(one.grant, one.abandoned); },
+          [&](session_action::Notified& one) { handler_.notified(std::move(one)); },
+          [&](session_action::Credited& one) { handler_.credited(one.credit); },
+          [&](session_action::Closed& one) { handler_.closed(one.error); }},
+      action);
 }
 
 }  // namespace passel::inline v0::detail

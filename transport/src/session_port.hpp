@@ -27,7 +27,7 @@ class SessionHandler {
   /// A call of the peer. Answer it with SessionPort::reply, now or later. Refuses with
   /// `unsupported` unless overridden.
   virtual void serve(SessionPort& port, session_action::Serve&& call);
-  virtual void abandoned(std::uint64_t call);
+  virtual void abandoned(std::uint64_t call, std::uint64_t target);
   /// The end of a call made here; comes exactly once for each.
   virtual void answered(session_action::Answer&& answer) = 0;
   virtual void granted(const GrantMessage& grant);

@@ -5,6 +5,7 @@
 #include <passel/array.hpp>
 #include <passel/authkey.hpp>
 #include <passel/barrier.hpp>
+#include <passel/base_manager.hpp>
 #include <passel/channel.hpp>
 #include <passel/client.hpp>
 #include <passel/codec.hpp>
@@ -17,6 +18,7 @@
 #include <passel/executor.hpp>
 #include <passel/exit_reason.hpp>
 #include <passel/export.hpp>
+#include <passel/expose.hpp>
 #include <passel/fence_gate.hpp>
 #include <passel/finalize.hpp>
 #include <passel/future.hpp>
@@ -35,6 +37,7 @@
 #include <passel/priority_queue.hpp>
 #include <passel/process.hpp>
 #include <passel/process_pool_executor.hpp>
+#include <passel/proxy.hpp>
 #include <passel/queue.hpp>
 #include <passel/reach.hpp>
 #include <passel/result.hpp>

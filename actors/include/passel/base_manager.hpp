@@ -1,0 +1,209 @@
+// Layer actors: BaseManager: objects that live in a server process and are used from others.
+#pragma once
+
+#include <passel/authkey.hpp>
+#include <passel/codec.hpp>
+#include <passel/detail/hosted_type.hpp>
+#include <passel/detail/task.hpp>
+#include <passel/expose.hpp>
+#include <passel/listener.hpp>
+#include <passel/proxy.hpp>
+#include <passel/result.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace passel::inline v0 {
+
+/// Settings of a manager.
+struct ManagerOptions {
+  /// Where its server is, or shall be. The default is a socket in a new directory of this user's.
+  Address address = UnixAddress{};
+  /// The secret of server and clients. Over TCP it is needed, and is this process's authkey unless
+  /// it is given; at a UnixAddress the kernel says who connects.
+  std::optional<AuthKey> authkey{};
+  /// How long the server has to end when it is shut down, before SIGTERM, and then before SIGKILL.
+  std::chrono::milliseconds shutdown_timeout{1000};
+  std::string name{};  ///< of the server process; empty: as any process
+};
+
+namespace detail {
+
+class ManagerCore;
+
+/// A type as another process of this build finds it.
+struct ManagerType {
+  TaskId task;
+  HostedFactory factory = nullptr;
+};
+
+/// What runs in the server first.
+struct ManagerInitializer {
+  TaskId task;
+  Encoded args;
+};
+
+}  // namespace detail
+
+/// The server of a manager in the calling process (Python's Server, of get_server).
+///
+///     auto server = manager.get_server().unwrap();
+///     tell_clients(server.address());
+///     server.serve_forever();                  // until stop(), from another thread or a method
+///
+/// It serves from the moment it is made; serve_forever only waits. Move-only; the destructor ends
+/// it: clients get peer_lost. Any thread may call stop.
+class PASSEL_API ManagerServer {
+ public:
+  class Body;
+  explicit ManagerServer(std::shared_ptr<Body> body) noexcept;
+  ManagerServer(ManagerServer&&) noexcept;
+  ManagerServer& operator=(ManagerServer&& other) noexcept;
+  ~ManagerServer();
+
+  /// Waits until stop() is called.
+  void serve_forever();
+  /// The same, at most so long: false when it was not stopped.
+  template <class Rep, class Period>
+  bool serve_for(std::chrono::duration<Rep, Period> limit) {
+    return serve_until(detail::Deadline::after(limit));
+  }
+  /// Lets serve_forever return. Idempotent.
+  void stop() noexcept;
+  [[nodiscard]] Address address() const;
+
+ private:
+  bool serve_until(detail::Deadline deadline);
+  std::shared_ptr<Body> body_;
+};
+
+/// Objects in a server process, used by any number of others through proxies (Python's
+/// multiprocessing.managers.BaseManager).
+///
+///     struct Counter {
+///       int add(int n) { return total += n; }
+///       int total = 0;
+///     };
+///     passel::BaseManager manager;
+///     manager.register_type<Counter, &Counter::add>("Counter").unwrap();
+///     manager.start().unwrap();                                  // the server is a child process
+///     auto counter = manager.create<Counter>("Counter").unwrap();
+///     counter.call<&Counter::add>(3).unwrap();                   // 3
+///
+/// | after          | the server is                | shutdown() |
+/// | -------------- | ---------------------------- | ---------- |
+/// | start()        | a child of this process      | ends it    |
+/// | get_server()   | in this process              | is an error|
+/// | connect()      | somebody else's, at `address`| is an error|
+///
+/// The calls of one object run one at a time, in the order they came, each one whole: what needs
+/// two calls needs a lock as well. Calls of different objects run side by side, on threads of the
+/// server. A method that would wait long should return a Future, which holds up nobody.
+///
+/// The server ignores SIGINT, so that Ctrl-C reaches it last, and ends with the process that
+/// started it. When it is killed every call that waits ends with peer_lost, at once.
+///
+/// Move-only; the destructor shuts a started server down. Functions of one BaseManager object are
+/// for one thread at a time; what it gives out is for any.
+class PASSEL_API BaseManager {
+ public:
+  explicit BaseManager(ManagerOptions options = {});
+  BaseManager(BaseManager&&) noexcept;
+  BaseManager& operator=(BaseManager&& other) noexcept;
+  virtual ~BaseManager();
+
+  /// Lets `create` make objects of class `T` under that name. What follows T says how: methods
+  /// (`&Counter::add`), methods under another name (`passel::exposed<"plus", &Counter::add>`), one
+  /// of `passel::constructor<...>` and `passel::factory<...>`, `passel::quick_methods`. Only what
+  /// is listed can be called. Before start() or get_server(); a manager that only connects needs
+  /// none of it. Errors: invalid_state when it is too late, invalid_argument for an empty name, one
+  /// with a line break, or one that is registered already. (Python: register)
+  template <class T, auto... Spec>
+  Result<void> register_type(std::string name) {
+    using Task = detail::HostedFactoryTask<&detail::make_user_object<T, Spec...>>;
+    return add_type(std::move(name), {Task::id(), &detail::make_user_object<T, Spec...>});
+  }
+
+  /// Starts the server process; returns when it serves. Errors: invalid_state ("already started",
+  /// "has been shut down", no Runtime), those of Process::start, those of Listener::open for the
+  /// address.
+  Result<void> start() { return start_server({}); }
+  /// The same; `Init` runs there first, with these arguments. What it throws is the error.
+  template <auto Init, class... A>
+  Result<void> start_with(A&&... args) {
+    using Task = detail::task_for<detail::FunctionTarget<Init>, A...>;
+    using Stored = detail::task_arguments<detail::FunctionTarget<Init>, A...>;
+    PASSEL_TRY(auto encoded, detail::encode_arguments<Stored>(std::forward<A>(args)...));
+    return start_server(detail::ManagerInitializer{Task::id(), std::move(encoded)});
+  }
+  /// Uses the server at `address`. Errors: not_found or refused when nobody is there, auth_failed,
+  /// timeout, invalid_state when it is started already.
+  Result<void> connect();
+  /// Makes the server in this process. Errors: as start.
+  Result<ManagerServer> get_server();
+
+  /// Ends the server that start() made: politely, after shutdown_timeout by SIGTERM, after that
+  /// time again by SIGKILL. Proxies fail with peer_lost from then on. The second time is nothing.
+  /// Errors: invalid_state when it was not started here.
+  Result<void> shutdown();
+  /// Waits for the end of the started server. Errors: invalid_state.
+  Result<void> join();
+  template <class Rep, class Period>
+  Result<void> join_for(std::chrono::duration<Rep, Period> limit) {
+    return join_until(detail::Deadline::after(limit));
+  }
+  /// The started server's: empty while it runs, or when there is none.
+  [[nodiscard]] std::optional<int> exitcode() const;
+  [[nodiscard]] std::optional<int> pid() const;
+  /// Where the server is; the chosen one once it is started.
+  [[nodiscard]] Address address() const;
+
+  /// Has the server make an object. Errors: invalid_state "not started", not_found when there is no
+  /// such type there, type_mismatch for other arguments than it takes, what the constructor throws,
+  /// peer_lost.
+  template <class... A>
+  Result<DynamicProxy> create(std::string_view type, const A&... args) {
+    return create_encoded(type, detail::encode_pack(wire(args)...));
+  }
+  template <class T, class... A>
+  Result<Proxy<T>> create(std::string_view type, const A&... args) {
+    PASSEL_TRY(DynamicProxy proxy, create_encoded(type, detail::encode_pack(wire(args)...)));
+    return Proxy<T>{std::move(proxy)};
+  }
+  /// How many objects it hosts.
+  [[nodiscard]] Result<std::size_t> number_of_objects() const;
+  /// One object in two lines: number, type, references; text.
+  [[nodiscard]] Result<std::string> debug_info() const;
+  /// The names of the types that can be created there, sorted.
+  [[nodiscard]] Result<std::vector<std::string>> types() const;
+
+ protected:
+  Result<void> add_type(std::string name, detail::ManagerType type);
+  Result<DynamicProxy> create_encoded(std::string_view type, Result<detail::Encoded> args) const;
+
+ private:
+  struct State;
+
+  template <class T>
+  static const T& wire(const T& value) noexcept {
+    return value;
+  }
+  template <std::size_t N>
+  static std::string_view wire(const char (&text)[N]) noexcept {
+    return {text};
+  }
+  Result<void> start_server(std::optional<detail::ManagerInitializer> initializer);
+  Result<void> join_until(detail::Deadline deadline);
+  template <class R>
+  [[nodiscard]] Result<R> ask(std::string_view what) const;
+
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace passel::inline v0

@@ -1,0 +1,99 @@
+// Layer actors: hosted objects: their calls, replies and lines.
+#include <passel/detail/hosted_object.hpp>
+
+#include <passel/detail/hosted_type.hpp>
+
+namespace passel::inline v0::detail {
+
+HostedSite::~HostedSite() = default;
+
+HostedReply& HostedReply::operator=(HostedReply&& other) noexcept {
+  HostedReply taken{std::move(other)};
+  std::swap(server_, taken.server_);
+  std::swap(site_, taken.site_);
+  std::swap(session_, taken.session_);
+  std::swap(call_, taken.call_);
+  return *this;
+}
+
+HostedReply::~HostedReply() {
+  if (call_ != 0) set(Error{Errc::broken, "the object went away without an answer"});
+}
+
+void HostedReply::set(Result<Encoded> answer) {
+  if (const std::uint64_t call = std::exchange(call_, 0))
+    SessionServer::reply(server_, session_, call, std::move(answer));
+}
+
+void HostedReply::set_wire(const WireValue& value) {
+  const auto site = site_.lock();
+  if (!site) return set(encode(value));
+  if (site->loop().on_loop_thread()) return set(encode(site->lend(value)));
+  auto kept = std::make_shared<HostedReply>(std::move(*this));
+  site->loop().post([kept, value] { kept->set_wire(value); });
+}
+
+void HostedCall::keep() {
+  if (kept_) return;
+  kept_ = std::make_shared<Kept>(Kept{
+      std::string{method}, {args.begin(), args.end()}, {descriptors.begin(), descriptors.end()}});
+  method = kept_->method;
+  args = kept_->args;
+  descriptors = kept_->descriptors;
+}
+
+HostedObject::~HostedObject() = default;
+Result<WireValue> HostedObject::copy() const {
+  return Error{Errc::unsupported, text() + " cannot be copied: its type cannot be sent"};
+}
+void HostedObject::abandoned(std::uint64_t, std::uint64_t) {}
+void HostedObject::session_ended(std::uint64_t) {}
+const void* HostedObject::identity() const noexcept { return nullptr; }
+
+Result<HostedFactory> find_hosted_factory(TaskId id) {
+  PASSEL_TRY(const TaskFunction task, find_task(id));
+  PASSEL_TRY(const Encoded answer, task({}, {}));
+  PASSEL_TRY(const auto address, decode<std::uintptr_t>(answer.bytes));
+  return reinterpret_cast<HostedFactory>(address);
+}
+
+Error no_such_method(std::string_view method, const HostedObject& object) {
+  std::string known;
+  for (const std::string& name : object.methods()) known += (known.empty() ? "" : ", ") + name;
+  return {Errc::not_found, "no method '" + std::string{method} +
+                               "' is exposed; there are: " + (known.empty() ? "none" : known)};
+}
+
+void LinedObject::handle(HostedCall&& call) {
+  if (!exposes(call.method)) return call.reply.set(no_such_method(call.method, *this));
+  if (is_quick()) return run(std::move(call));
+  call.keep();
+  const auto site = call.site;
+  {
+    const std::lock_guard lock{mutex_};
+    line_.push_back(std::move(call));
+    if (std::exchange(running_, true)) return;
+  }
+  site->run([self = shared_from_this()] { self->drain(); });
+}
+
+void LinedObject::abandoned(std::uint64_t session, std::uint64_t call) {
+  const std::lock_guard lock{mutex_};
+  std::erase_if(line_, [&](const HostedCall& waiting) {
+    return waiting.caller.session == session && waiting.id == call;
+  });
+}
+
+void LinedObject::drain() {
+  std::unique_lock lock{mutex_};
+  while (!line_.empty()) {
+    HostedCall call = std::move(line_.front());
+    line_.pop_front();
+    lock.unlock();
+    run(std::move(call));
+    lock.lock();
+  }
+  running_ = false;
+}
+
+}  // namespace passel::inline v0::detail

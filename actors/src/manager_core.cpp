@@ -1,0 +1,303 @@
+// Layer actors: the server of a manager.
+#include "manager_core.hpp"
+
+#include <passel/log.hpp>
+
+#include <future>
+#include <utility>
+#include <vector>
+
+namespace passel::inline v0::detail {
+namespace {
+
+constexpr std::size_t most_threads = 64;
+
+}  // namespace
+
+/// One reference that a value in the server has.
+class ManagerCore::Held final : public SharedObject {
+ public:
+  Held(std::weak_ptr<ManagerCore> core, std::uint64_t object)
+      : core_{std::move(core)}, object_{object} {}
+  ~Held() override {
+    const auto core = core_.lock();
+    if (!core) return;
+    if (core->loop_.on_loop_thread()) {
+      core->unkeep(object_);
+      return;
+    }
+    core->loop_.post([weak = core_, object = object_] {
+      if (const auto held = weak.lock()) held->unkeep(object);
+    });
+  }
+  void process_lost(const ProcessId&) noexcept override {}
+  [[nodiscard]] bool used_by_others() const noexcept override { return false; }
+
+ private:
+  std::weak_ptr<ManagerCore> core_;
+  std::uint64_t object_;
+};
+
+ManagerCore::ManagerCore(IoLoop& loop, ManagerCoreOptions options)
+    : loop_{loop}, options_{std::move(options)}, epoch_{fresh_number()}, threads_{most_threads} {}
+
+ManagerCore::~ManagerCore() { close(); }
+
+Result<std::shared_ptr<ManagerCore>> ManagerCore::open(IoLoop& loop, ManagerCoreOptions options) {
+  auto core = std::make_shared<ManagerCore>(loop, std::move(options));
+  SessionServerOptions serving;
+  serving.address = core->options_.address;
+  serving.authkey = core->options_.authkey;
+  serving.name = core->options_.name;
+  serving.epoch = core->epoch_;
+  // The first client may come before this thread has written down the server.
+  std::promise<Result<std::unique_ptr<SessionServer>>> opened;
+  loop.post([&] {
+    auto server = SessionServer::open(loop, std::move(serving), *core);
+    if (server) {
+      core->address_ = (*server)->address();
+      core->server_ = *std::move(server);
+    }
+    opened.set_value(std::move(server));
+  });
+  auto outcome = opened.get_future().get();
+  if (!outcome) return outcome.error();
+  return core;
+}
+
+void ManagerCore::close() {
+  if (!server_) return;
+  std::promise<void> done;
+  const auto end = [&] {
+    if (timer_) loop_.cancel(*timer_);
+    server_.reset();
+    // An object that goes may let go of others.
+    while (!objects_.empty()) objects_.extract(objects_.begin());
+    done.set_value();
+  };
+  if (loop_.on_loop_thread()) {
+    end();
+  } else {
+    loop_.post(end);
+    done.get_future().wait();
+  }
+  threads_.stop();
+}
+
+void ManagerCore::step(RegistryEvent event) {
+  std::vector<ManagerRegistry::Action> actions;
+  registry_.step(std::move(event), std::chrono::steady_clock::now(), actions);
+  for (const RegistryDispose& dispose : actions) {
+    auto gone = objects_.extract(dispose.object);
+    if (!gone) continue;
+    if (const void* identity = gone.mapped().object->identity()) identities_.erase(identity);
+    // It may itself hold others: their end comes from its destructor.
+  }
+  arm();
+}
+
+void ManagerCore::arm() {
+  const auto due = registry_.next_wakeup();
+  if (timer_ && due && timer_->first == *due) return;
+  if (timer_) loop_.cancel(*timer_);
+  timer_.reset();
+  if (!due) return;
+  timer_ = loop_.at(Deadline::at(*due), [weak = weak_from_this()] {
+    if (const auto core = weak.lock()) {
+      core->timer_.reset();
+      core->step(registry_event::Tick{});
+    }
+  });
+}
+
+void ManagerCore::unkeep(std::uint64_t object) { step(registry_event::Unkeep{object}); }
+
+std::uint64_t ManagerCore::add(const std::string& type, std::shared_ptr<HostedObject> object) {
+  const void* const identity = object->identity();
+  if (identity != nullptr) {
+    if (const auto found = identities_.find(identity); found != identities_.end())
+      return found->second;
+  }
+  const std::uint64_t id = ++last_object_;
+  if (identity != nullptr) identities_.emplace(identity, id);
+  objects_.emplace(id, Hosted{type, std::move(object)});
+  return id;
+}
+
+ProxyPlace ManagerCore::place_of(std::uint64_t object) const {
+  const auto found = objects_.find(object);
+  return {found == objects_.end() ? "" : found->second.type, address_, epoch_, object};
+}
+
+template <class F>
+std::optional<WireValue> ManagerCore::replaced(const WireValue& value, const F& replace) const {
+  if (value.kind() == ValueKind::handle) return replace(value);
+  const auto each = [&](const WireValue::Items& items) {
+    std::optional<WireValue::Items> out;
+    for (std::size_t i = 0; i < items.size(); ++i) {
+      auto other = replaced(items[i], replace);
+      if (!other) continue;
+      if (!out) out = items;
+      (*out)[i] = *std::move(other);
+    }
+    return out;
+  };
+  if (const auto* items = value.items()) {
+    auto out = each(*items);
+    if (!out) return std::nullopt;
+    if (value.kind() == ValueKind::list) return WireValue::list(*std::move(out));
+    if (value.kind() == ValueKind::tuple) return WireValue::tuple(*std::move(out));
+    return WireValue::set(*std::move(out));
+  }
+  if (const auto* entries = value.entries()) {
+    std::optional<WireValue::Entries> out;
+    for (std::size_t i = 0; i < entries->size(); ++i) {
+      auto key = replaced((*entries)[i].first, replace);
+      auto held = replaced((*entries)[i].second, replace);
+      if (!key && !held) continue;
+      if (!out) out = *entries;
+      if (key) (*out)[i].first = *std::move(key);
+      if (held) (*out)[i].second = *std::move(held);
+    }
+    if (out) return WireValue::map(*std::move(out));
+  }
+  return std::nullopt;
+}
+
+void ManagerCore::adopt(WireValue& value) {
+  auto adopted = replaced(value, [this](const WireValue& one) -> std::optional<WireValue> {
+    const auto found = read_proxy(one);
+    if (!found || found->place.epoch != epoch_ || !objects_.contains(found->place.object))
+      return std::nullopt;
+    // Session 0 is this server: it takes over what the sender lent.
+    const std::uint64_t object = found->place.object;
+    step(registry_event::Keep{object});
+    step(registry_event::Hold{0, object, found->ticket});
+    step(registry_event::Drop{0, object});
+    Handle handle = *one.handle();
+    handle.object = std::make_shared<Held>(weak_from_this(), object);
+    return WireValue{std::move(handle)};
+  });
+  if (adopted) value = *std::move(adopted);
+}
+
+WireValue ManagerCore::lend(const WireValue& value) {
+  auto lent = replaced(value, [this](const WireValue& one) -> std::optional<WireValue> {
+    const auto found = read_proxy(one);
+    if (!found || found->place.epoch != epoch_) return std::nullopt;
+    const std::uint64_t ticket = fresh_number();
+    step(registry_event::Lend{0, found->place.object, ticket});
+    return write_proxy(place_of(found->place.object), ticket);
+  });
+  return lent ? *std::move(lent) : value;
+}
+
+WireValue ManagerCore::host(const std::string& type, std::shared_ptr<HostedObject> object) {
+  const std::uint64_t id = add(type, std::move(object));
+  step(registry_event::Keep{id});
+  const WireValue plain = write_proxy(place_of(id), 0);
+  Handle handle = *plain.handle();
+  handle.object = std::make_shared<Held>(weak_from_this(), id);
+  return WireValue{std::move(handle)};
+}
+
+void ManagerCore::serve(const ServedCall& served) {
+  HostedCall call;
+  call.site = shared_from_this();
+  call.caller = {served.session, served.trace};
+  call.id = served.id;
+  call.method = served.method;
+  call.args = served.args;
+  call.descriptors = served.descriptors;
+  call.deadline = served.deadline;
+  call.reply = HostedReply{server_->core(), weak_from_this(), served.session, served.id};
+  if (served.target == 0) return serve_self(std::move(call));
+  const auto found = objects_.find(served.target);
+  if (found == objects_.end() || !registry_.holds(served.session, served.target)) {
+    return call.reply.set(Error{
+        Errc::stale_object, "object " + std::to_string(served.target) + " is not there any more"});
+  }
+  // A call may be the end of the object it is for.
+  const Hosted hosted = found->second;
+  serve_object(hosted, std::move(call));
+}
+
+void ManagerCore::serve_object(const Hosted& hosted, HostedCall&& call) {
+  if (call.method.starts_with('#')) {
+    if (call.method == "#text") return call.reply.value(hosted.object->text());
+    if (call.method == "#copy") return call.reply.value(hosted.object->copy());
+    if (call.method == "#methods") return call.reply.value(hosted.object->methods());
+  }
+  hosted.object->handle(std::move(call));
+}
+
+void ManagerCore::serve_self(HostedCall&& call) {
+  if (call.method.starts_with(create_prefix))
+    return create(call.method.substr(create_prefix.size()), std::move(call));
+  if (call.method == "number_of_objects")
+    return call.reply.value(static_cast<std::uint64_t>(objects_.size()));
+  if (call.method == "debug_info") return call.reply.value(debug_info());
+  if (call.method == "types") {
+    std::vector<std::string> names;
+    for (const auto& [name, factory] : options_.types) names.push_back(name);
+    return call.reply.value(std::move(names));
+  }
+  call.reply.set(Error{Errc::not_found, "a manager cannot '" + std::string{call.method} + "'"});
+}
+
+void ManagerCore::create(std::string_view type, HostedCall&& call) {
+  const auto found = options_.types.find(std::string{type});
+  if (found == options_.types.end()) {
+    std::string known;
+    for (const auto& [name, factory] : options_.types) known += (known.empty() ? "" : ", ") + name;
+    return call.reply.set(
+        Error{Errc::not_found, "type '" + std::string{type} + "' is not registered at " +
+                                   to_string(address_) +
+                                   "; there are: " + (known.empty() ? "none" : known)});
+  }
+  auto made = found->second(call);
+  if (!made) return call.reply.set(made.error());
+  const std::uint64_t object = add(found->first, *std::move(made));
+  step(registry_event::Created{call.caller.session, object});
+  call.reply.value(CreatedObject{object, epoch_});
+}
+
+std::string ManagerCore::debug_info() const {
+  std::string out;
+  for (const auto& [id, hosted] : objects_) {
+    out += std::to_string(id) + ": " + hosted.type +
+           " refcount=" + std::to_string(registry_.references(id)) + "\n    " +
+           hosted.object->text().substr(0, 75) + "\n";
+  }
+  return out;
+}
+
+void ManagerCore::call_abandoned(std::uint64_t session, std::uint64_t call, std::uint64_t target) {
+  const auto found = objects_.find(target);
+  if (found == objects_.end()) return;
+  const auto object = found->second.object;
+  object->abandoned(session, call);
+}
+
+void ManagerCore::notified(std::uint64_t session, std::uint64_t target, std::string_view topic,
+                           std::span<const std::byte> value) {
+  if (topic == "drop") return step(registry_event::Drop{session, target});
+  const auto ticket = decode<std::uint64_t>(value);
+  if (!ticket) return;
+  if (topic == "hold") step(registry_event::Hold{session, target, *ticket});
+  if (topic == "lend") step(registry_event::Lend{session, target, *ticket});
+}
+
+void ManagerCore::session_closed(std::uint64_t session, const Error& why) {
+  get_logger().log(LogLevel::debug, [&] {
+    return "session " + std::to_string(session) + " of the manager ended: " + why.what();
+  });
+  // Also those that it has no proxy of any more: it may hold something of them all the same.
+  std::vector<std::shared_ptr<HostedObject>> told;
+  told.reserve(objects_.size());
+  for (const auto& [id, hosted] : objects_) told.push_back(hosted.object);
+  for (const auto& object : told) object->session_ended(session);
+  step(registry_event::Ended{session});
+}
+
+}  // namespace passel::inline v0::detail

@@ -1,0 +1,98 @@
+// Layer actors: the server of a manager: hosted objects, who has proxies of them, and calls.
+#pragma once
+
+#include <passel/detail/hosted_object.hpp>
+#include <passel/detail/session_server.hpp>
+#include <passel/listener.hpp>
+
+#include "hosted_threads.hpp"
+#include "manager_registry.hpp"
+#include "proxy_place.hpp"
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+
+namespace passel::inline v0::detail {
+
+/// Calls whose target is 0 go to the server itself. "create TYPE" makes an object.
+inline constexpr std::string_view create_prefix = "create ";
+
+/// What create answers.
+struct CreatedObject {
+  std::uint64_t object = 0;
+  std::uint64_t epoch = 0;
+};
+
+struct ManagerCoreOptions {
+  Address address = UnixAddress{};
+  std::optional<AuthKey> authkey{};
+  std::string name{};
+  std::map<std::string, HostedFactory> types{};
+};
+
+/// Hosts objects at an address. Made and destroyed on any thread but the I/O thread; what is
+/// private runs on that.
+class ManagerCore final : public SessionService,
+                          public HostedSite,
+                          public std::enable_shared_from_this<ManagerCore> {
+ public:
+  [[nodiscard]] static Result<std::shared_ptr<ManagerCore>> open(IoLoop& loop,
+                                                                 ManagerCoreOptions options);
+  ManagerCore(IoLoop& loop, ManagerCoreOptions options);
+  ~ManagerCore() override;
+
+  /// Ends all sessions and destroys the objects. Idempotent.
+  void close();
+  [[nodiscard]] const Address& address() const noexcept { return address_; }
+
+  void adopt(WireValue& value) override;
+  [[nodiscard]] WireValue lend(const WireValue& value) override;
+  [[nodiscard]] WireValue host(const std::string& type,
+                               std::shared_ptr<HostedObject> object) override;
+  void run(std::function<void()> work) override { threads_.run(std::move(work)); }
+  [[nodiscard]] IoLoop& loop() noexcept override { return loop_; }
+
+ private:
+  struct Hosted {
+    std::string type;
+    std::shared_ptr<HostedObject> object;
+  };
+  class Held;
+
+  void serve(const ServedCall& call) override;
+  void call_abandoned(std::uint64_t session, std::uint64_t call, std::uint64_t target) override;
+  void notified(std::uint64_t session, std::uint64_t target, std::string_view topic,
+                std::span<const std::byte> value) override;
+  void session_closed(std::uint64_t session, const Error& why) override;
+
+  void serve_self(HostedCall&& call);
+  void serve_object(const Hosted& hosted, HostedCall&& call);
+  void create(std::string_view type, HostedCall&& call);
+  [[nodiscard]] std::uint64_t add(const std::string& type, std::shared_ptr<HostedObject> object);
+  [[nodiscard]] std::string debug_info() const;
+  [[nodiscard]] ProxyPlace place_of(std::uint64_t object) const;
+  void step(RegistryEvent event);
+  void arm();
+  void unkeep(std::uint64_t object);
+  template <class F>
+  [[nodiscard]] std::optional<WireValue> replaced(const WireValue& value, const F& replace) const;
+
+  IoLoop& loop_;
+  const ManagerCoreOptions options_;
+  const std::uint64_t epoch_;
+  HostedThreads threads_;
+  ManagerRegistry registry_;
+  std::map<std::uint64_t, Hosted> objects_;
+  std::unordered_map<const void*, std::uint64_t> identities_;
+  std::uint64_t last_object_ = 0;
+  std::optional<IoLoop::TimerKey> timer_;
+  std::unique_ptr<SessionServer> server_;
+  Address address_;
+};
+
+}  // namespace passel::inline v0::detail

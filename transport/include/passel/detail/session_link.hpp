@@ -1,0 +1,86 @@
+// Layer transport: a session as the asking side has it: calls of any thread over one connection.
+#pragma once
+
+#include <passel/authkey.hpp>
+#include <passel/codec.hpp>
+#include <passel/detail/deadline.hpp>
+#include <passel/detail/io_loop.hpp>
+#include <passel/listener.hpp>
+#include <passel/result.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace passel::inline v0::detail {
+
+/// What came back: an encoded value and the descriptors that belong to it.
+struct SessionReply {
+  std::vector<std::byte> bytes;
+  std::vector<std::shared_ptr<Descriptor>> descriptors;
+};
+
+struct SessionLinkOptions {
+  std::string name{};  ///< of this process, for people
+  std::string role = "client";
+  /// The key of the server at a TcpAddress; without one TCP is refused.
+  std::optional<AuthKey> authkey{};
+};
+
+/// One call: the object, what it shall do, and how long the caller waits for it.
+struct SessionCall {
+  std::uint64_t target = 0;  ///< 0: the server itself
+  std::string_view method;
+  Encoded args;
+  Deadline deadline = Deadline::never();
+};
+
+/// The asking end of a session. Any thread calls; a thread that waits reads the connection itself
+/// when no other one does, and tells the others what came for them. While nobody waits, the I/O
+/// thread reads as far as answers are still to come for call_async.
+///
+/// Every call ends: with its answer, at its deadline, or with peer_lost when the server is gone.
+/// Hold it by shared_ptr; the last one to go says goodbye.
+class PASSEL_API SessionLink {
+ public:
+  using Answered = std::function<void(Result<SessionReply>)>;
+  class Core;
+
+  /// Connects and waits until the server has said hello. Errors: not_found, refused, auth_failed,
+  /// timeout, version_mismatch, peer_lost, system.
+  [[nodiscard]] static Result<std::shared_ptr<SessionLink>> connect(
+      IoLoop& loop, const Address& address, const SessionLinkOptions& options, Deadline deadline);
+  explicit SessionLink(std::shared_ptr<Core> core) noexcept;
+  ~SessionLink();
+  SessionLink(const SessionLink&) = delete;
+  SessionLink& operator=(const SessionLink&) = delete;
+
+  /// Asks and waits. Errors: those of the answer, timeout, peer_lost, closed after leave(),
+  /// too_large. Must not be called on the I/O thread.
+  Result<SessionReply> call(const SessionCall& call);
+  /// Asks; `answered` is called once, on whichever thread reads the answer, perhaps before this
+  /// returns. It must not block. Returns the number for cancel.
+  std::uint64_t call_async(const SessionCall& call, Answered answered);
+  /// Gives up waiting: the call ends with `cancelled`, unless it has ended.
+  void cancel(std::uint64_t call);
+  /// Says something that has no answer. Lost when the session is.
+  void notify(std::uint64_t target, std::string_view topic, std::span<const std::byte> value);
+  /// Says goodbye; calls that are open end with `closed`. Idempotent.
+  void leave();
+
+  [[nodiscard]] bool is_open() const;
+  /// Which life of the server this is.
+  [[nodiscard]] std::uint64_t epoch() const noexcept;
+
+ private:
+  std::shared_ptr<Core> core_;
+};
+
+}  // namespace passel::inline v0::detail

@@ -1,0 +1,104 @@
+// Layer transport: a server of sessions: accepts, greets and serves all of them on the I/O thread.
+#pragma once
+
+#include <passel/authkey.hpp>
+#include <passel/codec.hpp>
+#include <passel/detail/io_loop.hpp>
+#include <passel/listener.hpp>
+#include <passel/result.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace passel::inline v0::detail {
+
+/// A call of a peer. Views are valid while it is handed over, no longer.
+struct ServedCall {
+  std::uint64_t session = 0;
+  std::uint64_t id = 0;      ///< unique in its session; growing
+  std::uint64_t target = 0;  ///< 0: the server itself
+  std::uint64_t trace = 0;   ///< the thread of the caller
+  std::string_view method;
+  std::span<const std::byte> args;
+  DescriptorSpan descriptors;
+  std::optional<std::chrono::steady_clock::time_point> deadline;
+};
+
+/// Who is at the other end of a session.
+struct SessionPeer {
+  std::string name;
+  std::string role;
+  std::int32_t pid = 0;
+};
+
+/// What a SessionServer asks of its owner. All of it runs on the I/O thread, one at a time, and may
+/// call back into the server.
+class PASSEL_API SessionService {
+ public:
+  SessionService() = default;
+  SessionService(const SessionService&) = delete;
+  SessionService& operator=(const SessionService&) = delete;
+  virtual ~SessionService();
+
+  virtual void session_opened(std::uint64_t session, const SessionPeer& peer);
+  /// Answer it with SessionServer::reply, now or later, once.
+  virtual void serve(const ServedCall& call) = 0;
+  /// The caller no longer waits, or is gone; whatever is replied is dropped. May come twice.
+  virtual void call_abandoned(std::uint64_t session, std::uint64_t call, std::uint64_t target);
+  virtual void notified(std::uint64_t session, std::uint64_t target, std::string_view topic,
+                        std::span<const std::byte> value);
+  /// Nothing more comes from it. Comes once for each session that was opened.
+  virtual void session_closed(std::uint64_t session, const Error& why);
+};
+
+struct SessionServerOptions {
+  Address address = UnixAddress{};
+  std::optional<AuthKey> authkey{};  ///< needed at a TcpAddress
+  std::string name{};                ///< of the server, for people
+  std::uint64_t epoch = 0;           ///< which life of the server this is
+  int backlog = 128;
+  std::chrono::milliseconds greeting_timeout{2000};  ///< a client that is slower is dropped
+  std::size_t max_greeting = 64;      ///< clients that have not said hello; the oldest goes
+  std::size_t max_sessions = 20'000;  ///< further ones are turned away
+};
+
+/// Listens at an address and serves everybody who comes. At a UnixAddress only processes of the
+/// same user get in. A client that is silent or slow holds up nobody: it is dropped when it does
+/// not say hello in time, and nothing more is read from one that does not read its answers. When
+/// this process may have no more descriptors, new clients wait and those who are in are served.
+class PASSEL_API SessionServer {
+ public:
+  class Core;
+  /// Errors: as Listener::open. `service` must outlive it.
+  [[nodiscard]] static Result<std::unique_ptr<SessionServer>> open(IoLoop& loop,
+                                                                   SessionServerOptions options,
+                                                                   SessionService& service);
+  explicit SessionServer(std::shared_ptr<Core> core) noexcept;
+  /// Ends every session (the service is told) and stops listening. Waits for the I/O thread, when
+  /// this is another one.
+  ~SessionServer();
+  SessionServer(const SessionServer&) = delete;
+  SessionServer& operator=(const SessionServer&) = delete;
+
+  /// Answers a call; any thread. On the I/O thread answers collect while a batch of calls is
+  /// served.
+  void reply(std::uint64_t session, std::uint64_t call, Result<Encoded> answer);
+  /// A handle for replies that may come when the server is gone.
+  [[nodiscard]] std::weak_ptr<Core> core() const noexcept { return core_; }
+  static void reply(const std::weak_ptr<Core>& core, std::uint64_t session, std::uint64_t call,
+                    Result<Encoded> answer);
+
+  [[nodiscard]] const Address& address() const noexcept;
+  [[nodiscard]] std::size_t sessions() const;
+
+ private:
+  std::shared_ptr<Core> core_;
+};
+
+}  // namespace passel::inline v0::detail

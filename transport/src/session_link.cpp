@@ -1,0 +1,329 @@
+// Layer transport: the asking end of a session: whoever waits reads.
+#include <passel/detail/session_link.hpp>
+
+#include <passel/detail/futex.hpp>
+#include <passel/detail/shared_object.hpp>
+
+#include "session_port.hpp"
+#include "session_socket.hpp"
+
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <deque>
+#include <mutex>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+namespace passel::inline v0::detail {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+/// Sleeps until the descriptor has something to read or is at its end, or the deadline.
+void wait_readable(int fd, Deadline deadline) {
+  pollfd watched{fd, POLLIN, 0};
+  timespec left{};
+  if (!deadline.is_never()) {
+    const auto rest = std::chrono::duration_cast<std::chrono::nanoseconds>(deadline.left()).count();
+    left.tv_sec = static_cast<time_t>(rest / 1'000'000'000);
+    left.tv_nsec = static_cast<long>(rest % 1'000'000'000);
+  }
+  ::ppoll(&watched, 1, deadline.is_never() ? nullptr : &left, nullptr);
+}
+
+}  // namespace
+
+/// The session machine and everybody who waits for it. One mutex; callbacks run without it.
+class SessionLink::Core : public SessionHandler, public std::enable_shared_from_this<Core> {
+ public:
+  Core(IoLoop& loop, Descriptor socket, SessionOptions options)
+      : loop_{loop}, port_{std::move(socket), std::move(options), *this} {}
+
+  Result<void> open(Deadline deadline);
+  Result<SessionReply> call(const SessionCall& call);
+  std::uint64_t call_async(const SessionCall& call, Answered answered);
+  void cancel(std::uint64_t call, Errc why);
+  void notify(std::uint64_t target, std::string_view topic, std::span<const std::byte> value);
+  void leave();
+  [[nodiscard]] bool is_open() const noexcept { return open_.load(std::memory_order_acquire); }
+  [[nodiscard]] std::uint64_t epoch() const noexcept { return epoch_; }
+
+ private:
+  struct Waiter {
+    std::optional<Result<SessionReply>> reply;
+    std::atomic<std::uint32_t> word{0};  // goes up when there is a reply, or a turn to read
+  };
+  struct Asked {  // a call of call_async
+    Answered answered;
+    std::optional<IoLoop::TimerKey> timer;
+  };
+  class Locked;
+
+  void opened(const Hello& peer) override {
+    epoch_ = peer.epoch;
+    open_ = true;
+  }
+  void answered(session_action::Answer&& answer) override;
+  void closed(const Error& error) override;
+
+  std::uint64_t send(const SessionCall& call, Clock::time_point now);
+  void lead(std::unique_lock<std::mutex>& lock, Deadline deadline);
+  void follow(std::unique_lock<std::mutex>& lock, Waiter& waiter, Deadline deadline);
+  void pass_on();
+  void ready(std::uint32_t events);
+  void adjust_watch();
+  [[nodiscard]] Error limit_passed(std::string_view method) const {
+    return {Errc::timeout, "'" + std::string{method} + "' was not answered in the time given"};
+  }
+
+  IoLoop& loop_;
+  mutable std::mutex mutex_;
+  SessionPort port_;
+  IoLoop::Watch watch_;
+  std::uint32_t watched_ = 0;
+  bool reading_ = false;  // a caller reads; the I/O thread does not
+  std::atomic<std::uint64_t> epoch_{0};
+  std::atomic<bool> open_{false};
+  std::unordered_map<std::uint64_t, Waiter*> waiting_;
+  std::unordered_map<std::uint64_t, Asked> asked_;
+  std::deque<Waiter*> followers_;
+  std::optional<Result<SessionReply>> early_;  // of a call whose id is not known yet
+  // To be done when the mutex is free again.
+  std::vector<std::pair<Asked, Result<SessionReply>>> told_;
+  IoLoop::Watch retired_;
+};
+
+/// The mutex, and what has to be done when it has been given back.
+class SessionLink::Core::Locked {
+ public:
+  explicit Locked(Core& core) : core_{core}, lock_{core.mutex_} {}
+  Locked(const Locked&) = delete;
+  Locked& operator=(const Locked&) = delete;
+  ~Locked() {
+    core_.adjust_watch();
+    const auto told = std::exchange(core_.told_, {});
+    const IoLoop::Watch retired = std::move(core_.retired_);
+    lock_.unlock();
+    for (const auto& [asked, result] : told) {
+      if (asked.timer) core_.loop_.cancel(*asked.timer);
+      asked.answered(result);
+    }
+  }
+  [[nodiscard]] std::unique_lock<std::mutex>& lock() noexcept { return lock_; }
+
+ private:
+  Core& core_;
+  std::unique_lock<std::mutex> lock_;
+};
+
+Result<void> SessionLink::Core::open(Deadline deadline) {
+  Locked locked{*this};
+  port_.start(Clock::now());
+  port_.flush(Clock::now());
+  reading_ = true;
+  while (!port_.session().is_open()) {
+    if (port_.session().is_closed()) return port_.session().closed_by();
+    if (deadline.passed()) return Error{Errc::timeout, "the server did not say hello in time"};
+    locked.lock().unlock();
+    wait_readable(port_.fd(), deadline);
+    locked.lock().lock();
+    port_.readable(Clock::now());
+    port_.flush(Clock::now());
+  }
+  reading_ = false;
+  PASSEL_TRY(watch_, loop_.watch(port_.fd(), 0, [weak = weak_from_this()](std::uint32_t events) {
+    if (const auto core = weak.lock()) core->ready(events);
+  }));
+  return {};
+}
+
+std::uint64_t SessionLink::Core::send(const SessionCall& call, Clock::time_point now) {
+  std::optional<Clock::time_point> until;
+  if (!call.deadline.is_never()) until = call.deadline.is_try() ? now : call.deadline.when();
+  const std::uint64_t id = port_.call(call.target, std::string{call.method}, call.args.bytes, now,
+                                      call.args.descriptors, until, this_thread());
+  port_.flush(now);
+  return id;
+}
+
+Result<SessionReply> SessionLink::Core::call(const SessionCall& call) {
+  Locked locked{*this};
+  early_.reset();
+  const std::uint64_t id = send(call, Clock::now());
+  if (early_) return *std::exchange(early_, std::nullopt);
+  Waiter waiter;
+  waiting_.emplace(id, &waiter);
+  while (!waiter.reply) {
+    if (reading_) {
+      follow(locked.lock(), waiter, call.deadline);
+    } else {
+      lead(locked.lock(), call.deadline);
+    }
+    if (waiter.reply || !call.deadline.passed()) continue;
+    waiting_.erase(id);
+    port_.cancel(id, Clock::now());
+    port_.flush(Clock::now());
+    early_.reset();
+    waiter.reply = limit_passed(call.method);
+  }
+  pass_on();
+  return *std::move(waiter.reply);
+}
+
+void SessionLink::Core::lead(std::unique_lock<std::mutex>& lock, Deadline deadline) {
+  reading_ = true;
+  adjust_watch();
+  lock.unlock();
+  wait_readable(port_.fd(), deadline);
+  lock.lock();
+  reading_ = false;
+  port_.readable(Clock::now());
+  port_.flush(Clock::now());
+}
+
+void SessionLink::Core::follow(std::unique_lock<std::mutex>& lock, Waiter& waiter,
+                               Deadline deadline) {
+  followers_.push_back(&waiter);
+  const std::uint32_t seen = waiter.word.load();
+  lock.unlock();
+  futex_wait(waiter.word, seen, deadline, FutexScope::process);
+  lock.lock();
+  std::erase(followers_, &waiter);
+}
+
+void SessionLink::Core::pass_on() {
+  if (reading_ || followers_.empty()) return;
+  // Whoever wakes last finds nobody reading and does it.
+  Waiter* const next = followers_.front();
+  followers_.pop_front();
+  next->word.fetch_add(1);
+  futex_wake(next->word, 1, FutexScope::process);
+}
+
+void SessionLink::Core::answered(session_action::Answer&& answer) {
+  Result<SessionReply> reply = SessionReply{};
+  if (answer.result) {
+    reply->bytes.assign(answer.result->begin(), answer.result->end());
+    reply->descriptors = std::move(answer.descriptors);
+  } else {
+    reply = answer.result.error();
+  }
+  if (const auto found = waiting_.find(answer.id); found != waiting_.end()) {
+    Waiter& waiter = *found->second;
+    waiting_.erase(found);
+    waiter.reply.emplace(std::move(reply));
+    waiter.word.fetch_add(1);
+    futex_wake(waiter.word, 1, FutexScope::process);
+  } else if (auto asked = asked_.extract(answer.id)) {
+    told_.emplace_back(std::move(asked.mapped()), std::move(reply));
+  } else {
+    early_.emplace(std::move(reply));
+  }
+}
+
+void SessionLink::Core::closed(const Error&) {
+  open_ = false;
+  port_.flush(Clock::now());  // the goodbye
+  // Its handler may wait for the mutex: it is taken down when the mutex is free.
+  retired_ = std::move(watch_);
+  ::shutdown(port_.fd(), SHUT_RDWR);  // wakes whoever reads
+}
+
+std::uint64_t SessionLink::Core::call_async(const SessionCall& call, Answered answered) {
+  Locked locked{*this};
+  early_.reset();
+  const std::uint64_t id = send(call, Clock::now());
+  if (early_) {
+    told_.emplace_back(Asked{std::move(answered), {}}, *std::exchange(early_, std::nullopt));
+    return id;
+  }
+  Asked asked{std::move(answered), {}};
+  if (!call.deadline.is_never()) {
+    asked.timer = loop_.at(call.deadline, [weak = weak_from_this(), id] {
+      if (const auto core = weak.lock()) core->cancel(id, Errc::timeout);
+    });
+  }
+  asked_.emplace(id, std::move(asked));
+  return id;
+}
+
+void SessionLink::Core::cancel(std::uint64_t call, Errc why) {
+  Locked locked{*this};
+  auto asked = asked_.extract(call);
+  if (!asked) return;
+  port_.cancel(call, Clock::now());
+  port_.flush(Clock::now());
+  early_.reset();
+  Error error = why == Errc::timeout
+                    ? Error{Errc::timeout, "the call was not answered in the time given"}
+                    : Error{why, "the call was cancelled"};
+  told_.emplace_back(std::move(asked.mapped()), std::move(error));
+}
+
+void SessionLink::Core::notify(std::uint64_t target, std::string_view topic,
+                               std::span<const std::byte> value) {
+  Locked locked{*this};
+  port_.notify({target, std::string{topic}, value}, Clock::now());
+  port_.flush(Clock::now());
+}
+
+void SessionLink::Core::leave() {
+  Locked locked{*this};
+  port_.leave("the client is done", Clock::now());
+  port_.flush(Clock::now());
+}
+
+void SessionLink::Core::ready(std::uint32_t events) {
+  Locked locked{*this};
+  const auto now = Clock::now();
+  if ((events & EPOLLOUT) != 0) port_.flush(now);
+  if (reading_ || (events & ~static_cast<std::uint32_t>(EPOLLOUT)) == 0) return;
+  port_.readable(now);
+  port_.flush(now);
+}
+
+void SessionLink::Core::adjust_watch() {
+  if (!watch_) return;
+  std::uint32_t wanted = port_.wants_write() ? static_cast<std::uint32_t>(EPOLLOUT) : 0U;
+  if (!reading_ && !asked_.empty()) wanted |= EPOLLIN;
+  if (wanted != watched_) watch_.set_events(wanted);
+  watched_ = wanted;
+}
+
+SessionLink::SessionLink(std::shared_ptr<Core> core) noexcept : core_{std::move(core)} {}
+
+SessionLink::~SessionLink() { leave(); }
+
+Result<std::shared_ptr<SessionLink>> SessionLink::connect(IoLoop& loop, const Address& address,
+                                                          const SessionLinkOptions& options,
+                                                          Deadline deadline) {
+  PASSEL_TRY(Descriptor socket, connect_session(address, deadline));
+  SessionOptions session;
+  session.hello.name = options.name;
+  session.hello.role = options.role;
+  session.hello.pid = ::getpid();
+  auto core = std::make_shared<Core>(loop, std::move(socket), std::move(session));
+  PASSEL_CHECK(core->open(deadline));
+  return std::make_shared<SessionLink>(std::move(core));
+}
+
+Result<SessionReply> SessionLink::call(const SessionCall& call) { return core_->call(call); }
+std::uint64_t SessionLink::call_async(const SessionCall& call, Answered answered) {
+  return core_->call_async(call, std::move(answered));
+}
+void SessionLink::cancel(std::uint64_t call) { core_->cancel(call, Errc::cancelled); }
+void SessionLink::notify(std::uint64_t target, std::string_view topic,
+                         std::span<const std::byte> value) {
+  core_->notify(target, topic, value);
+}
+void SessionLink::leave() { core_->leave(); }
+bool SessionLink::is_open() const { return core_->is_open(); }
+std::uint64_t SessionLink::epoch() const noexcept { return core_->epoch(); }
+
+}  // namespace passel::inline v0::detail
