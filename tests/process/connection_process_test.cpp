@@ -200,7 +200,7 @@ TEST(PipeOf, AClosedEndIsNoArgument) {
 }
 
 TEST_P(PipeTo, ChildrenHaveTheKeyOfTheirParent) {
-  passel::set_authkey(passel::AuthKey::random());
+  passel::set_authkey(passel::AuthKey::generate());
   auto listener = Listener::open({}, {.authkey = passel::authkey()}).unwrap();
   const auto grandchild = [](std::string path) {
     auto line = Client::connect(UnixAddress{path}, {.authkey = passel::authkey()}).unwrap();

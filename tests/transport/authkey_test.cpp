@@ -2,24 +2,29 @@
 #include <passel/authkey.hpp>
 #include <passel/client.hpp>
 #include <passel/listener.hpp>
+#include <passel/log.hpp>
 #include <passel/pipe.hpp>
 
 #include <gtest/gtest.h>
 
 #include "key_proof.hpp"
+#include "middle.hpp"
 #include "support/blocked_thread.hpp"
 #include "support/process_census.hpp"
-#include "tls_channel.hpp"
 
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <functional>
 #include <set>
 #include <string>
@@ -41,8 +46,8 @@ using passel::TcpAddress;
 using passel::UnixAddress;
 using passel::detail::Secret;
 using passel::detail::Side;
-using passel::detail::TlsChannel;
 using passel_test::BlockedThread;
+using passel_test::Middle;
 using passel_test::ProcessCensus;
 
 const AuthKey right{"the right key, which is long enough"};
@@ -89,7 +94,7 @@ INSTANTIATE_TEST_SUITE_P(Addresses, KeyedListener,
 
 TEST_P(KeyedListener, BothKnowTheKey) {
   const auto before = ProcessCensus::take();
-  for (const AuthKey& key : {right, AuthKey{""}, AuthKey{"abc"}, AuthKey::random()}) {
+  for (const AuthKey& key : {right, AuthKey{""}, AuthKey{"abc"}, AuthKey::generate()}) {
     Server server{open(key)};
     Connection line = connect(server, key).unwrap();
     line.send_bytes("hello").unwrap();
@@ -117,6 +122,27 @@ TEST_P(KeyedListener, WrongKeysAreTurnedAwayAndServedClientsAreNot) {
   line.send_bytes("x").unwrap();
   EXPECT_EQ(line.recv_bytes().unwrap().size(), 1U);
   EXPECT_EQ(server.listener.rejected(), 4U);
+}
+
+TEST_P(KeyedListener, FormerKeysAreAcceptedUntilEverybodyHasTheNewOne) {
+  const AuthKey older{"an even older key, long enough"};
+  Server server{
+      Listener::open(GetParam(), {.authkey = right, .former_authkeys = {wrong, older}}).unwrap()};
+  for (const AuthKey& key : {right, wrong, older}) {
+    Connection line = connect(server, key).unwrap();
+    line.send_bytes("x").unwrap();
+    EXPECT_EQ(line.recv_bytes().unwrap().size(), 1U);
+  }
+  EXPECT_EQ(connect(server, AuthKey{"a key that was never right"}).error(), Errc::auth_failed);
+}
+
+TEST_P(KeyedListener, FormerKeysNeedAPresentOneAndAreNotMany) {
+  EXPECT_EQ(Listener::open(GetParam(), {.former_authkeys = {right}}).error(),
+            Errc::invalid_argument);
+  const std::vector<AuthKey> many(8, wrong);
+  EXPECT_EQ(
+      Listener::open(GetParam(), {.authkey = right, .former_authkeys = many}).error().to_string(),
+      "invalid_argument: 9 authkeys at once, limit 8");
 }
 
 TEST_P(KeyedListener, AClientWithoutAKeyIsToldSo) {
@@ -200,64 +226,11 @@ TEST(TlsConnection, MayListenEverywhere) {
   EXPECT_NE(std::get<TcpAddress>(listener.address()).port, 0);
 }
 
-/// Between a client and a listener: hands on what each says, one piece at a time, through `change`.
-struct Middle {
-  using Change = std::function<void(std::string& bytes, bool from_client)>;
-  Middle(std::uint16_t to, Change how) : change{std::move(how)} {
-    door = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    sockaddr_in raw{};
-    raw.sin_family = AF_INET;
-    raw.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    EXPECT_EQ(::bind(door, reinterpret_cast<sockaddr*>(&raw), sizeof raw), 0);
-    EXPECT_EQ(::listen(door, 8), 0);
-    socklen_t size = sizeof raw;
-    ::getsockname(door, reinterpret_cast<sockaddr*>(&raw), &size);
-    port = ntohs(raw.sin_port);
-    thread = std::thread{[this, to] { run(to); }};
-  }
-  ~Middle() {
-    ::shutdown(door, SHUT_RDWR);
-    thread.join();
-    ::close(door);
-  }
-  void run(std::uint16_t to) {
-    const int client = ::accept4(door, nullptr, nullptr, SOCK_CLOEXEC);
-    if (client < 0) return;
-    const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    sockaddr_in raw{};
-    raw.sin_family = AF_INET;
-    raw.sin_port = htons(to);
-    raw.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    EXPECT_EQ(::connect(listener, reinterpret_cast<sockaddr*>(&raw), sizeof raw), 0);
-    std::array<char, 65536> buffer;
-    for (bool open = true; open;) {
-      std::array<pollfd, 2> watched{{{client, POLLIN, 0}, {listener, POLLIN, 0}}};
-      ::poll(watched.data(), 2, -1);
-      for (std::size_t side = 0; side < 2; ++side) {
-        if (watched[side].revents == 0) continue;
-        const ssize_t got = ::recv(watched[side].fd, buffer.data(), buffer.size(), 0);
-        if (got <= 0) open = false;
-        if (got <= 0) break;
-        std::string bytes{buffer.data(), static_cast<std::size_t>(got)};
-        change(bytes, side == 0);
-        if (bytes.empty()) open = false;
-        ::send(watched[1 - side].fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
-      }
-    }
-    ::close(client);
-    ::close(listener);
-  }
-  Change change;
-  int door = -1;
-  std::uint16_t port = 0;
-  std::thread thread;
-};
-
 TEST(ManInTheMiddle, SeesNothingAndIsNoticedWhenHeChangesAByte) {
   Server server{Listener::open(TcpAddress{}, {.authkey = right}).unwrap()};
   const std::uint16_t port = std::get<TcpAddress>(server.listener.address()).port;
   std::string seen;
-  bool flip = false;
+  std::atomic<bool> flip = false;
   Middle middle{port, [&](std::string& bytes, bool from_client) {
                   seen += bytes;
                   if (flip && !from_client) bytes[bytes.size() / 2] ^= 1;
@@ -275,7 +248,7 @@ TEST(ManInTheMiddle, SeesNothingAndIsNoticedWhenHeChangesAByte) {
 TEST(ManInTheMiddle, CannotCutWithoutBeingNoticed) {
   Server server{Listener::open(TcpAddress{}, {.authkey = right}).unwrap()};
   const std::uint16_t port = std::get<TcpAddress>(server.listener.address()).port;
-  bool cut = false;
+  std::atomic<bool> cut = false;
   Middle middle{port, [&](std::string& bytes, bool) {
                   if (cut) bytes.clear();
                 }};
@@ -306,11 +279,12 @@ TEST(Reflection, AProofOfOneSideIsNoProofOfTheOther) {
   const auto b = passel::detail::fresh_nonce();
   std::set<passel::detail::Proof> proofs;
   for (const Side side : {Side::client, Side::listener}) {
-    proofs.insert(passel::detail::prove(secret, side, a, b).unwrap());
-    proofs.insert(passel::detail::prove(secret, side, b, a).unwrap());
-    proofs.insert(passel::detail::prove(secret, side, a, a).unwrap());
+    proofs.insert(passel::detail::prove(secret, side, a, b, "x").unwrap());
+    proofs.insert(passel::detail::prove(secret, side, b, a, "x").unwrap());
+    proofs.insert(passel::detail::prove(secret, side, a, a, "x").unwrap());
+    proofs.insert(passel::detail::prove(secret, side, a, b, "y").unwrap());
   }
-  EXPECT_EQ(proofs.size(), 6U);
+  EXPECT_EQ(proofs.size(), 8U);
 }
 
 struct FakeListener {
@@ -406,7 +380,7 @@ TEST(Reflection, ARecordedHandshakeIsOfNoUse) {
       passel::detail::Nonce theirs;
       std::memcpy(ours.data(), mine.data(), 32);
       std::memcpy(theirs.data(), challenge.data() + 24, 32);
-      const auto proof = passel::detail::prove(secret, Side::client, ours, theirs).unwrap();
+      const auto proof = passel::detail::prove(secret, Side::client, ours, theirs, path).unwrap();
       recorded = framed({reinterpret_cast<const char*>(proof.data()), proof.size()});
     }
     ::send(fd, recorded.data(), recorded.size(), MSG_NOSIGNAL);
@@ -416,58 +390,9 @@ TEST(Reflection, ARecordedHandshakeIsOfNoUse) {
   EXPECT_EQ(listener.rejected(), 1U);
 }
 
-// ---- the channel by itself ----------------------------------------------------------------------
-
-struct TwoChannels {
-  TwoChannels(const Secret& a, const Secret& b)
-      : client{TlsChannel::make(Side::client, a).unwrap()},
-        listener{TlsChannel::make(Side::listener, b).unwrap()} {}
-  static void carry(TlsChannel& from, TlsChannel& to) {
-    std::vector<std::byte> bytes;
-    from.take(bytes);
-    for (std::span<const std::byte> rest{bytes}; !rest.empty();) {
-      const std::size_t piece = std::min(rest.size(), to.wanted().unwrap());
-      to.put(rest.first(piece));
-      rest = rest.subspan(piece);
-    }
-  }
-  std::unique_ptr<TlsChannel> client;
-  std::unique_ptr<TlsChannel> listener;
-};
-
-TEST(TlsChannel, AgreesOnlyOverOneKey) {
-  Secret key{};
-  Secret other{};
-  other[31] = std::byte{1};
-  for (const bool same : {true, false}) {
-    TwoChannels two{key, same ? key : other};
-    EXPECT_FALSE(two.client->shake_hands().unwrap());
-    TwoChannels::carry(*two.client, *two.listener);
-    auto served = two.listener->shake_hands();
-    TwoChannels::carry(*two.listener, *two.client);
-    auto greeted = two.client->shake_hands();
-    if (!same) {
-      EXPECT_EQ(served.error(), Errc::auth_failed);
-      EXPECT_EQ(greeted.error(), Errc::auth_failed);
-      continue;
-    }
-    EXPECT_TRUE(std::move(greeted).unwrap());
-    TwoChannels::carry(*two.client, *two.listener);
-    EXPECT_TRUE(two.listener->shake_hands().unwrap());
-  }
-}
-
-TEST(TlsChannel, ALengthThatNoRecordHasIsRefused) {
-  TwoChannels two{Secret{}, Secret{}};
-  const std::array<std::byte, 5> header{std::byte{23}, std::byte{3}, std::byte{3}, std::byte{0xff},
-                                        std::byte{0xff}};
-  two.listener->put(header);
-  EXPECT_EQ(two.listener->wanted().error(), Errc::malformed);
-}
-
 TEST(AuthKeys, AreSecretAndCompared) {
-  EXPECT_EQ(AuthKey::random().bytes().size(), 32U);
-  EXPECT_FALSE(AuthKey::random() == AuthKey::random());
+  EXPECT_EQ(AuthKey::generate().bytes().size(), 32U);
+  EXPECT_FALSE(AuthKey::generate() == AuthKey::generate());
   EXPECT_TRUE(AuthKey{"x"} == AuthKey{"x"});
   EXPECT_FALSE(AuthKey{"x"} == AuthKey{"xy"});
   EXPECT_EQ(right.to_string(), "<AuthKey of 35 bytes>");
@@ -479,14 +404,120 @@ TEST(AuthKeys, AreSecretAndCompared) {
   EXPECT_TRUE(mine == passel::authkey());
 }
 
+std::string hex(std::span<const std::byte> bytes) {
+  std::string out;
+  for (const std::byte byte : bytes) {
+    out += "0123456789abcdef"[std::to_integer<unsigned>(byte) >> 4];
+    out += "0123456789abcdef"[std::to_integer<unsigned>(byte) & 15U];
+  }
+  return out;
+}
+
+// Computed by another implementation of HKDF (RFC 5869) and scrypt (RFC 7914).
 TEST(AuthKeys, OfDifferentPurposesHaveNothingInCommon) {
-  const auto unix_key = passel::detail::derive_key(right.bytes(), "passel/v1/unix").unwrap();
-  const auto network = passel::detail::derive_network_key(right.bytes()).unwrap();
-  EXPECT_NE(unix_key, network);
-  // RFC 5869 would not change: neither may these.
-  EXPECT_EQ(unix_key, passel::detail::derive_key(right.bytes(), "passel/v1/unix").unwrap());
-  EXPECT_NE(passel::detail::derive_network_key({}).unwrap(),
-            passel::detail::derive_network_key(AuthKey{"a"}.bytes()).unwrap());
+  EXPECT_EQ(hex(passel::detail::derive_key(right.bytes(), "passel/v1/unix").unwrap()),
+            "84fb03b50ea8bf4dec2db883df0ea7b8d0bf5e631b3f14609154d88aa2352341");
+  EXPECT_EQ(hex(passel::detail::derive_network_key(right).unwrap()),
+            "58260845ef35b4f54b01354c0c4a5ca1335efa2c999e9aa982e59f9f4be6fc31");
+  EXPECT_EQ(hex(passel::detail::derive_network_key(AuthKey{"abc"}).unwrap()),
+            "0cf988359bd7217600ab1cffc9a6bc36ba210a0a55e8591b770f7ae6b885d43c");
+}
+
+TEST(AuthKeys, ShortOnesAreStretchedOnceAndWarnedOf) {
+  const AuthKey phrase{"short and unique"};
+  ASSERT_EQ(phrase.bytes().size(), 16U);
+  std::vector<std::string> lines;
+  passel::set_log_sink([&](const passel::LogRecord& record) { lines.push_back(record.text); });
+  const auto whole = passel::detail::derive_network_key(phrase).unwrap();
+  EXPECT_EQ(whole, passel::detail::derive_key(phrase.bytes(), "passel/v1/psk").unwrap());
+  EXPECT_TRUE(lines.empty());
+  const AuthKey shorter{"fifteen bytes!!"};
+  const auto stretched = passel::detail::derive_network_key(shorter).unwrap();
+  EXPECT_NE(stretched, passel::detail::derive_key(shorter.bytes(), "passel/v1/psk").unwrap());
+  EXPECT_EQ(stretched, passel::detail::derive_network_key(shorter).unwrap());
+  passel::set_log_sink({});
+  ASSERT_EQ(lines.size(), 1U);
+  EXPECT_NE(lines[0].find("an authkey of 15 bytes can be guessed"), std::string::npos);
+  EXPECT_EQ(lines[0].find("fifteen"), std::string::npos);
+}
+
+struct KeyDirectory {
+  KeyDirectory() {
+    std::string name = "/tmp/passel-test-XXXXXX";
+    path = ::mkdtemp(name.data());
+  }
+  KeyDirectory(const KeyDirectory&) = delete;
+  KeyDirectory& operator=(const KeyDirectory&) = delete;
+  ~KeyDirectory() { std::filesystem::remove_all(path); }
+  std::string write(const std::string& text, ::mode_t mode = 0600) const {
+    std::string file = path + "/key";
+    std::filesystem::remove(file);
+    std::ofstream{file} << text;
+    EXPECT_EQ(::chmod(file.c_str(), mode), 0);
+    return file;
+  }
+  std::string path;
+};
+
+TEST(KeyFiles, AreMadeForTheirOwnerAlone) {
+  const KeyDirectory directory;
+  const std::string path = directory.path + "/key";
+  const AuthKey key = AuthKey::generate();
+  key.save(path).unwrap();
+  struct stat made {};
+  ASSERT_EQ(::stat(path.c_str(), &made), 0);
+  EXPECT_EQ(made.st_mode & 07777U, 0600U);
+  EXPECT_TRUE(AuthKey::load(path).unwrap() == key);
+  EXPECT_EQ(AuthKey::generate().save(path).error(), Errc::refused);  // never written over
+  EXPECT_TRUE(AuthKey::load(path).unwrap() == key);
+  EXPECT_EQ(AuthKey{""}.save(path + "2").error(), Errc::invalid_argument);
+  EXPECT_EQ(key.save(path + "/x").error(), Errc::not_found);
+}
+
+TEST(KeyFiles, ThatOthersMayUseAreRefused) {
+  const KeyDirectory directory;
+  for (const ::mode_t mode : {0640U, 0604U, 0620U, 0602U, 0610U, 0644U}) {
+    const auto error = AuthKey::load(directory.write("passel-key-1 00ff\n", mode)).error();
+    EXPECT_EQ(error, Errc::refused) << mode;
+  }
+  EXPECT_NE(AuthKey::load(directory.write("passel-key-1 00ff\n", 0644))
+                .error()
+                .to_string()
+                .find("has mode 0644: others may use it, it has to be 0600 or 0400"),
+            std::string::npos);
+  EXPECT_TRUE(AuthKey::load(directory.write("passel-key-1 00ff\n", 0400)));
+  EXPECT_EQ(AuthKey::load(directory.path + "/none").error(), Errc::not_found);
+  EXPECT_EQ(AuthKey::load(directory.path).error(), Errc::malformed);
+}
+
+TEST(KeyFiles, HaveSeveralKeysForTheTimeOfAChange) {
+  const KeyDirectory directory;
+  const auto keys = AuthKey::load_all(directory.write("# the new one\r\npassel-key-1 616263\r\n\n"
+                                                      "# the old one\npassel-key-1 6465"))
+                        .unwrap();
+  ASSERT_EQ(keys.size(), 2U);
+  EXPECT_TRUE(keys[0] == AuthKey{"abc"});
+  EXPECT_TRUE(keys[1] == AuthKey{"de"});
+}
+
+TEST(KeyFiles, ThatAreNoneAreRefusedWithoutShowingWhatIsInThem) {
+  const KeyDirectory directory;
+  const std::string good = "passel-key-1 6162\n";
+  for (const std::string& line :
+       {std::string{"hunter2"}, std::string{"passel-key-1 "}, std::string{"passel-key-1 616"},
+        std::string{"passel-key-1 61G2"}, std::string{"passel-key-2 6162"},
+        std::string("passel-key-1 61\0062", 17)}) {
+    const auto error = AuthKey::load(directory.write(good + line + "\n" + good)).error();
+    EXPECT_EQ(error, Errc::malformed) << line;
+    EXPECT_NE(error.to_string().find(", line 2: expected"), std::string::npos);
+    for (const char* part : {"hunter2", "61", "62"})
+      EXPECT_EQ(error.to_string().find(part), std::string::npos) << error.to_string();
+  }
+  EXPECT_EQ(AuthKey::load(directory.write("# nothing\n")).error(), Errc::malformed);
+  EXPECT_EQ(AuthKey::load(directory.write(std::string(20000, '#'))).error(), Errc::too_large);
+  std::string nine;
+  for (int i = 0; i < 9; ++i) nine += good;
+  EXPECT_EQ(AuthKey::load(directory.write(nine)).error(), Errc::too_large);
 }
 
 }  // namespace

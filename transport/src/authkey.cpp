@@ -55,7 +55,7 @@ void AuthKey::wipe() noexcept {
   bytes_.clear();
 }
 
-AuthKey AuthKey::random() {
+AuthKey AuthKey::generate() {
   std::array<std::byte, usual_size> bytes;
   std::size_t have = 0;
   while (have < bytes.size()) {
@@ -82,7 +82,7 @@ bool operator==(const AuthKey& a, const AuthKey& b) noexcept {
 AuthKey authkey() {
   ProcessKey& mine = process_key();
   const std::lock_guard lock{mine.mutex};
-  if (!mine.key) mine.key = AuthKey::random();
+  if (!mine.key) mine.key = AuthKey::generate();
   return *mine.key;
 }
 

@@ -3,7 +3,7 @@
 
 #include "connection_end.hpp"
 #include "greeting.hpp"
-#include "key_proof.hpp"
+#include "handshake.hpp"
 #include "socket_address.hpp"
 
 #include <poll.h>
@@ -104,27 +104,28 @@ Result<std::vector<std::byte>> hear(ConnectionEnd& end, Deadline deadline) {
   return message.error();
 }
 
-Result<void> prove_key(ConnectionEnd& end, const AuthKey& key, bool tcp, Deadline deadline) {
-  const ClientGreeting greeting{.has_key = 1, .nonce = fresh_nonce()};
-  PASSEL_CHECK(end.send(greeting_bytes(greeting), {}, deadline));
-  PASSEL_TRY(const auto answer, hear(end, deadline));
-  const auto listener = read_listener_greeting(answer);
-  if (!listener) return authentication_failed();
-  PASSEL_TRY(const Secret secret,
-             tcp ? derive_network_key(key.bytes()) : derive_key(key.bytes(), unix_key_purpose));
-  PASSEL_TRY(const Proof mine, prove(secret, Side::client, greeting.nonce, listener->nonce));
-  if (tcp) {
-    // The key of the session depends on what was said in the clear.
-    PASSEL_CHECK(end.start_tls(Side::client, mine));
+Result<void> prove_key(ConnectionEnd& end, ClientHandshake handshake, Deadline deadline) {
+  while (true) {
+    PASSEL_TRY(const auto message, hear(end, deadline));
+    const HandshakeStep step = handshake.step(message);
+    if (!step.say.empty()) PASSEL_CHECK(end.send(step.say, {}, deadline));
+    if (step.next == HandshakeStep::Next::listen) continue;
+    if (step.next == HandshakeStep::Next::welcome) return {};
+    if (step.next != HandshakeStep::Next::encrypt) return authentication_failed();
+    PASSEL_TRY(const auto keys, handshake.session_keys());
+    PASSEL_CHECK(end.start_tls(Side::client, keys));
     PASSEL_TRY(const bool done, end.shake_hands(deadline));
     if (done) return {};
     return Error{Errc::timeout, "the listener did not answer in time"};
   }
-  PASSEL_CHECK(end.send(mine, {}, deadline));
-  PASSEL_TRY(const auto theirs, hear(end, deadline));
-  PASSEL_TRY(const Proof expected, prove(secret, Side::listener, greeting.nonce, listener->nonce));
-  if (!same_proof(theirs, expected)) return authentication_failed();
-  return {};
+}
+
+Result<ClientHandshake> new_handshake(const std::optional<AuthKey>& key, int fd, bool tcp) {
+  const Carrier carrier = tcp ? Carrier::network : Carrier::host;
+  const std::span<const AuthKey> keys{key ? &*key : nullptr, key ? 1U : 0U};
+  PASSEL_TRY(auto ready, HandshakeKeys::make(carrier, keys));
+  return ClientHandshake{std::move(ready), tcp ? std::string{} : name_of_listener(fd),
+                         fresh_nonce()};
 }
 
 }  // namespace
@@ -138,12 +139,11 @@ Result<Connection> Client::connect_until(const Address& address, const ClientOpt
                     : detail::connect_tcp(std::get<TcpAddress>(address), options, deadline);
   if (!socket) return socket.error();
   PASSEL_TRY(auto end, detail::ConnectionEnd::make(*std::move(socket), ConnectionMode::duplex));
+  PASSEL_TRY(auto handshake,
+             detail::new_handshake(options.authkey, end->socket().get(), file == nullptr));
   end->set_kind(detail::PacketKind::greeting);
-  if (options.authkey) {
-    PASSEL_CHECK(detail::prove_key(*end, *options.authkey, file == nullptr, deadline));
-  } else {
-    PASSEL_CHECK(end->send(detail::greeting_bytes(detail::ClientGreeting{}), {}, deadline));
-  }
+  PASSEL_CHECK(end->send(handshake.greeting(), {}, deadline));
+  if (options.authkey) PASSEL_CHECK(detail::prove_key(*end, std::move(handshake), deadline));
   end->set_kind(detail::PacketKind::message);
   return Connection{std::move(end)};
 }

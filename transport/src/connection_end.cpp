@@ -35,8 +35,8 @@ Result<std::shared_ptr<ConnectionEnd>> ConnectionEnd::make(Descriptor&& socket,
 
 Error ConnectionEnd::closed_here() { return {Errc::closed, "handle is closed"}; }
 
-Result<void> ConnectionEnd::start_tls(Side side, const Secret& key) {
-  PASSEL_TRY(tls_, TlsChannel::make(side, key));
+Result<void> ConnectionEnd::start_tls(Side side, std::span<const Secret> keys) {
+  PASSEL_TRY(tls_, TlsChannel::make(side, keys));
   inbox_.decrypt_by(tls_.get());
   outbox_.encrypt_by(tls_.get());
   return {};

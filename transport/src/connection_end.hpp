@@ -127,7 +127,7 @@ class ConnectionEnd {
     inbox_.expect(kind);
   }
   /// Before it is a Connection: encrypts from now on; then `shake_hands` until it is true.
-  [[nodiscard]] Result<void> start_tls(Side side, const Secret& key);
+  [[nodiscard]] Result<void> start_tls(Side side, std::span<const Secret> keys);
   /// Errors: auth_failed, timeout (unless the deadline is one of trying: then false), peer_lost.
   [[nodiscard]] Result<bool> shake_hands(Deadline deadline);
   [[nodiscard]] bool encrypted() const noexcept { return tls_ != nullptr; }

@@ -4,8 +4,7 @@
 #include <passel/connection_wait.hpp>
 
 #include "connection_end.hpp"
-#include "greeting.hpp"
-#include "key_proof.hpp"
+#include "listener_guests.hpp"
 #include "socket_address.hpp"
 #include "used_descriptor.hpp"
 
@@ -30,13 +29,10 @@ using std::chrono::milliseconds;
 /// The object behind a Listener.
 class ListenerCore {
  public:
-  ListenerCore(Descriptor socket, Address address, SocketPlace place,
-               const ListenerOptions& options, const std::optional<Secret>& secret)
+  ListenerCore(Descriptor socket, Address address, SocketPlace place, GuestRules rules)
       : socket_{std::move(socket)},
         address_{std::move(address)},
-        greeting_timeout_{options.greeting_timeout},
-        max_greeting_{options.max_greeting},
-        secret_{secret},
+        guests_{std::move(rules)},
         place_{std::move(place)} {}
 
   Result<Connection> accept(Deadline deadline, Connection (*make)(std::shared_ptr<ConnectionEnd>));
@@ -47,38 +43,19 @@ class ListenerCore {
     const std::lock_guard lock{mutex_};
     return last_accepted_;
   }
-  [[nodiscard]] std::uint64_t rejected() const noexcept { return rejected_.load(); }
+  [[nodiscard]] std::uint64_t rejected() const noexcept { return guests_.refused(); }
   [[nodiscard]] static Error listener_closed() { return {Errc::closed, "listener is closed"}; }
 
  private:
-  enum class Stage { greeting, proof, tls };
-  struct Guest {
-    std::shared_ptr<ConnectionEnd> end;
-    std::optional<Address> from;
-    Deadline until = Deadline::never();
-    Stage stage = Stage::greeting;
-    Nonce client{};
-    Nonce listener{};
-  };
-  enum class Verdict { undecided, welcome, gone, refused };
-
   Result<std::shared_ptr<ConnectionEnd>> accept_in_turn(Deadline deadline);
   Result<void> wait_for_something(Deadline deadline);
   Result<void> let_in();
-  std::shared_ptr<ConnectionEnd> greeted();
-  Verdict listen_to(Guest& guest);
-  Verdict greet(Guest& guest, std::span<const std::byte> bytes);
-  Verdict check_proof(Guest& guest, std::span<const std::byte> proof);
-  [[nodiscard]] bool on_tcp() const { return std::holds_alternative<TcpAddress>(address_); }
+  std::shared_ptr<ConnectionEnd> let_in_guest();
 
   UsedDescriptor socket_;
   const Address address_;
-  const milliseconds greeting_timeout_;
-  const std::size_t max_greeting_;
-  const std::optional<Secret> secret_;
-  std::atomic<std::uint64_t> rejected_{0};
   ConnectionTurn accepting_;
-  std::deque<Guest> guests_;                        // under accepting_
+  ListenerGuests guests_;                           // under accepting_
   Deadline full_until_ = Deadline::now_or_never();  // no descriptors before then; under accepting_
   mutable std::mutex mutex_;
   SocketPlace place_;                       // under mutex_
@@ -111,15 +88,10 @@ void ListenerCore::close() noexcept {
 }
 
 Result<void> ListenerCore::wait_for_something(Deadline deadline) {
-  std::vector<pollfd> watched;
-  watched.reserve(guests_.size() + 1);
   const bool full = !full_until_.passed();
-  watched.push_back({full ? -1 : socket_.get(), POLLIN, 0});
+  std::vector<pollfd> watched{{full ? -1 : socket_.get(), POLLIN, 0}};
   if (full) deadline = sooner(deadline, full_until_);
-  for (Guest& guest : guests_) {
-    watched.push_back({guest.end->socket().get(), POLLIN, 0});
-    deadline = sooner(deadline, guest.until);
-  }
+  deadline = sooner(deadline, guests_.watch(watched));
   timespec left{};
   if (!deadline.is_never()) {
     const auto rest = std::chrono::duration_cast<std::chrono::nanoseconds>(deadline.left()).count();
@@ -135,7 +107,7 @@ Result<void> ListenerCore::wait_for_something(Deadline deadline) {
 Result<void> ListenerCore::let_in() {
   if (!full_until_.passed()) return {};
   // Not more than may be greeted at once, so that those who wait to be served are.
-  for (std::size_t n = 0; n < max_greeting_; ++n) {
+  for (std::size_t n = 0; n < guests_.most(); ++n) {
     SocketAddress from;
     from.size = sizeof from.storage;
     Descriptor client{::accept4(socket_.get(), reinterpret_cast<sockaddr*>(&from.storage),
@@ -152,99 +124,30 @@ Result<void> ListenerCore::let_in() {
         return system_error("accept4", errno);
       continue;  // that client is gone already
     }
-    Guest guest{.end = nullptr, .from = {}, .until = Deadline::after(greeting_timeout_)};
-    if (std::holds_alternative<UnixAddress>(address_)) {
-      auto same = same_user(client.get());
-      if (!same || !*same) continue;
-    } else {
+    if (std::holds_alternative<TcpAddress>(address_)) {
       prepare_tcp(client.get());
-      guest.from = to_address(from);
+      guests_.add(std::move(client), to_address(from));
+      continue;
     }
-    auto end = ConnectionEnd::make(std::move(client), ConnectionMode::duplex);
-    if (!end) continue;
-    guest.end = *std::move(end);
-    guest.end->set_kind(PacketKind::greeting);
-    if (guests_.size() >= max_greeting_) guests_.pop_front();
-    guests_.push_back(std::move(guest));
+    const auto same = same_user(client.get());
+    if (same && *same) guests_.add(std::move(client), std::nullopt);
   }
   return {};
 }
 
-ListenerCore::Verdict ListenerCore::greet(Guest& guest, std::span<const std::byte> bytes) {
-  const auto greeting = read_client_greeting(bytes);
-  if (!greeting) return Verdict::gone;
-  // One of the two would wait for a proof that the other cannot give.
-  if ((greeting->has_key != 0) != secret_.has_value()) return Verdict::refused;
-  if (!secret_) return Verdict::welcome;
-  guest.client = greeting->nonce;
-  guest.listener = fresh_nonce();
-  const ListenerGreeting answer{.nonce = guest.listener};
-  if (!guest.end->send(greeting_bytes(answer), {}, Deadline::now_or_never())) return Verdict::gone;
-  if (!on_tcp()) {
-    guest.stage = Stage::proof;
-    return Verdict::undecided;
-  }
-  guest.stage = Stage::tls;
-  // The key of the session depends on what was said in the clear.
-  const auto key = prove(*secret_, Side::client, guest.client, guest.listener);
-  if (!key || !guest.end->start_tls(Side::listener, *key)) return Verdict::gone;
-  return Verdict::undecided;
-}
-
-ListenerCore::Verdict ListenerCore::check_proof(Guest& guest, std::span<const std::byte> proof) {
-  const auto expected = prove(*secret_, Side::client, guest.client, guest.listener);
-  if (!expected || !same_proof(proof, *expected)) return Verdict::refused;
-  const auto mine = prove(*secret_, Side::listener, guest.client, guest.listener);
-  if (!mine || !guest.end->send(*mine, {}, Deadline::now_or_never())) return Verdict::gone;
-  return Verdict::welcome;
-}
-
-ListenerCore::Verdict ListenerCore::listen_to(Guest& guest) {
-  const Verdict late = guest.until.passed() ? Verdict::gone : Verdict::undecided;
-  if (guest.stage == Stage::tls) {
-    const auto done = guest.end->shake_hands(Deadline::now_or_never());
-    if (!done) {
-      if (done.error() == Errc::auth_failed) rejected_.fetch_add(1);
-      return Verdict::gone;
-    }
-    return *done ? Verdict::welcome : late;
-  }
-  auto message = guest.end->receive(Deadline::now_or_never(), max_greeting_size);
-  if (!message) return message.error() == Errc::timeout ? late : Verdict::gone;
-  if (!message->descriptors.empty()) return Verdict::gone;
-  if (guest.stage == Stage::proof) return check_proof(guest, message->bytes);
-  const Verdict verdict = greet(guest, message->bytes);
-  return verdict == Verdict::undecided ? late : verdict;
-}
-
-std::shared_ptr<ConnectionEnd> ListenerCore::greeted() {
-  for (auto guest = guests_.begin(); guest != guests_.end();) {
-    const Verdict verdict = listen_to(*guest);
-    if (verdict == Verdict::undecided) {
-      ++guest;
-      continue;
-    }
-    const Guest gone = std::move(*guest);
-    guest = guests_.erase(guest);
-    if (verdict == Verdict::refused) {
-      rejected_.fetch_add(1);
-      gone.end->set_kind(PacketKind::refusal);
-      static_cast<void>(gone.end->send({}, {}, Deadline::now_or_never()).is_ok());
-    }
-    if (verdict != Verdict::welcome) continue;
-    gone.end->set_kind(PacketKind::message);
-    const std::lock_guard lock{mutex_};
-    last_accepted_ = gone.from;
-    return gone.end;
-  }
-  return nullptr;
+std::shared_ptr<ConnectionEnd> ListenerCore::let_in_guest() {
+  auto guest = guests_.serve();
+  if (!guest) return nullptr;
+  const std::lock_guard lock{mutex_};
+  last_accepted_ = std::move(guest->from);
+  return std::move(guest->end);
 }
 
 Result<std::shared_ptr<ConnectionEnd>> ListenerCore::accept_in_turn(Deadline deadline) {
   while (true) {
-    if (auto end = greeted()) return end;
+    if (auto end = let_in_guest()) return end;
     PASSEL_CHECK(let_in());
-    if (auto end = greeted()) return end;
+    if (auto end = let_in_guest()) return end;
     if (socket_.closed()) return listener_closed();
     if (deadline.passed()) return no_client_in_time();
     PASSEL_CHECK(wait_for_something(deadline));
@@ -286,19 +189,29 @@ Result<Descriptor> listening_socket(const SocketAddress& address, int type, int 
   return socket;
 }
 
+Result<GuestRules> rules_of(const ListenerOptions& options, Carrier carrier) {
+  std::vector<AuthKey> keys{options.former_authkeys};
+  if (options.authkey) keys.insert(keys.begin(), *options.authkey);
+  PASSEL_TRY(auto ready, HandshakeKeys::make(carrier, keys));
+  return GuestRules{.keys = std::move(ready),
+                    .place = {},
+                    .address = {},
+                    .timeout = options.greeting_timeout,
+                    .most = options.max_greeting};
+}
+
 Result<std::shared_ptr<ListenerCore>> open_unix(const UnixAddress& address,
                                                 const ListenerOptions& options) {
+  PASSEL_TRY(GuestRules rules, rules_of(options, Carrier::host));
   PASSEL_TRY(SocketPlace place, SocketPlace::take(address.path));
   PASSEL_TRY(const SocketAddress raw, unix_socket_address(place.path()));
   PASSEL_TRY(Descriptor socket,
              listening_socket(raw, SOCK_SEQPACKET, options.backlog, place.path()));
-  std::optional<Secret> secret;
-  if (options.authkey) {
-    PASSEL_TRY(secret, derive_key(options.authkey->bytes(), unix_key_purpose));
-  }
   UnixAddress chosen{place.path()};
+  rules.place = bound_name(socket.get());
+  rules.address = chosen.path;
   return std::make_shared<ListenerCore>(std::move(socket), std::move(chosen), std::move(place),
-                                        options, secret);
+                                        std::move(rules));
 }
 
 Result<std::shared_ptr<ListenerCore>> open_tcp(const TcpAddress& address,
@@ -308,18 +221,17 @@ Result<std::shared_ptr<ListenerCore>> open_tcp(const TcpAddress& address,
   const bool plain = !options.authkey;
   if (plain && (options.insecure_plaintext == PlaintextTcp::refused || !raw.is_loopback()))
     return plaintext_refused(address, options.insecure_plaintext);
+  PASSEL_TRY(GuestRules rules, rules_of(options, Carrier::network));
   PASSEL_TRY(Descriptor socket,
              listening_socket(raw, SOCK_STREAM, options.backlog, to_string(Address{address})));
   SocketAddress bound;
   bound.size = sizeof bound.storage;
   if (::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&bound.storage), &bound.size) != 0)
     return system_error("getsockname", errno);
-  std::optional<Secret> secret;
-  if (options.authkey) {
-    PASSEL_TRY(secret, derive_network_key(options.authkey->bytes()));
-  }
-  return std::make_shared<ListenerCore>(std::move(socket), to_address(bound), SocketPlace{},
-                                        options, secret);
+  Address chosen = to_address(bound);
+  rules.address = to_string(chosen);
+  return std::make_shared<ListenerCore>(std::move(socket), std::move(chosen), SocketPlace{},
+                                        std::move(rules));
 }
 
 }  // namespace
@@ -343,6 +255,10 @@ Result<Listener> Listener::open(Address address, ListenerOptions options) {
   if (options.backlog < 1) {
     return Error{Errc::invalid_argument,
                  "backlog " + std::to_string(options.backlog) + ", at least 1"};
+  }
+  if (!options.authkey && !options.former_authkeys.empty()) {
+    return Error{Errc::invalid_argument, std::to_string(options.former_authkeys.size()) +
+                                             " former authkeys, but no authkey"};
   }
   if (options.max_greeting < 1) return Error{Errc::invalid_argument, "max_greeting 0, at least 1"};
   auto core = std::holds_alternative<UnixAddress>(address)

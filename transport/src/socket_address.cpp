@@ -4,6 +4,7 @@
 #include <passel/detail/shared_object.hpp>
 
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -16,7 +17,9 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <memory>
+#include <string_view>
 
 namespace passel::inline v0 {
 
@@ -31,6 +34,16 @@ namespace detail {
 namespace {
 
 constexpr int most_lock_rounds = 100;
+
+using AskName = int (*)(int, sockaddr*, socklen_t*);
+
+std::string unix_name(int fd, AskName ask) {
+  sockaddr_un address{};
+  socklen_t size = sizeof address;
+  if (ask(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0 || address.sun_family != AF_UNIX)
+    return {};
+  return {address.sun_path, ::strnlen(address.sun_path, sizeof address.sun_path)};
+}
 
 std::string lock_path(const std::string& path) { return path + ".lock"; }
 
@@ -60,13 +73,45 @@ Result<Descriptor> lock_place(const std::string& path) {
   return Error{Errc::refused, name + " is replaced all the time"};
 }
 
+constexpr std::string_view own_directory = "passel-XXXXXX";
+constexpr std::string_view own_socket = "/listener";
+
+/// Removes a directory that a killed process left behind: the lock in it is free. One that was just
+/// made may not have its lock taken yet.
+void remove_if_left(const std::string& directory) {
+  const std::string socket = directory + std::string{own_socket};
+  const Descriptor lock{::open(lock_path(socket).c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW)};
+  struct stat found {};
+  if (!lock || ::fstat(lock.get(), &found) != 0 || found.st_uid != ::geteuid()) return;
+  constexpr time_t just_made = 60;
+  if (::time(nullptr) - found.st_mtime < just_made) return;
+  if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) return;  // it lives
+  ::unlink(socket.c_str());
+  ::unlink(lock_path(socket).c_str());
+  ::rmdir(directory.c_str());
+}
+
+// Nobody else would remove what a process leaves that has a directory of its own and is killed.
+void sweep(const std::string& parent) {
+  const std::unique_ptr<DIR, int (*)(DIR*)> entries{::opendir(parent.c_str()), ::closedir};
+  if (entries == nullptr) return;
+  const std::string_view prefix = own_directory.substr(0, own_directory.find('X'));
+  while (const dirent* entry = ::readdir(entries.get())) {
+    const std::string_view name{entry->d_name};
+    if (name.size() == own_directory.size() && name.starts_with(prefix))
+      remove_if_left(parent + "/" + std::string{name});
+  }
+}
+
 Result<std::string> new_directory() {
   const char* runtime = std::getenv("XDG_RUNTIME_DIR");
   const char* temporary = std::getenv("TMPDIR");
   for (const char* parent : {runtime, temporary, "/tmp"}) {
     if (parent == nullptr || *parent == '\0') continue;
-    std::string name = std::string{parent} + "/passel-XXXXXX";
-    if (::mkdtemp(name.data()) != nullptr) return name;
+    std::string name = std::string{parent} + "/" + std::string{own_directory};
+    if (::mkdtemp(name.data()) == nullptr) continue;
+    sweep(parent);
+    return name;
   }
   return system_error("mkdtemp(/tmp/passel-XXXXXX)", errno);
 }
@@ -147,6 +192,9 @@ Address to_address(const SocketAddress& address) {
   return TcpAddress{host, ntohs(v6.sin6_port)};
 }
 
+std::string name_of_listener(int fd) { return unix_name(fd, ::getpeername); }
+std::string bound_name(int fd) { return unix_name(fd, ::getsockname); }
+
 void prepare_tcp(int fd) noexcept {
   const auto set = [fd](int level, int option, int value) {
     ::setsockopt(fd, level, option, &value, sizeof value);
@@ -179,7 +227,7 @@ Result<SocketPlace> SocketPlace::take(const std::string& path) {
   std::string wanted = path;
   if (wanted.empty()) {
     PASSEL_TRY(place.directory_, new_directory());
-    wanted = place.directory_ + "/listener";
+    wanted = place.directory_ + std::string{own_socket};
   }
   PASSEL_CHECK(unix_socket_address(wanted));
   PASSEL_TRY(place.lock_, lock_place(wanted));

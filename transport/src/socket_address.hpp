@@ -31,6 +31,11 @@ struct SocketAddress {
 /// All that a host name stands for. Errors: invalid_argument.
 [[nodiscard]] Result<std::vector<SocketAddress>> look_up(const TcpAddress& address);
 [[nodiscard]] Address to_address(const SocketAddress& address);
+/// The name that the listener at the other end of a Unix socket has bound, in the words of the
+/// kernel; empty when there is none.
+[[nodiscard]] std::string name_of_listener(int fd);
+/// The name that this Unix socket has bound.
+[[nodiscard]] std::string bound_name(int fd);
 /// No delay of small messages, and an end of the line a few seconds after the other host is gone.
 void prepare_tcp(int fd) noexcept;
 /// Whether the process at the other end of a Unix socket belongs to the same user.

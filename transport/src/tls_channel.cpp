@@ -12,27 +12,38 @@
 namespace passel::inline v0::detail {
 namespace {
 
-constexpr std::string_view psk_identity = "passel v1";
 constexpr const char* cipher_suite = "TLS_AES_128_GCM_SHA256";
 constexpr unsigned char cipher_number[] = {0x13, 0x01};
 constexpr std::size_t record_header = 5;
-constexpr std::size_t longest_record = 16384 + 256;  // RFC 8446, 5.2
+constexpr std::size_t longest_plain = 16384;
+constexpr std::size_t longest_record = longest_plain + 256;  // RFC 8446, 5.2
 
-struct FreeContext {
-  void operator()(SSL_CTX* context) const noexcept { ::SSL_CTX_free(context); }
-  void operator()(SSL* ssl) const noexcept { ::SSL_free(ssl); }
+/// A key of one session, and the name by which the client says that it has it.
+struct NamedKey {
+  Secret key{};
+  Secret name{};
+};
+struct SessionKeys {
+  std::vector<NamedKey> all;
+  SessionKeys() = default;
+  SessionKeys(const SessionKeys&) = delete;
+  SessionKeys& operator=(const SessionKeys&) = delete;
+  ~SessionKeys() {
+    for (NamedKey& one : all) ::OPENSSL_cleanse(one.key.data(), one.key.size());
+  }
 };
 
-const Secret& secret_of(SSL* ssl) { return *static_cast<const Secret*>(SSL_get_app_data(ssl)); }
+const SessionKeys& keys_of(SSL* ssl) {
+  return *static_cast<const SessionKeys*>(SSL_get_app_data(ssl));
+}
 
 /// The key in the form in which the library wants it.
-SSL_SESSION* key_session(SSL* ssl) {
+SSL_SESSION* key_session(SSL* ssl, const Secret& key) {
   const SSL_CIPHER* cipher = ::SSL_CIPHER_find(ssl, cipher_number);
   SSL_SESSION* session = ::SSL_SESSION_new();
   if (cipher == nullptr || session == nullptr ||
-      ::SSL_SESSION_set1_master_key(session,
-                                    reinterpret_cast<const unsigned char*>(secret_of(ssl).data()),
-                                    secret_of(ssl).size()) != 1 ||
+      ::SSL_SESSION_set1_master_key(session, reinterpret_cast<const unsigned char*>(key.data()),
+                                    key.size()) != 1 ||
       ::SSL_SESSION_set_cipher(session, cipher) != 1 ||
       ::SSL_SESSION_set_protocol_version(session, TLS1_3_VERSION) != 1) {
     ::SSL_SESSION_free(session);
@@ -43,50 +54,38 @@ SSL_SESSION* key_session(SSL* ssl) {
 
 extern "C" int passel_use_key(SSL* ssl, const EVP_MD*, const unsigned char** id,
                               std::size_t* id_size, SSL_SESSION** session) {
-  *session = key_session(ssl);
-  *id = reinterpret_cast<const unsigned char*>(psk_identity.data());
-  *id_size = psk_identity.size();
+  const NamedKey& mine = keys_of(ssl).all.front();
+  *session = key_session(ssl, mine.key);
+  *id = reinterpret_cast<const unsigned char*>(mine.name.data());
+  *id_size = mine.name.size();
   return *session != nullptr ? 1 : 0;
 }
 
 extern "C" int passel_find_key(SSL* ssl, const unsigned char* id, std::size_t id_size,
                                SSL_SESSION** session) {
-  const bool known =
-      id_size == psk_identity.size() && std::memcmp(id, psk_identity.data(), id_size) == 0;
-  *session = known ? key_session(ssl) : nullptr;
+  const std::span name{reinterpret_cast<const std::byte*>(id), id_size};
+  const NamedKey* found = nullptr;
+  for (const NamedKey& one : keys_of(ssl).all)  // all of them, however early one fits
+    if (same_proof(name, one.name)) found = &one;
+  *session = found != nullptr ? key_session(ssl, found->key) : nullptr;
   return 1;
 }
 
-Error tls_unavailable() { return {Errc::system, "TLS 1.3 is not available"}; }
-
-}  // namespace
-
-struct TlsChannel::Session {
-  std::unique_ptr<SSL_CTX, FreeContext> context;
-  std::unique_ptr<SSL, FreeContext> ssl;
-  BIO* in = nullptr;   // of ssl
-  BIO* out = nullptr;  // of ssl
-  Secret secret{};
-
-  ~Session() { ::OPENSSL_cleanse(secret.data(), secret.size()); }
-};
-
-TlsChannel::TlsChannel(std::unique_ptr<Session> session) : session_{std::move(session)} {}
-TlsChannel::~TlsChannel() = default;
-
-Result<std::unique_ptr<TlsChannel>> TlsChannel::make(Side side, const Secret& key) {
-  auto session = std::make_unique<Session>();
-  session->secret = key;
-  session->context.reset(
-      ::SSL_CTX_new(side == Side::client ? ::TLS_client_method() : ::TLS_server_method()));
-  SSL_CTX* const context = session->context.get();
+/// Settings of all sessions of one side. Null when the library cannot do TLS 1.3.
+SSL_CTX* new_context(Side side) {
+  use_crypto();
+  SSL_CTX* const context =
+      ::SSL_CTX_new(side == Side::client ? ::TLS_client_method() : ::TLS_server_method());
   if (context == nullptr || ::SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION) != 1 ||
       ::SSL_CTX_set_max_proto_version(context, TLS1_3_VERSION) != 1 ||
       ::SSL_CTX_set_ciphersuites(context, cipher_suite) != 1 ||
-      ::SSL_CTX_set_num_tickets(context, 0) != 1)
-    return tls_unavailable();
+      ::SSL_CTX_set_num_tickets(context, 0) != 1) {
+    ::SSL_CTX_free(context);
+    return nullptr;
+  }
   ::SSL_CTX_set_options(context, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION);
   ::SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+  SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS);  // an idle session keeps none
   if (side == Side::client) {
     // A listener that shows a certificate instead of knowing the key is nobody.
     ::SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);
@@ -94,6 +93,44 @@ Result<std::unique_ptr<TlsChannel>> TlsChannel::make(Side side, const Secret& ke
   } else {
     ::SSL_CTX_set_psk_find_session_callback(context, passel_find_key);
   }
+  return context;
+}
+
+// Never destroyed: threads may connect until the end.
+SSL_CTX* context_of(Side side) {
+  static SSL_CTX* const client = new_context(Side::client);
+  static SSL_CTX* const listener = new_context(Side::listener);
+  return side == Side::client ? client : listener;
+}
+
+struct FreeSession {
+  void operator()(SSL* ssl) const noexcept { ::SSL_free(ssl); }
+};
+
+Error tls_unavailable() { return {Errc::system, "TLS 1.3 is not available"}; }
+
+}  // namespace
+
+struct TlsChannel::Session {
+  SessionKeys keys;
+  std::unique_ptr<SSL, FreeSession> ssl;
+  BIO* in = nullptr;          // of ssl
+  BIO* out = nullptr;         // of ssl
+  std::uint64_t records = 0;  // written with the present key
+};
+
+TlsChannel::TlsChannel(std::unique_ptr<Session> session) : session_{std::move(session)} {}
+TlsChannel::~TlsChannel() = default;
+
+Result<std::unique_ptr<TlsChannel>> TlsChannel::make(Side side, std::span<const Secret> keys) {
+  auto session = std::make_unique<Session>();
+  for (const Secret& key : keys) {
+    PASSEL_TRY(const Secret name, session_key_name(key));
+    session->keys.all.push_back({key, name});
+  }
+  SSL_CTX* const context = context_of(side);
+  if (context == nullptr || keys.empty()) return tls_unavailable();
+  ::ERR_clear_error();
   session->ssl.reset(::SSL_new(context));
   session->in = ::BIO_new(::BIO_s_mem());
   session->out = ::BIO_new(::BIO_s_mem());
@@ -104,7 +141,7 @@ Result<std::unique_ptr<TlsChannel>> TlsChannel::make(Side side, const Secret& ke
   }
   SSL* const ssl = session->ssl.get();
   ::SSL_set_bio(ssl, session->in, session->out);
-  SSL_set_app_data(ssl, &session->secret);
+  SSL_set_app_data(ssl, &session->keys);
   if (side == Side::client)
     ::SSL_set_connect_state(ssl);
   else
@@ -120,6 +157,7 @@ Result<bool> TlsChannel::shake_hands() {
   if (done == 1) {
     // Without the key there is no session that was "reused", whatever else the other end showed.
     if (::SSL_session_reused(ssl) != 1) return authentication_failed();
+    proved_.store(true);
     return true;
   }
   if (::SSL_get_error(ssl, done) == SSL_ERROR_WANT_READ) return false;
@@ -137,8 +175,23 @@ Result<void> TlsChannel::write(std::span<const std::byte> plain) {
       return Error{Errc::system, "TLS refused to encrypt"};
     }
     plain = plain.subspan(written);
+    session_->records += written / longest_plain + 1;
+    if (session_->records >= records_per_key) change_key();
   }
   return {};
+}
+
+void TlsChannel::renew_key() noexcept {
+  const std::lock_guard lock{mutex_};
+  change_key();
+}
+
+void TlsChannel::change_key() noexcept {
+  ::ERR_clear_error();
+  // Goes out before the next bytes that are written.
+  ::SSL_key_update(session_->ssl.get(), SSL_KEY_UPDATE_NOT_REQUESTED);
+  session_->records = 0;
+  ::ERR_clear_error();
 }
 
 Result<std::size_t> TlsChannel::read(std::span<std::byte> plain) {
@@ -170,6 +223,9 @@ Result<std::size_t> TlsChannel::wanted() const {
   if (length > longest_record)
     return Error{Errc::malformed, "a TLS record of " + std::to_string(length) + " bytes, limit " +
                                       std::to_string(longest_record)};
+  if (!proved_.load(std::memory_order_relaxed) && before_proof_ + length > max_before_proof)
+    return Error{Errc::malformed, "more than " + std::to_string(max_before_proof) +
+                                      " bytes before the proof of the key"};
   return record_header + length - record_.size();
 }
 
@@ -177,9 +233,25 @@ void TlsChannel::put(std::span<const std::byte> cipher) {
   record_.insert(record_.end(), cipher.begin(), cipher.end());
   if (record_.size() < record_header) return;
   if (const auto more = wanted(); !more || *more != 0) return;
+  if (!proved_.load(std::memory_order_relaxed)) before_proof_ += record_.size();
   const std::lock_guard lock{mutex_};
   ::BIO_write(session_->in, record_.data(), static_cast<int>(record_.size()));
   record_.clear();
+}
+
+Result<void> TlsChannel::feed(std::span<const std::byte> cipher) {
+  while (!cipher.empty()) {
+    PASSEL_TRY(const std::size_t more, wanted());
+    const std::size_t piece = std::min(more, cipher.size());
+    put(cipher.first(piece));
+    cipher = cipher.subspan(piece);
+    if (proved_.load(std::memory_order_relaxed)) continue;
+    // At once, so that what the other side sends after its proof does not count as before it.
+    PASSEL_CHECK(shake_hands());
+  }
+  PASSEL_TRY(const std::size_t next, wanted());  // or what a header has just announced is refused
+  static_cast<void>(next);
+  return {};
 }
 
 void TlsChannel::take(std::vector<std::byte>& out) {

@@ -5,7 +5,9 @@
 
 #include "key_proof.hpp"
 
+#include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -16,11 +18,14 @@ namespace passel::inline v0::detail {
 
 /// One side of a TLS 1.3 session with an external pre-shared key (psk_dhe_ke): both ends prove that
 /// they know it, and nobody without it can read or change a byte. It has no socket: what is to be
-/// sent is taken out of it, what came is put into it record by record. Any number of threads.
+/// sent is taken out of it, what came is put into it. Until the other end has proved that it knows
+/// the key, no more than `max_before_proof` bytes of it are taken. Any number of threads; what came
+/// is put in by one of them.
 class TlsChannel {
  public:
-  /// Errors: system.
-  [[nodiscard]] static Result<std::unique_ptr<TlsChannel>> make(Side side, const Secret& key);
+  /// A client has one key; a listener accepts each of its keys. Errors: system.
+  [[nodiscard]] static Result<std::unique_ptr<TlsChannel>> make(Side side,
+                                                                std::span<const Secret> keys);
   ~TlsChannel();
   TlsChannel(const TlsChannel&) = delete;
   TlsChannel& operator=(const TlsChannel&) = delete;
@@ -34,12 +39,19 @@ class TlsChannel {
   [[nodiscard]] Result<std::size_t> read(std::span<std::byte> plain);
   /// Says that this is all.
   void finish() noexcept;
+  /// Encrypts with a new key from now on; done by itself after `records_per_key` records, long
+  /// before AES-GCM has seen more than it can bear (RFC 8446, 5.5).
+  void renew_key() noexcept;
+  static constexpr std::uint64_t records_per_key = std::uint64_t{1} << 22;
 
   /// How many bytes the record that is coming in still needs: never more than there are in it, so
   /// that nothing of the next one is taken from the socket. Errors: malformed.
   [[nodiscard]] Result<std::size_t> wanted() const;
   /// Puts in what came, at most `wanted()` bytes.
   void put(std::span<const std::byte> cipher);
+  /// Puts in any number of bytes, and goes on with the handshake. Errors: auth_failed, malformed.
+  [[nodiscard]] Result<void> feed(std::span<const std::byte> cipher);
+  static constexpr std::size_t max_before_proof = 4096;
   /// True in the middle of a record.
   [[nodiscard]] bool in_record() const noexcept { return !record_.empty(); }
   /// Appends what is to be sent.
@@ -47,11 +59,14 @@ class TlsChannel {
 
  private:
   struct Session;
+  void change_key() noexcept;
   explicit TlsChannel(std::unique_ptr<Session> session);
 
   std::mutex mutex_;
   std::unique_ptr<Session> session_;
   std::vector<std::byte> record_;  // of the one reading thread
+  std::size_t before_proof_ = 0;   // bytes, of the one reading thread
+  std::atomic<bool> proved_{false};
 };
 
 }  // namespace passel::inline v0::detail

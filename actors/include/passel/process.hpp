@@ -1,6 +1,7 @@
 // Layer actors: processes, with the surface of Python's multiprocessing.Process.
 #pragma once
 
+#include <passel/authkey.hpp>
 #include <passel/detail/child.hpp>
 #include <passel/detail/task.hpp>
 
@@ -183,6 +184,8 @@ struct CurrentProcess {
   std::string name;
   int pid = 0;
   bool daemon = false;
+  /// The key of this process, as `passel::authkey()`; `set_authkey` gives it another one.
+  [[nodiscard]] static AuthKey authkey() { return passel::authkey(); }
 };
 [[nodiscard]] PASSEL_API CurrentProcess current_process();
 

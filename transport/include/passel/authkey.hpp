@@ -16,9 +16,15 @@ namespace passel::inline v0 {
 /// in it does not compile as something to be sent. Its memory is wiped when it goes. A plain value
 /// type, for one thread at a time.
 ///
-/// Keys should be random, as `AuthKey::random()` makes them. Over TCP a short one (under 16 bytes)
-/// is made dearer to guess, which costs every listener and client that has one some 100 ms once,
-/// but it stays short.
+/// Keys should be random, as `AuthKey::generate()` makes them, and reach other hosts in files that
+/// only their owner can read:
+///
+///     passel::AuthKey::generate().save("/etc/crawler/key").unwrap();     // once, then copied
+///     auto key = passel::AuthKey::load("/etc/crawler/key").unwrap();
+///
+/// Whoever listens in on the network can try keys on what he recorded. A short key (under 16 bytes)
+/// is made dearer to try (scrypt), which takes some 100 ms of each process that uses it over TCP,
+/// once, and the log warns of it; but it stays short.
 ///
 /// Source of the semantics: the authkey of Python's multiprocessing, which is bytes.
 class PASSEL_API AuthKey {
@@ -33,7 +39,19 @@ class PASSEL_API AuthKey {
   ~AuthKey();
 
   /// 32 random bytes of the system.
-  [[nodiscard]] static AuthKey random();
+  [[nodiscard]] static AuthKey generate();
+  /// The first key of a key file. Errors: as load_all.
+  [[nodiscard]] static Result<AuthKey> load(const std::string& path);
+  /// All keys of a file, up to `max_keys_in_file`: the one to use, and former ones that a Listener
+  /// still accepts (`former_authkeys`). Each line is "passel-key-1 " and the key in hexadecimal
+  /// digits; empty lines and those that begin with # do not count. Errors: refused when anybody but
+  /// its owner may read or write the file, or it belongs to neither this user nor root; not_found;
+  /// malformed, naming the line but never what is in it; too_large; system.
+  [[nodiscard]] static Result<std::vector<AuthKey>> load_all(const std::string& path);
+  /// Makes a key file with mode 0600. Errors: refused when there is a file already;
+  /// invalid_argument for an empty key; not_found (no such directory), no_space, system.
+  Result<void> save(const std::string& path) const;
+  static constexpr std::size_t max_keys_in_file = 8;
 
   [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return bytes_; }
   /// "<AuthKey of 32 bytes>": never the key.

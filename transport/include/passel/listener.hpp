@@ -14,6 +14,7 @@
 #include <optional>
 #include <string>
 #include <variant>
+#include <vector>
 
 namespace passel::inline v0 {
 
@@ -46,6 +47,8 @@ enum class PlaintextTcp {
 /// Settings of a listener.
 struct ListenerOptions {
   std::optional<AuthKey> authkey{};  ///< clients must know it; over TCP it also encrypts
+  /// Keys that some clients still have: they are let in, too, until everybody has the new one.
+  std::vector<AuthKey> former_authkeys{};
   PlaintextTcp insecure_plaintext = PlaintextTcp::refused;
   int backlog =
       128;  ///< connections that may wait for accept; the kernel's limit is net.core.somaxconn
@@ -71,7 +74,9 @@ class ListenerCore;
 /// With an `authkey` both sides prove to each other that they know it, and neither tells it: at a
 /// UnixAddress by HMAC-SHA256 over labels of the sides and fresh numbers of both, over TCP by
 /// TLS 1.3 with the key as the pre-shared one, which also encrypts. A client with another key, or
-/// none, is counted and turned away, and `accept` goes on waiting. Connections over TLS cannot go
+/// none, is told that it is refused and nothing else, counted and logged (one line in a second),
+/// and `accept` goes on waiting; from the fourth wrong key on, whoever comes from that host is
+/// listened to after a pause of up to a second. Connections over TLS cannot go
 /// to another process, and carry no handles.
 ///
 /// A client that connects and then says nothing, or too slowly, holds up nobody: `accept` looks
