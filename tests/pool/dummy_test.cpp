@@ -98,4 +98,41 @@ TEST(DummyProcess, ItsQueuesTakeWhatCannotTravel) {
   p.join().unwrap();
 }
 
+/// The alias is all that such a program changes.
+namespace mp = passel::dummy;
+
+TEST(DummyProcess, OneAliasSwapsTheWholeProgram) {
+  auto [here, there] = mp::Pipe::create().unwrap();
+  auto lock = mp::Lock::create().unwrap();
+  auto total = mp::Value<int>::create(0).unwrap();
+  auto told = mp::Event::create().unwrap();
+  auto work = [](mp::Connection line, const mp::Lock& mine, mp::Value<int> sum, mp::Event done) {
+    const int n = line.recv<int>().unwrap();
+    {
+      const auto held = mine.acquire().unwrap();
+      sum.set_value(sum.value() + n);
+    }
+    line.send(n + 1).unwrap();
+    done.set();
+  };
+  auto p = mp::Process::spawn(work, std::move(there), lock, total, told).unwrap();
+  here.send(41).unwrap();
+  EXPECT_EQ(here.recv<int>().unwrap(), 42);
+  EXPECT_TRUE(told.wait());
+  EXPECT_EQ(p.join().unwrap(), 0);
+  EXPECT_EQ(total.value(), 41);
+}
+
+// test_listener_client
+TEST(DummyProcess, ListenerAndClientMeetInOneProcess) {
+  auto listener = mp::Listener::open().unwrap();
+  auto p = mp::Process::spawn([&listener] {
+             auto line = mp::Client::connect(listener.address()).unwrap();
+             line.send(std::string{"hello"}).unwrap();
+           }).unwrap();
+  auto line = listener.accept().unwrap();
+  EXPECT_EQ(line.recv<std::string>().unwrap(), "hello");
+  EXPECT_EQ(p.join().unwrap(), 0);
+}
+
 }  // namespace

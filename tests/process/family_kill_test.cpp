@@ -107,6 +107,7 @@ OtherRoot start_other_root() {
   root.pid = ::fork();
   if (root.pid == 0) {
     ::setenv("PASSEL_TEST_OTHER_ROOT", std::to_string(report[1]).c_str(), 1);
+    std::signal(SIGINT, SIG_DFL);  // ignored when the suite runs in the background of a script
     ::execl(self.c_str(), self.c_str(), "--gtest_filter=OtherRoot.DISABLED_Runs",
             "--gtest_also_run_disabled_tests", "--gtest_brief=1", nullptr);
     ::_exit(127);

@@ -1,9 +1,21 @@
 // Layer pool: dummy, the names of processes for what threads do.
 #pragma once
 
+#include <passel/array.hpp>
+#include <passel/barrier.hpp>
+#include <passel/client.hpp>
+#include <passel/condition.hpp>
+#include <passel/connection.hpp>
+#include <passel/event.hpp>
+#include <passel/listener.hpp>
+#include <passel/lock.hpp>
+#include <passel/pipe.hpp>
 #include <passel/queue.hpp>
+#include <passel/rlock.hpp>
+#include <passel/semaphore.hpp>
 #include <passel/thread.hpp>
 #include <passel/thread_pool.hpp>
+#include <passel/value.hpp>
 
 #include <chrono>
 #include <cstddef>
@@ -16,9 +28,23 @@
 
 /// The names of passel's processes over threads of this process (Python's multiprocessing.dummy): a
 /// program that says `namespace mp = passel::dummy;` instead of `namespace mp = passel;` runs in
-/// one process. Locks, semaphores, conditions, events and barriers have the same names in both,
-/// because they work between threads as well.
+/// one process. What works between threads as well as between processes is the same in both.
 namespace passel::inline v0::dummy {
+
+using passel::Array;
+using passel::Barrier;
+using passel::BoundedSemaphore;
+using passel::Client;
+using passel::Condition;
+using passel::Connection;
+using passel::Event;
+using passel::Listener;
+using passel::Lock;
+using passel::Pipe;
+using passel::PipeDirection;
+using passel::RLock;
+using passel::Semaphore;
+using passel::Value;
 
 /// ThreadPool, under the name of Pool.
 using Pool = ThreadPool;
