@@ -203,7 +203,8 @@ TEST_P(PipeTo, ChildrenHaveTheKeyOfTheirParent) {
   passel::set_authkey(passel::AuthKey::generate());
   auto listener = Listener::open({}, {.authkey = passel::authkey()}).unwrap();
   const auto grandchild = [](std::string path) {
-    auto line = Client::connect(UnixAddress{path}, {.authkey = passel::authkey()}).unwrap();
+    auto line = Client::connect(UnixAddress{path}, {.authkey = passel::current_process().authkey()})
+                    .unwrap();
     line.send(std::string{"it is me"}).unwrap();
   };
   const std::string path = std::get<UnixAddress>(listener.address()).path;

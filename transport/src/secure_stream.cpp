@@ -19,22 +19,24 @@ void append_packet(std::vector<std::byte>& out, PacketKind kind, std::span<const
 
 }  // namespace
 
-SecureStream::SecureStream(Side side, std::shared_ptr<const HandshakeKeys> keys, std::string place)
+SecureStream::SecureStream(Side side, std::shared_ptr<const HandshakeKeys> keys, std::string place,
+                           const Nonce& nonce)
     : side_{side} {
   if (side == Side::listener) {
-    listener_.emplace(std::move(keys), std::move(place), fresh_nonce());
+    listener_.emplace(std::move(keys), std::move(place), nonce);
     return;
   }
   const bool alone = !keys->wanted();
-  client_.emplace(std::move(keys), std::move(place), fresh_nonce());
+  client_.emplace(std::move(keys), std::move(place), nonce);
   append_packet(leaving_, PacketKind::greeting, client_->greeting());
   plain_ = established_ = alone;
 }
 
 Result<std::unique_ptr<SecureStream>> SecureStream::make(Side side,
                                                          std::shared_ptr<const HandshakeKeys> keys,
-                                                         std::string place) {
-  return std::unique_ptr<SecureStream>{new SecureStream{side, std::move(keys), std::move(place)}};
+                                                         std::string place, const Nonce& nonce) {
+  return std::unique_ptr<SecureStream>{
+      new SecureStream{side, std::move(keys), std::move(place), nonce}};
 }
 
 Result<void> SecureStream::feed(std::span<const std::byte> bytes) {

@@ -27,9 +27,10 @@ namespace passel::inline v0::detail {
 /// are. One thread feeds and reads, and from `established` on one may write and take meanwhile.
 class SecureStream {
  public:
-  /// `place`: see ListenerHandshake. Errors: none at present but those of the system.
+  /// `place` and `nonce`: see ListenerHandshake. Errors: none at present but those of the system.
   [[nodiscard]] static Result<std::unique_ptr<SecureStream>> make(
-      Side side, std::shared_ptr<const HandshakeKeys> keys, std::string place = {});
+      Side side, std::shared_ptr<const HandshakeKeys> keys, std::string place = {},
+      const Nonce& nonce = fresh_nonce());
 
   /// Any number of bytes. Errors: auth_failed, closed (the other end said goodbye: what came
   /// before it can still be read), malformed (changed on the way).
@@ -48,7 +49,8 @@ class SecureStream {
   void take(std::vector<std::byte>& out);
 
  private:
-  SecureStream(Side side, std::shared_ptr<const HandshakeKeys> keys, std::string place);
+  SecureStream(Side side, std::shared_ptr<const HandshakeKeys> keys, std::string place,
+               const Nonce& nonce);
   Result<std::size_t> feed_greeting(std::span<const std::byte> bytes);
   Result<void> follow(const HandshakeStep& step);
   Result<void> go_on_with_tls();
