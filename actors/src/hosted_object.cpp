@@ -47,6 +47,8 @@ Result<WireValue> HostedObject::copy() const {
   return Error{Errc::unsupported, text() + " cannot be copied: its type cannot be sent"};
 }
 void HostedObject::abandoned(std::uint64_t, std::uint64_t) {}
+void HostedObject::kept(std::uint64_t, std::uint64_t) {}
+void HostedObject::discarded(std::uint64_t, std::uint64_t) {}
 void HostedObject::session_ended(std::uint64_t) {}
 const void* HostedObject::identity() const noexcept { return nullptr; }
 

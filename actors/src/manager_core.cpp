@@ -279,13 +279,30 @@ void ManagerCore::call_abandoned(std::uint64_t session, std::uint64_t call, std:
   object->abandoned(session, call);
 }
 
+template <class F>
+void ManagerCore::tell_all(const F& tell) {
+  std::vector<std::shared_ptr<HostedObject>> told;
+  told.reserve(objects_.size());
+  for (const auto& [id, hosted] : objects_) told.push_back(hosted.object);
+  for (const auto& object : told) tell(*object);
+}
+
+void ManagerCore::answer_unwanted(std::uint64_t session, std::uint64_t call) {
+  tell_all([session, call](HostedObject& object) { object.discarded(session, call); });
+}
+
 void ManagerCore::notified(std::uint64_t session, std::uint64_t target, std::string_view topic,
                            std::span<const std::byte> value) {
   if (topic == "drop") return step(registry_event::Drop{session, target});
-  const auto ticket = decode<std::uint64_t>(value);
-  if (!ticket) return;
-  if (topic == "hold") step(registry_event::Hold{session, target, *ticket});
-  if (topic == "lend") step(registry_event::Lend{session, target, *ticket});
+  const auto number = decode<std::uint64_t>(value);
+  if (!number) return;
+  if (topic == "hold") return step(registry_event::Hold{session, target, *number});
+  if (topic == "lend") return step(registry_event::Lend{session, target, *number});
+  const auto found = objects_.find(target);
+  if (found == objects_.end()) return;
+  const auto object = found->second.object;
+  if (topic == "kept") object->kept(session, *number);
+  if (topic == "back") object->discarded(session, *number);
 }
 
 void ManagerCore::session_closed(std::uint64_t session, const Error& why) {
@@ -293,10 +310,7 @@ void ManagerCore::session_closed(std::uint64_t session, const Error& why) {
     return "session " + std::to_string(session) + " of the manager ended: " + why.what();
   });
   // Also those that it has no proxy of any more: it may hold something of them all the same.
-  std::vector<std::shared_ptr<HostedObject>> told;
-  told.reserve(objects_.size());
-  for (const auto& [id, hosted] : objects_) told.push_back(hosted.object);
-  for (const auto& object : told) object->session_ended(session);
+  tell_all([session](HostedObject& object) { object.session_ended(session); });
   step(registry_event::Ended{session});
 }
 

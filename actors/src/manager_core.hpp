@@ -66,6 +66,7 @@ class ManagerCore final : public SessionService,
 
   void serve(const ServedCall& call) override;
   void call_abandoned(std::uint64_t session, std::uint64_t call, std::uint64_t target) override;
+  void answer_unwanted(std::uint64_t session, std::uint64_t call) override;
   void notified(std::uint64_t session, std::uint64_t target, std::string_view topic,
                 std::span<const std::byte> value) override;
   void session_closed(std::uint64_t session, const Error& why) override;
@@ -79,6 +80,8 @@ class ManagerCore final : public SessionService,
   void step(RegistryEvent event);
   void arm();
   void unkeep(std::uint64_t object);
+  template <class F>
+  void tell_all(const F& tell);
   template <class F>
   [[nodiscard]] std::optional<WireValue> replaced(const WireValue& value, const F& replace) const;
 

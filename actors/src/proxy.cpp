@@ -117,14 +117,20 @@ Result<std::shared_ptr<ProxyCore>> ProxyCore::from_value(const WireValue& value)
 
 WireValue ProxyCore::to_value() const { return body_->lend(); }
 
-Result<SessionReply> ProxyCore::call(std::string_view method, Encoded args,
-                                     Deadline deadline) const {
+Result<SessionReply> ProxyCore::call(std::string_view method, Encoded args, Deadline deadline,
+                                     std::chrono::milliseconds patience) const {
   PASSEL_TRY(IoLoop* const loop, runtime_io());
   if (loop->on_loop_thread())
     return Error{Errc::invalid_state, "'" + std::string{method} +
                                           "' cannot be waited for on the I/O thread: call_async"};
   PASSEL_TRY(const auto link, body_->link());
-  return link->call({body_->place().object, method, std::move(args), deadline});
+  return link->call({body_->place().object, method, std::move(args), deadline, patience});
+}
+
+void ProxyCore::tell(std::string_view topic, std::uint64_t call) const {
+  const auto link = body_->link();
+  if (!link) return;
+  if (const auto bytes = encode(call)) (*link)->notify(body_->place().object, topic, bytes->bytes);
 }
 
 ProxyCore::Pending ProxyCore::call_async(std::string_view method, Encoded args, Deadline deadline,

@@ -71,9 +71,12 @@ void Session::on(session_event::Received&& received, Time now, Actions& actions)
             answered(std::move(answer), std::move(descriptors), actions);
           },
           [&](CancelMessage& cancel) {
-            // Unknown: our result is on its way already.
-            if (const auto found = served_.find(cancel.id); found != served_.end())
+            if (const auto found = served_.find(cancel.id); found != served_.end()) {
               actions.emplace_back(session_action::Abandon{cancel.id, found->second});
+            } else if (cancel.id <= last_served_) {
+              // Our result is on its way already, and nobody will take it.
+              actions.emplace_back(session_action::Unwanted{cancel.id});
+            }
           },
           [&](ReleaseMessage& release) {
             if (lent_.erase({release.target, release.token}) != 0) {

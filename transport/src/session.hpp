@@ -105,6 +105,9 @@ struct Abandon {  ///< nobody waits any more for the answer to this call; may co
   std::uint64_t id = 0;
   std::uint64_t target = 0;
 };
+struct Unwanted {  ///< the peer gave up a call whose answer is on its way to it
+  std::uint64_t id = 0;
+};
 struct Answer {  ///< the one and only end of a call from here
   std::uint64_t id = 0;
   Result<BytesView> result{BytesView{}};
@@ -134,9 +137,9 @@ struct Closed {  ///< the last action of a session
 
 using SessionAction =
     std::variant<session_action::Send, session_action::Opened, session_action::Serve,
-                 session_action::Abandon, session_action::Answer, session_action::Granted,
-                 session_action::GrantLost, session_action::Returned, session_action::Notified,
-                 session_action::Credited, session_action::Closed>;
+                 session_action::Abandon, session_action::Unwanted, session_action::Answer,
+                 session_action::Granted, session_action::GrantLost, session_action::Returned,
+                 session_action::Notified, session_action::Credited, session_action::Closed>;
 
 /// One end of a session: who the peer is, which calls are open in both directions, who holds what.
 ///

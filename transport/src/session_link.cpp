@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <deque>
@@ -35,6 +36,11 @@ void wait_readable(int fd, Deadline deadline) {
     left.tv_nsec = static_cast<long>(rest % 1'000'000'000);
   }
   ::ppoll(&watched, 1, deadline.is_never() ? nullptr : &left, nullptr);
+}
+
+Deadline with_patience(const SessionCall& call) {
+  if (call.patience.count() == 0 || call.deadline.is_never()) return call.deadline;
+  return Deadline::after(call.deadline.left() + call.patience);
 }
 
 }  // namespace
@@ -145,7 +151,10 @@ Result<void> SessionLink::Core::open(Deadline deadline) {
 
 std::uint64_t SessionLink::Core::send(const SessionCall& call, Clock::time_point now) {
   std::optional<Clock::time_point> until;
-  if (!call.deadline.is_never()) until = call.deadline.is_try() ? now : call.deadline.when();
+  if (!call.deadline.is_never()) {
+    until = call.deadline.is_try() ? now : call.deadline.when();
+    if (call.patience.count() > 0) until = std::max(*until, now + std::chrono::microseconds{1});
+  }
   const std::uint64_t id = port_.call(call.target, std::string{call.method}, call.args.bytes, now,
                                       call.args.descriptors, until, this_thread());
   port_.flush(now);
@@ -157,15 +166,16 @@ Result<SessionReply> SessionLink::Core::call(const SessionCall& call) {
   early_.reset();
   const std::uint64_t id = send(call, Clock::now());
   if (early_) return *std::exchange(early_, std::nullopt);
+  const Deadline until = with_patience(call);
   Waiter waiter;
   waiting_.emplace(id, &waiter);
   while (!waiter.reply) {
     if (reading_) {
-      follow(locked.lock(), waiter, call.deadline);
+      follow(locked.lock(), waiter, until);
     } else {
-      lead(locked.lock(), call.deadline);
+      lead(locked.lock(), until);
     }
-    if (waiter.reply || !call.deadline.passed()) continue;
+    if (waiter.reply || !until.passed()) continue;
     waiting_.erase(id);
     port_.cancel(id, Clock::now());
     port_.flush(Clock::now());

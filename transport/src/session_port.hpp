@@ -28,6 +28,8 @@ class SessionHandler {
   /// `unsupported` unless overridden.
   virtual void serve(SessionPort& port, session_action::Serve&& call);
   virtual void abandoned(std::uint64_t call, std::uint64_t target);
+  /// The answer to that call reached nobody.
+  virtual void unwanted(std::uint64_t call);
   /// The end of a call made here; comes exactly once for each.
   virtual void answered(session_action::Answer&& answer) = 0;
   virtual void granted(const GrantMessage& grant);

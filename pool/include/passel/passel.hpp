@@ -12,6 +12,7 @@
 #include <passel/condition.hpp>
 #include <passel/connection.hpp>
 #include <passel/connection_wait.hpp>
+#include <passel/container_proxies.hpp>
 #include <passel/context.hpp>
 #include <passel/dummy.hpp>
 #include <passel/event.hpp>
@@ -39,6 +40,7 @@
 #include <passel/process_pool_executor.hpp>
 #include <passel/proxy.hpp>
 #include <passel/queue.hpp>
+#include <passel/queue_proxy.hpp>
 #include <passel/reach.hpp>
 #include <passel/result.hpp>
 #include <passel/rlock.hpp>
@@ -52,6 +54,7 @@
 #include <passel/supervised_process.hpp>
 #include <passel/supervisor.hpp>
 #include <passel/supervisor_options.hpp>
+#include <passel/sync_manager.hpp>
 #include <passel/this_task.hpp>
 #include <passel/thread.hpp>
 #include <passel/thread_hooks.hpp>

@@ -135,6 +135,12 @@ class PASSEL_API HostedObject {
   /// The caller of that call no longer waits for it: give up its place in the line. Comes for calls
   /// that are not answered yet, also when their session ends (before session_ended).
   virtual void abandoned(std::uint64_t session, std::uint64_t call);
+  /// The caller says that it has the answer to that call, and will not give it up any more. Only
+  /// for methods whose callers say so.
+  virtual void kept(std::uint64_t session, std::uint64_t call);
+  /// The answer to that call reached nobody: its caller gave up when it was on its way. What it
+  /// handed out goes back, unless it has been kept. Comes for calls of any object.
+  virtual void discarded(std::uint64_t session, std::uint64_t call);
   /// A session is over: what it held of this object goes back.
   virtual void session_ended(std::uint64_t session);
   /// What makes two of them the same object, or nullptr: factories that give out one object again

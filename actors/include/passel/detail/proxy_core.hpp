@@ -7,6 +7,7 @@
 #include <passel/listener.hpp>
 #include <passel/result.hpp>
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -55,9 +56,13 @@ class PASSEL_API ProxyCore {
 
   /// Errors: those of the method, timeout, peer_lost, stale_object, invalid_state on the I/O
   /// thread.
-  Result<SessionReply> call(std::string_view method, Encoded args, Deadline deadline) const;
+  Result<SessionReply> call(std::string_view method, Encoded args, Deadline deadline,
+                            std::chrono::milliseconds patience = {}) const;
   Pending call_async(std::string_view method, Encoded args, Deadline deadline,
                      SessionLink::Answered answered) const;
+
+  /// Says what became of the answer to a call: "kept", or "back" when it reached nobody.
+  void tell(std::string_view topic, std::uint64_t call) const;
 
   [[nodiscard]] const std::string& type() const noexcept;
   [[nodiscard]] const Address& address() const noexcept;
@@ -90,6 +95,20 @@ Result<R> call_object(const std::shared_ptr<ProxyCore>& core, std::string_view m
   if (!core) return no_proxy_error();
   if (!args) return args.error();
   return decode_reply<R>(core->call(method, *std::move(args), deadline));
+}
+
+/// How much longer than the time limit a server may take to say that it is up.
+inline constexpr std::chrono::milliseconds server_patience{1000};
+
+/// Calls and waits. The server decides when the time is up: nothing that it hands out at the last
+/// moment is lost. One that does not answer in time is not waited for much longer. Errors also:
+/// timeout.
+template <class R>
+Result<R> call_object_patiently(const std::shared_ptr<ProxyCore>& core, std::string_view method,
+                                Result<Encoded> args, Deadline deadline) {
+  if (!core) return no_proxy_error();
+  if (!args) return args.error();
+  return decode_reply<R>(core->call(method, *std::move(args), deadline, server_patience));
 }
 
 /// Calls; the future is answered by whoever reads the answer. Cancelling or dropping it gives the

@@ -40,6 +40,9 @@ struct SessionCall {
   std::string_view method;
   Encoded args;
   Deadline deadline = Deadline::never();
+  /// How much longer than the deadline to wait for an answer: with some of it the server is who
+  /// decides that the time is up, so that what it hands out at the last moment is not lost.
+  std::chrono::milliseconds patience{0};
 };
 
 /// The asking end of a session. Any thread calls; a thread that waits reads the connection itself

@@ -1,0 +1,105 @@
+// Layer actors: calls of a hosted object that wait, in the order they came, each until its
+// deadline.
+#pragma once
+
+#include <passel/detail/hosted_object.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <optional>
+#include <utility>
+
+namespace passel::inline v0::detail {
+
+/// The line in front of a hosted object: who gets what is free next. A call whose deadline comes is
+/// answered with its error and leaves. A member of the object, used on the I/O thread alone.
+///
+///     void get(HostedCall&& call) {
+///       if (items_.empty()) return line_.add(std::move(call), {}, Error{Errc::empty, "..."});
+///       ...
+///     }
+///     void abandoned(std::uint64_t session, std::uint64_t call) override { line_.remove(session,
+///     call); }
+template <class Data>
+class HostedLine {
+ public:
+  struct Waiting {
+    HostedCall call;
+    Data data;
+    Error late;  ///< the answer when the time is up
+    std::optional<IoLoop::TimerKey> timer = {};
+  };
+
+  HostedLine() = default;
+  HostedLine(const HostedLine&) = delete;
+  HostedLine& operator=(const HostedLine&) = delete;
+  ~HostedLine() {
+    for (Waiting& one : *waiting_) stop_timer(one);
+  }
+
+  /// Puts the call at the end. What its views show has been read by now.
+  void add(HostedCall&& call, Data data, Error late) {
+    call.method = {};
+    call.args = {};
+    call.descriptors = {};
+    waiting_->push_back({std::move(call), std::move(data), std::move(late)});
+    const auto place = std::prev(waiting_->end());
+    if (!place->call.deadline) return;
+    IoLoop& loop = place->call.site->loop();
+    const std::uint64_t session = place->call.caller.session;
+    const std::uint64_t id = place->call.id;
+    place->timer =
+        loop.at(Deadline::at(*place->call.deadline), [weak = std::weak_ptr{waiting_}, session, id] {
+          if (const auto line = weak.lock()) expire(*line, session, id);
+        });
+  }
+
+  [[nodiscard]] bool empty() const noexcept { return waiting_->empty(); }
+  [[nodiscard]] std::size_t size() const noexcept { return waiting_->size(); }
+  [[nodiscard]] const Waiting& front() const { return waiting_->front(); }
+  /// The first one, to be answered now.
+  [[nodiscard]] Waiting take_front() {
+    Waiting first = std::move(waiting_->front());
+    waiting_->pop_front();
+    stop_timer(first);
+    return first;
+  }
+  /// Takes out the call that was given up. False when it is not here.
+  bool remove(std::uint64_t session, std::uint64_t call) {
+    const auto found = find(*waiting_, session, call);
+    if (found == waiting_->end()) return false;
+    stop_timer(*found);
+    waiting_->erase(found);
+    return true;
+  }
+  [[nodiscard]] auto begin() const noexcept { return waiting_->begin(); }
+  [[nodiscard]] auto end() const noexcept { return waiting_->end(); }
+
+ private:
+  using List = std::list<Waiting>;
+
+  static typename List::iterator find(List& list, std::uint64_t session, std::uint64_t call) {
+    auto one = list.begin();
+    while (one != list.end() && (one->call.caller.session != session || one->call.id != call))
+      ++one;
+    return one;
+  }
+  static void stop_timer(Waiting& one) {
+    if (one.timer) one.call.site->loop().cancel(*one.timer);
+    one.timer.reset();
+  }
+  static void expire(List& list, std::uint64_t session, std::uint64_t call) {
+    const auto found = find(list, session, call);
+    if (found == list.end()) return;
+    Waiting late = std::move(*found);
+    list.erase(found);
+    late.call.reply.set(std::move(late.late));
+  }
+
+  // Shared with timers that may be about to run when the object goes.
+  std::shared_ptr<List> waiting_ = std::make_shared<List>();
+};
+
+}  // namespace passel::inline v0::detail

@@ -1,0 +1,160 @@
+// Layer sync: a queue that lives in a manager's server, as its users have it.
+#pragma once
+
+#include <passel/detail/checked_deadline.hpp>
+#include <passel/proxy.hpp>
+#include <passel/queue.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <tuple>
+#include <utility>
+
+namespace passel::inline v0 {
+
+/// A queue in a manager's server: for processes of any program, for tasks of pools, and for other
+/// hosts (Python's SyncManager.Queue, JoinableQueue and their kind).
+///
+///     passel::QueueProxy<Job> jobs = manager.queue<Job>(100).unwrap();
+///     pool.submit<fetch>(jobs, url);           // a proxy goes wherever values go
+///     Job job = jobs.get().unwrap();
+///
+/// Items are handed out in the order in which they came, to those who wait in the order in which
+/// these came. A consumer that dies while it waits is forgotten; an item goes to one that lives.
+/// With `joinable_queue` an item whose consumer dies before its task_done() comes back at the head.
+/// A put or get that is given up, by cancel() of its future or at its time limit, leaves the queue
+/// as it was.
+///
+/// Time limits are the server's to keep; one that does not answer a second later ends the call with
+/// Errc::timeout. Errors of all functions: those of DynamicProxy's calls (peer_lost, stale_object),
+/// closed when the queue is shut down. Any number of threads. Source of the semantics: Python's
+/// queue.Queue.
+template <class T = WireValue>
+class QueueProxy : public DynamicProxy {
+ public:
+  using value_type = T;
+  using DynamicProxy::DynamicProxy;
+  explicit QueueProxy(DynamicProxy other) noexcept : DynamicProxy{std::move(other)} {}
+
+  /// Adds an item; waits while the queue is full. (Python: put(item))
+  Result<void> put(const T& item) const { return put_until(item, true, detail::Deadline::never()); }
+  /// Errors also: full when there was no room in that time, invalid_argument for a negative one.
+  template <class Rep, class Period>
+  Result<void> put_for(const T& item, std::chrono::duration<Rep, Period> timeout) const {
+    PASSEL_TRY(const detail::Deadline deadline, detail::checked_deadline(timeout));
+    return put_until(item, true, deadline);
+  }
+  /// Errors also: full. (Python: put_nowait)
+  Result<void> try_put(const T& item) const {
+    return put_until(item, false, detail::Deadline::never());
+  }
+  Result<void> put_nowait(const T& item) const { return try_put(item); }
+  /// The future is done when the item is in the queue.
+  Future<void> put_async(const T& item) const { return call_async<void>("put", item, true); }
+
+  /// Takes the next item; waits while there is none. (Python: get())
+  Result<T> get() const { return item_of(delivered(true, detail::Deadline::never())); }
+  /// Errors also: empty when none came in that time, invalid_argument for a negative one.
+  template <class Rep, class Period>
+  Result<T> get_for(std::chrono::duration<Rep, Period> timeout) const {
+    PASSEL_TRY(const detail::Deadline deadline, detail::checked_deadline(timeout));
+    return item_of(delivered(true, deadline));
+  }
+  /// Errors also: empty. (Python: get_nowait)
+  Result<T> try_get() const { return item_of(delivered(false, detail::Deadline::never())); }
+  Result<T> get_nowait() const { return try_get(); }
+  /// A place in the line of those who wait. A future that is cancelled or dropped before it is done
+  /// takes nothing.
+  Future<T> get_async() const;
+  /// As get, with the number of times that this item was handed out.
+  Result<Delivered<T>> get_delivered() const { return delivered(true, detail::Deadline::never()); }
+
+  /// Says that an item is finished: the oldest one in this process's hands. Errors also:
+  /// invalid_argument "task_done() called too many times".
+  Result<void> task_done() const { return call<void>("task_done"); }
+  /// Waits until every item that was put is finished.
+  Result<void> join() const { return call<void>("join"); }
+  /// Errors also: timeout.
+  template <class Rep, class Period>
+  Result<void> join_for(std::chrono::duration<Rep, Period> timeout) const {
+    return detail::call_object_patiently<void>(core_, "join", detail::encode_pack(),
+                                               detail::Deadline::after(timeout));
+  }
+  /// Ends the queue for everybody: puts fail, gets take what is left and then fail. (Python:
+  /// shutdown(immediate))
+  Result<void> shutdown(QueueShutdown options = {}) const {
+    return call<void>("shutdown", options.immediate);
+  }
+  [[nodiscard]] Result<bool> is_shutdown() const { return call<bool>("is_shutdown"); }
+
+  [[nodiscard]] Result<std::size_t> qsize() const { return call<std::size_t>("qsize"); }
+  [[nodiscard]] Result<bool> empty() const { return call<bool>("empty"); }
+  [[nodiscard]] Result<bool> full() const { return call<bool>("full"); }
+  /// The limit, 0 for none.
+  [[nodiscard]] Result<std::size_t> maxsize() const { return call<std::size_t>("maxsize"); }
+
+ private:
+  // The number of the call, how often the item was handed out, the item.
+  using Handed = std::tuple<std::uint64_t, std::uint64_t, T>;
+
+  Result<void> put_until(const T& item, bool wait, detail::Deadline deadline) const {
+    return detail::call_object_patiently<void>(core_, "put", detail::encode_pack(item, wait),
+                                               deadline);
+  }
+  Result<Delivered<T>> delivered(bool wait, detail::Deadline deadline) const {
+    const bool receipt = !deadline.is_never();
+    auto handed = detail::call_object_patiently<Handed>(
+        core_, "get", detail::encode_pack(wait, receipt), deadline);
+    if (!handed) return handed.error();
+    auto& [call, delivery, item] = *handed;
+    if (receipt) core_->tell("kept", call);
+    return Delivered<T>{std::move(item), static_cast<std::uint32_t>(delivery)};
+  }
+  static Result<T> item_of(Result<Delivered<T>> delivered) {
+    if (!delivered) return delivered.error();
+    return std::move(delivered->item);
+  }
+};
+
+template <class T>
+Future<T> QueueProxy<T>::get_async() const {
+  if (!core_) return Future<T>::of(detail::no_proxy_error());
+  auto args = detail::encode_pack(true, true);
+  if (!args) return Future<T>::of(args.error());
+  auto promise = std::make_shared<Promise<T>>();
+  auto dropped = std::make_shared<std::atomic<bool>>(false);
+  Future<T> future = promise->future();
+  const auto pending =
+      core_->call_async("get", *std::move(args), detail::Deadline::never(),
+                        [promise, dropped, core = core_](Result<detail::SessionReply> reply) {
+                          auto handed = detail::decode_reply<Handed>(reply);
+                          if (!handed) {
+                            promise->set(handed.error());
+                            return;
+                          }
+                          auto& [call, delivery, item] = *handed;
+                          const bool taken = !dropped->load() && promise->set(std::move(item));
+                          core->tell(taken ? "kept" : "back", call);
+                        });
+  promise->on_cancel([pending] { pending.cancel(); });
+  promise->on_abandoned([pending, dropped] {
+    dropped->store(true);
+    pending.cancel();
+  });
+  return future;
+}
+
+template <class T>
+struct codec<QueueProxy<T>> {
+  using parts = detail::types<>;
+  static WireValue encode(const QueueProxy<T>& proxy) { return codec<DynamicProxy>::encode(proxy); }
+  static Result<QueueProxy<T>> decode(const WireValue& value) {
+    PASSEL_TRY(DynamicProxy proxy, codec<DynamicProxy>::decode(value));
+    return QueueProxy<T>{std::move(proxy)};
+  }
+};
+
+}  // namespace passel::inline v0

@@ -1,0 +1,163 @@
+// Layer sync: dictionaries that live in a manager's server.
+#include "hosted_dict.hpp"
+
+#include <utility>
+
+namespace passel::inline v0::detail {
+namespace {
+
+Error no_key(const WireValue& key) {
+  return {Errc::not_found, "no key " + key.to_string() + " in the dictionary"};
+}
+
+Error unhashable(const WireValue& key) {
+  return {Errc::type_mismatch,
+          "a " + std::string{to_string(key.kind())} + " cannot be a key: " + key.to_string()};
+}
+
+}  // namespace
+
+Result<std::shared_ptr<HostedObject>> make_hosted_dict(const HostedCall& call) {
+  auto args = call.arguments<std::vector<WireValue>>();
+  if (!args) return args.error();
+  auto dict = std::make_shared<HostedDict>();
+  PASSEL_CHECK(dict->update(std::get<0>(*args)));
+  return std::shared_ptr<HostedObject>{std::move(dict)};
+}
+
+std::span<const HostedMethod<HostedDict>> HostedDict::table() {
+  static constexpr HostedMethod<HostedDict> methods[] = {
+      hosted_method<&HostedDict::at>{"at"},
+      hosted_method<&HostedDict::set>{"set"},
+      hosted_method<&HostedDict::get>{"get"},
+      hosted_method<&HostedDict::contains>{"contains"},
+      hosted_method<&HostedDict::size>{"size"},
+      hosted_method<&HostedDict::erase>{"erase"},
+      hosted_method<&HostedDict::pop>{"pop"},
+      hosted_method<&HostedDict::take>{"take"},
+      hosted_method<&HostedDict::popitem>{"popitem"},
+      hosted_method<&HostedDict::setdefault>{"setdefault"},
+      hosted_method<&HostedDict::update>{"update"},
+      hosted_method<&HostedDict::clear>{"clear"},
+      hosted_method<&HostedDict::keys>{"keys"},
+      hosted_method<&HostedDict::values>{"values"},
+      hosted_method<&HostedDict::items>{"items"},
+  };
+  return methods;
+}
+
+Result<HostedDict::Entries::iterator> HostedDict::find(const WireValue& key) const {
+  if (!key.is_hashable()) return unhashable(key);
+  const auto found = places_.find(key);
+  return found == places_.end() ? entries_.end() : found->second;
+}
+
+Result<WireValue> HostedDict::at(const WireValue& key) const {
+  PASSEL_TRY(const auto place, find(key));
+  if (place == entries_.end()) return no_key(key);
+  return place->second;
+}
+
+Result<void> HostedDict::set(WireValue key, WireValue value) {
+  PASSEL_TRY(const auto place, find(key));
+  if (place != entries_.end()) {
+    place->second = std::move(value);
+    return {};
+  }
+  entries_.emplace_back(key, std::move(value));
+  places_.emplace(std::move(key), std::prev(entries_.end()));
+  return {};
+}
+
+Result<void> HostedDict::erase(const WireValue& key) {
+  PASSEL_TRY(const auto place, find(key));
+  if (place == entries_.end()) return no_key(key);
+  places_.erase(key);
+  entries_.erase(place);
+  return {};
+}
+
+Result<bool> HostedDict::contains(const WireValue& key) const {
+  PASSEL_TRY(const auto place, find(key));
+  return place != entries_.end();
+}
+
+Result<WireValue> HostedDict::get(const WireValue& key) const {
+  PASSEL_TRY(const auto place, find(key));
+  if (place == entries_.end()) return WireValue::tuple({});
+  return WireValue::tuple({place->second});
+}
+
+Result<WireValue> HostedDict::pop(const WireValue& key) {
+  PASSEL_TRY(const auto place, find(key));
+  if (place == entries_.end()) return no_key(key);
+  WireValue value = std::move(place->second);
+  places_.erase(key);
+  entries_.erase(place);
+  return value;
+}
+
+Result<WireValue> HostedDict::take(const WireValue& key) {
+  PASSEL_TRY(const auto place, find(key));
+  if (place == entries_.end()) return WireValue::tuple({});
+  PASSEL_TRY(WireValue value, pop(key));
+  return WireValue::tuple({std::move(value)});
+}
+
+Result<WireValue> HostedDict::popitem() {
+  if (entries_.empty()) return Error{Errc::not_found, "popitem from an empty dictionary"};
+  auto [key, value] = std::move(entries_.back());
+  entries_.pop_back();
+  places_.erase(key);
+  return WireValue::tuple({std::move(key), std::move(value)});
+}
+
+Result<WireValue> HostedDict::setdefault(WireValue key, WireValue value) {
+  PASSEL_TRY(const auto place, find(key));
+  if (place != entries_.end()) return place->second;
+  PASSEL_CHECK(set(std::move(key), value));
+  return value;
+}
+
+Result<void> HostedDict::update(const Values& pairs) {
+  // All of it or nothing.
+  for (const WireValue& pair : pairs) {
+    const auto* const both = pair.items();
+    if (both == nullptr || both->size() != 2) {
+      return Error{Errc::type_mismatch, "not a pair of key and value: " + pair.to_string()};
+    }
+    if (!both->front().is_hashable()) return unhashable(both->front());
+  }
+  for (const WireValue& pair : pairs)
+    PASSEL_CHECK(set(pair.items()->front(), pair.items()->back()));
+  return {};
+}
+
+void HostedDict::clear() {
+  places_.clear();
+  entries_.clear();
+}
+
+HostedDict::Values HostedDict::keys() const {
+  Values out;
+  for (const auto& [key, value] : entries_) out.push_back(key);
+  return out;
+}
+
+HostedDict::Values HostedDict::values() const {
+  Values out;
+  for (const auto& [key, value] : entries_) out.push_back(value);
+  return out;
+}
+
+HostedDict::Values HostedDict::items() const {
+  Values out;
+  for (const auto& [key, value] : entries_) out.push_back(WireValue::tuple({key, value}));
+  return out;
+}
+
+WireValue HostedDict::as_map() const {
+  return WireValue::map(WireValue::Entries{entries_.begin(), entries_.end()});
+}
+
+}  // namespace passel::inline v0::detail

@@ -1,0 +1,98 @@
+// Layer sync: a queue that lives in a manager's server.
+#pragma once
+
+#include <passel/detail/hosted_line.hpp>
+#include <passel/detail/hosted_methods.hpp>
+#include <passel/wire_value.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace passel::inline v0::detail {
+
+/// Which item is next.
+enum class HostedOrder : std::uint8_t { fifo, lifo, priority };
+
+struct HostedQueueOptions {
+  std::int64_t maxsize = 0;  ///< 0 or less: no limit
+  HostedOrder order = HostedOrder::fifo;
+  /// An item whose taker is gone before its task_done comes back at the head.
+  bool joinable = false;
+};
+
+/// Python's queue.Queue as a hosted object. Who takes an item by a call that it may give up says
+/// when it has it ("kept"); until then the item is in between, and comes back when the answer
+/// reached nobody.
+class HostedQueue final : public HostedBuiltin<HostedQueue> {
+ public:
+  explicit HostedQueue(HostedQueueOptions options) : options_{options} {}
+
+  void put(HostedCall&& call);
+  void get(HostedCall&& call);
+  [[nodiscard]] Result<void> task_done(const HostedCaller& caller);
+  void done(HostedCall&& call) { call.reply.value(task_done(call.caller)); }
+  void join(HostedCall&& call);
+  void shutdown(bool immediate);
+  [[nodiscard]] std::uint64_t qsize() const { return items_.size(); }
+  [[nodiscard]] bool empty() const { return items_.empty(); }
+  [[nodiscard]] bool full() const {
+    return options_.maxsize > 0 && items_.size() >= static_cast<std::uint64_t>(options_.maxsize);
+  }
+  [[nodiscard]] std::uint64_t maxsize() const {
+    return options_.maxsize > 0 ? static_cast<std::uint64_t>(options_.maxsize) : 0;
+  }
+  [[nodiscard]] bool is_shutdown() const { return shut_down_; }
+  /// How many wait for an item.
+  [[nodiscard]] std::uint64_t waiting() const { return getters_.size(); }
+
+  static std::span<const HostedMethod<HostedQueue>> table();
+  [[nodiscard]] std::string text() const override;
+  void abandoned(std::uint64_t session, std::uint64_t call) override;
+  void kept(std::uint64_t session, std::uint64_t call) override;
+  void discarded(std::uint64_t session, std::uint64_t call) override;
+  void session_ended(std::uint64_t session) override;
+
+ private:
+  struct Item {
+    WireValue value;
+    std::uint64_t delivery = 0;  ///< how often it was handed out
+  };
+  struct Given {  ///< an item in the hands of a session
+    std::uint64_t session = 0;
+    std::uint64_t call = 0;
+    Item item;
+    bool kept = false;  ///< the session has said so, or cannot give it up
+  };
+  enum class Receipt : bool { none, expected };
+
+  void add(Item item);
+  void give_back(std::vector<Given> given);
+  void hand_out(HostedCall& call, Receipt receipt);
+  void serve_waiting();
+  void finished_one();
+  [[nodiscard]] Error shut_down_error() const;
+
+  HostedQueueOptions options_;
+  std::deque<Item> items_;
+  std::vector<Given> given_;
+  HostedLine<Receipt> getters_;
+  HostedLine<WireValue> putters_;
+  HostedLine<std::monostate> joiners_;
+  std::uint64_t unfinished_ = 0;
+  bool shut_down_ = false;
+};
+
+/// The factories of the three kinds: (maxsize), and whether items come back.
+Result<std::shared_ptr<HostedObject>> make_hosted_queue(const HostedCall& call);
+Result<std::shared_ptr<HostedObject>> make_hosted_joinable_queue(const HostedCall& call);
+Result<std::shared_ptr<HostedObject>> make_hosted_lifo_queue(const HostedCall& call);
+Result<std::shared_ptr<HostedObject>> make_hosted_priority_queue(const HostedCall& call);
+
+}  // namespace passel::inline v0::detail

@@ -1,0 +1,284 @@
+// Queues in a manager's server. CPython's counterparts stand beside the cases.
+#include <passel/pool.hpp>
+#include <passel/process.hpp>
+#include <passel/queue.hpp>
+#include <passel/sync_manager.hpp>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "support/process_census.hpp"
+
+#include <unistd.h>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <optional>
+#include <string>
+#include <thread>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+namespace {
+
+using namespace std::chrono_literals;
+using passel::Errc;
+using passel::Process;
+using passel::QueueProxy;
+using passel::SyncManager;
+using passel::WireValue;
+using ::testing::HasSubstr;
+
+class ManagerQueue : public ::testing::Test {
+ protected:
+  SyncManager manager = SyncManager::started().unwrap();
+};
+
+// CPython: TestSyncManagerTypes.test_queue
+TEST_F(ManagerQueue, GivesItemsInTheOrderInWhichTheyCame) {
+  const auto queue = manager.queue<std::string>().unwrap();
+  EXPECT_TRUE(queue.empty().unwrap());
+  queue.put("one").unwrap();
+  queue.put("two").unwrap();
+  EXPECT_EQ(queue.qsize().unwrap(), 2U);
+  EXPECT_EQ(queue.get().unwrap(), "one");
+  EXPECT_EQ(queue.try_get().unwrap(), "two");
+  EXPECT_EQ(queue.try_get().error(), Errc::empty);
+  EXPECT_EQ(queue.maxsize().unwrap(), 0U);
+  EXPECT_FALSE(queue.full().unwrap());
+  EXPECT_EQ(queue.text().unwrap(), "<queue of 0 items>");
+}
+
+TEST_F(ManagerQueue, EmptyAndFullAreErrorsOfTheirOwn) {
+  const auto queue = manager.queue<int>(1).unwrap();
+  EXPECT_EQ(queue.get_for(1ms).error(), Errc::empty);
+  EXPECT_EQ(queue.get_for(0ms).error(), Errc::empty);
+  EXPECT_EQ(queue.get_for(-1ms).error(), Errc::invalid_argument);
+  queue.put(1).unwrap();
+  EXPECT_TRUE(queue.full().unwrap());
+  EXPECT_EQ(queue.try_put(2).error(), Errc::full);
+  const auto late = queue.put_for(2, 1ms);
+  EXPECT_EQ(late.error(), Errc::full);
+  EXPECT_THAT(late.error().what(), HasSubstr("1 of 1"));
+  EXPECT_EQ(queue.put_for(2, -1ms).error(), Errc::invalid_argument);
+  EXPECT_EQ(queue.get().unwrap(), 1);
+}
+
+TEST_F(ManagerQueue, APutWaitsForRoomAndAGetForAnItem) {
+  const auto queue = manager.queue<int>(1).unwrap();
+  queue.put(1).unwrap();
+  auto second = queue.put_async(2);
+  EXPECT_FALSE(second.done());
+  EXPECT_EQ(queue.get().unwrap(), 1);
+  second.get().unwrap();
+  EXPECT_EQ(queue.get().unwrap(), 2);
+  auto third = queue.get_async();
+  queue.put(3).unwrap();
+  EXPECT_EQ(third.get().unwrap(), 3);
+}
+
+TEST_F(ManagerQueue, ThoseWhoWaitAreServedInTurn) {
+  const auto queue = manager.queue<int>().unwrap();
+  auto first = queue.get_async();
+  auto second = queue.get_async();
+  queue.put(1).unwrap();
+  queue.put(2).unwrap();
+  EXPECT_EQ(first.get().unwrap(), 1);
+  EXPECT_EQ(second.get().unwrap(), 2);
+}
+
+TEST_F(ManagerQueue, AGetThatIsGivenUpTakesNothing) {
+  const auto queue = manager.queue<int>().unwrap();
+  auto cancelled = queue.get_async();
+  EXPECT_TRUE(cancelled.cancel());
+  { const auto dropped = queue.get_async(); }
+  queue.put(1).unwrap();
+  EXPECT_EQ(queue.get().unwrap(), 1);
+}
+
+TEST_F(ManagerQueue, AnAnswerThatReachedNobodyGivesItsItemBack) {
+  const auto queue = manager.queue<int>().unwrap();
+  queue.put(1).unwrap();
+  queue.put(2).unwrap();
+  using Handed = std::tuple<std::uint64_t, std::uint64_t, int>;
+  const auto handed = queue.call<Handed>("get", true, true).unwrap();
+  EXPECT_EQ(std::get<2>(handed), 1);
+  queue.core()->tell("back", std::get<0>(handed));
+  EXPECT_EQ(queue.get().unwrap(), 1);
+  const auto kept = queue.call<Handed>("get", true, true).unwrap();
+  queue.core()->tell("kept", std::get<0>(kept));
+  queue.core()->tell("back", std::get<0>(kept));
+  EXPECT_EQ(queue.try_get().error(), Errc::empty);
+}
+
+/// Stops a process and waits until each of its threads stands still: they do so one by one.
+void stop_all_of(int pid) {
+  ::kill(pid, SIGSTOP);
+  const std::string tasks = "/proc/" + std::to_string(pid) + "/task";
+  const auto stands = [](const std::filesystem::path& task) {
+    std::ifstream file{task / "stat"};
+    const std::string stat{std::istreambuf_iterator<char>{file}, {}};
+    const auto name_end = stat.rfind(')');
+    return name_end == stat.npos || stat.compare(name_end, 3, ") T") == 0;
+  };
+  const auto all_stand = [&] {
+    for (const auto& task : std::filesystem::directory_iterator{tasks})
+      if (!stands(task.path())) return false;
+    return true;
+  };
+  while (!all_stand()) std::this_thread::yield();
+}
+
+TEST_F(ManagerQueue, AStoppedServerLosesNoItem) {
+  const auto queue = manager.queue<int>().unwrap();
+  queue.put(7).unwrap();
+  stop_all_of(*manager.pid());
+  EXPECT_EQ(queue.get_for(1ms).error(), Errc::timeout);
+  ::kill(*manager.pid(), SIGCONT);
+  EXPECT_EQ(queue.get().unwrap(), 7);
+}
+
+// CPython: TestSyncManagerTypes.test_joinable_queue
+TEST_F(ManagerQueue, JoinWaitsForEveryTask) {
+  const auto queue = manager.joinable_queue<int>().unwrap();
+  queue.join().unwrap();
+  queue.put(1).unwrap();
+  queue.put(2).unwrap();
+  EXPECT_EQ(queue.join_for(1ms).error(), Errc::timeout);
+  auto joined = queue.call_async<void>("join");
+  queue.get().unwrap();
+  queue.task_done().unwrap();
+  queue.get().unwrap();
+  EXPECT_FALSE(joined.done());
+  queue.task_done().unwrap();
+  joined.get().unwrap();
+  const auto more = queue.task_done();
+  EXPECT_EQ(more.error(), Errc::invalid_argument);
+  EXPECT_THAT(more.error().what(), HasSubstr("called too many times"));
+}
+
+TEST_F(ManagerQueue, LifoGivesTheNewestPriorityTheLeast) {
+  const auto lifo = manager.lifo_queue<int>().unwrap();
+  const auto least = manager.priority_queue<std::pair<int, std::string>>().unwrap();
+  for (const int n : {2, 1, 3}) {
+    lifo.put(n).unwrap();
+    least.put({n, "task " + std::to_string(n)}).unwrap();
+  }
+  for (const int n : {3, 1, 2}) EXPECT_EQ(lifo.get().unwrap(), n);
+  for (const int n : {1, 2, 3}) EXPECT_EQ(least.get().unwrap().first, n);
+}
+
+TEST_F(ManagerQueue, ShutdownEndsTheWaitingAndKeepsWhatIsIn) {
+  const auto queue = manager.queue<int>().unwrap();
+  auto waiting = queue.get_async();
+  queue.shutdown().unwrap();
+  EXPECT_EQ(waiting.get().error(), Errc::closed);
+  EXPECT_EQ(queue.put(1).error(), Errc::closed);
+  EXPECT_TRUE(queue.is_shutdown().unwrap());
+
+  const auto filled = manager.queue<int>(1).unwrap();
+  filled.put(1).unwrap();
+  auto blocked = filled.put_async(2);
+  filled.shutdown().unwrap();
+  EXPECT_EQ(blocked.get().error(), Errc::closed);
+  EXPECT_EQ(filled.get().unwrap(), 1);
+  EXPECT_EQ(filled.get().error(), Errc::closed);
+}
+
+TEST_F(ManagerQueue, AnImmediateShutdownFinishesWhatIsIn) {
+  const auto queue = manager.joinable_queue<int>().unwrap();
+  queue.put(1).unwrap();
+  auto joined = queue.call_async<void>("join");
+  queue.shutdown({.immediate = true}).unwrap();
+  joined.get().unwrap();
+  EXPECT_EQ(queue.get().error(), Errc::closed);
+}
+
+TEST_F(ManagerQueue, HoldsValuesOfAnyKind) {
+  const auto queue = manager.queue().unwrap();
+  const auto value = WireValue::list({1, nullptr, "text", 2.5, true});
+  queue.put(value).unwrap();
+  EXPECT_EQ(queue.get().unwrap(), value);
+}
+
+int square_into(const QueueProxy<int>& out, int n) {
+  out.put(n * n).unwrap();
+  return n;
+}
+
+void take_one_and_tell(const QueueProxy<int>& jobs, const passel::Queue<int>& told) {
+  told.put(jobs.get().unwrap()).unwrap();
+  for (;;) ::pause();
+}
+
+void wait_for_one(const QueueProxy<int>& jobs, const passel::Queue<int>& told) {
+  auto item = jobs.get_async();
+  told.put(0).unwrap();
+  std::ignore = item.get();
+}
+
+// Fault: a consumer that dies with an item in its hands.
+TEST_F(ManagerQueue, ItemsOfAKilledConsumerComeBackToAJoinableQueue) {
+  // The connection to the server and the means to start processes stay.
+  const auto warm = manager.queue<int>().unwrap();
+  Process::spawn<square_into>(warm, 1).unwrap().join().unwrap();
+  const auto before = passel_test::ProcessCensus::take();
+  {
+    const auto jobs = manager.joinable_queue<int>().unwrap();
+    const passel::Queue<int> told;
+    jobs.put(1).unwrap();
+    jobs.put(2).unwrap();
+    auto child = Process::spawn<take_one_and_tell>(jobs, told).unwrap();
+    EXPECT_EQ(told.get().unwrap(), 1);
+    child.kill().unwrap();
+    child.join().unwrap();
+    // Whether it comes back before 2 is taken or behind it is the server's time, not ours.
+    const auto first = jobs.get_delivered().unwrap();
+    const auto second = jobs.get_delivered().unwrap();
+    EXPECT_EQ(first.item + second.item, 3);
+    EXPECT_EQ(first.item == 1 ? first.count : second.count, 2U);
+    jobs.task_done().unwrap();
+    jobs.task_done().unwrap();
+    jobs.join().unwrap();
+  }
+  EXPECT_EQ(passel_test::ProcessCensus::settle(before), "");
+}
+
+TEST_F(ManagerQueue, AConsumerKilledInTheLineIsForgotten) {
+  const auto jobs = manager.queue<int>().unwrap();
+  const passel::Queue<int> told;
+  auto child = Process::spawn<wait_for_one>(jobs, told).unwrap();
+  told.get().unwrap();
+  child.kill().unwrap();
+  child.join().unwrap();
+  // It holds no proxy any more when the server has noticed.
+  while (jobs.call<std::uint64_t>("waiting").unwrap() != 0) std::this_thread::yield();
+  jobs.put(1).unwrap();
+  EXPECT_EQ(jobs.get().unwrap(), 1);
+}
+
+TEST_F(ManagerQueue, AKilledServerEndsEveryGet) {
+  const auto queue = manager.queue<int>().unwrap();
+  auto waiting = queue.get_async();
+  ::kill(*manager.pid(), SIGKILL);
+  EXPECT_EQ(waiting.get().error(), Errc::peer_lost);
+  EXPECT_EQ(queue.put(1).error(), Errc::peer_lost);
+}
+
+// CPython: TestSyncManagerTypes.test_queue, the use in pools
+TEST_F(ManagerQueue, GoesToTasksOfAPool) {
+  auto pool = passel::Pool::start({.processes = 2}).unwrap();
+  const auto out = manager.queue<int>().unwrap();
+  std::vector<passel::Future<int>> tasks;
+  for (const int n : {1, 2, 3}) tasks.push_back(pool.submit<square_into>(out, n));
+  int sum = 0;
+  for (int n = 0; n < 3; ++n) sum += out.get().unwrap();
+  EXPECT_EQ(sum, 14);
+  for (auto& task : tasks) task.get().unwrap();
+  pool.close();
+  pool.join().unwrap();
+}
+
+}  // namespace
