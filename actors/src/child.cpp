@@ -91,6 +91,7 @@ Result<IoLoop*> runtime_io() {
   if (family == nullptr)
     return Error{Errc::invalid_state,
                  "no Runtime: passel::Runtime runtime{argc, argv}; must be the first line of main"};
+  if (family->io().stopped()) return Error{Errc::invalid_state, "the Runtime has been shut down"};
   return &family->io();
 }
 

@@ -81,7 +81,7 @@ Family::Family(RuntimeOptions options, std::vector<std::string> argv, ChildStart
   current_family.store(this, std::memory_order_release);
 }
 
-Family::~Family() {
+void Family::end() {
   shutdown(Deadline::never());
   current_family.store(nullptr, std::memory_order_release);
 }
@@ -360,7 +360,7 @@ std::vector<std::string> Family::shutdown(Deadline deadline) {
     sentinels.swap(forked_);
   }
   sentinels.clear();
-  io_.reset();
+  io_->stop();
   if (is_root_) {
     link_->goodbye();
     while (::waitpid(guardian_.pid, nullptr, 0) < 0 && errno == EINTR) {

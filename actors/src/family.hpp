@@ -17,6 +17,8 @@ namespace passel::inline v0::detail {
 
 /// Everything a Runtime keeps: who this process is, its line to the guardian, its children, its I/O
 /// loop. There is at most one in a process; children have one of their own. Safe from any thread.
+/// It is never destroyed: a daemon thread may be in the middle of any call when its Runtime ends,
+/// and has an error from the next one.
 class Family {
  public:
   /// The root of a new family. `guardian_pid` is 0 when the guardian was not started by this
@@ -24,7 +26,6 @@ class Family {
   Family(RuntimeOptions options, std::vector<std::string> argv, GuardianProcess guardian);
   /// A child's.
   Family(RuntimeOptions options, std::vector<std::string> argv, ChildStart& start);
-  ~Family();
   Family(const Family&) = delete;
   Family& operator=(const Family&) = delete;
 
@@ -37,6 +38,8 @@ class Family {
   /// Waits for a child's end, reading the guardian's line itself when nobody else does.
   bool wait_for(const std::function<bool()>& done, Deadline deadline);
 
+  /// Shuts down for good; another Runtime may come after it.
+  void end();
   /// Terminates daemons, joins the others until the deadline, then kills. Returns who had to be
   /// killed.
   std::vector<std::string> shutdown(Deadline deadline);

@@ -101,10 +101,13 @@ Runtime::Runtime(int argc, char** argv, RuntimeOptions options) {
   } else {
     guardian = execute_guardian(arguments).unwrap();
   }
-  family_ = std::make_unique<Family>(std::move(options), arguments, std::move(guardian));
+  family_ = new Family{std::move(options), arguments, std::move(guardian)};
+  // Reachable for as long as the process lives, whoever comes after it.
+  static auto* const all = new std::vector<Family*>;
+  all->push_back(family_);
 }
 
-Runtime::~Runtime() = default;
+Runtime::~Runtime() { family_->end(); }
 
 Result<std::vector<std::string>> Runtime::shutdown_for(std::chrono::nanoseconds limit) {
   return family_->shutdown(detail::Deadline::after(limit));

@@ -166,6 +166,7 @@ class PoolCore final : public CellBody {
   void send(WorkerSlot worker, TaskSlot task, unsigned attempt);
   void post_waiting(WorkerSlot worker);
   static void forget_objects(Link& link);
+  void take_back_objects(Link& link, std::optional<TaskSlot> running);
   [[nodiscard]] bool post(WorkerSlot worker, TaskSlot task);
   void take_back(WorkerSlot worker, TaskSlot task);
   void ask_stop(WorkerSlot worker, TaskSlot task);

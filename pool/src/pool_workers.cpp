@@ -3,6 +3,7 @@
 
 #include <sys/epoll.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstring>
 
@@ -205,8 +206,7 @@ void PoolCore::gone(WorkerSlot worker, std::uint64_t life, ExitStatus status) {
   for (const TaskSlot task : link.by_number) {
     if (is_task(task) && link.end->has_started(records_[task].number)) running = task;
   }
-  const ProcessId process = link.child ? link.child->id() : ProcessId{};
-  for (const auto& object : link.objects) object->process_lost(process);
+  take_back_objects(link, running);
   last_death_ = "(" + link.name + ") " + describe(status);
   if (link.complaint) last_death_ += ": " + link.complaint->to_string();
   const WorkerLost death = describe_end(link, status);
@@ -224,6 +224,19 @@ void PoolCore::gone(WorkerSlot worker, std::uint64_t life, ExitStatus status) {
   step_with(Ledger::Gone{worker, running}, {.death = &death});
   if (link.life == 0) link.end.reset();
   finish();
+}
+
+/// What was handed to the worker with the task that it ran is missed where others wait for that;
+/// what came with tasks that it did not begin is not.
+void PoolCore::take_back_objects(Link& link, std::optional<TaskSlot> running) {
+  const ProcessId process = link.child ? link.child->id() : ProcessId{};
+  PoolJob::Payload begun;
+  if (running) begun = records_[*running].job->payload(records_[*running].index);
+  for (const auto& object : link.objects) {
+    const bool is_missed = link.broken || std::find(begun.objects.begin(), begun.objects.end(),
+                                                    object) != begun.objects.end();
+    is_missed ? object->process_lost(process) : object->bystander_lost(process);
+  }
 }
 
 /// A worker whose memory is damaged may have finished any task that it had started: none of them

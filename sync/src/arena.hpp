@@ -3,6 +3,7 @@
 #pragma once
 
 #include "arena_layout.hpp"
+#include "wake_list.hpp"
 
 #include <passel/detail/segment.hpp>
 #include <passel/detail/sync_object.hpp>
@@ -10,7 +11,6 @@
 #include <map>
 #include <memory>
 #include <mutex>
-#include <span>
 #include <string_view>
 #include <vector>
 
@@ -18,11 +18,6 @@ namespace passel::inline v0::detail {
 
 /// no_space: the table of processes is full.
 [[nodiscard]] Error too_many_processes();
-
-/// What is to be done when the locks are given back: somebody has to be woken.
-struct Wake {
-  std::uint32_t waiter = 0;
-};
 
 struct Loss;
 class AsyncWaits;
@@ -88,11 +83,14 @@ class SyncArena {
   /// Gives it back; it stands in no line any more.
   void free_waiter(std::uint32_t number) noexcept;
 
+  /// Locks the tables; what a death has left is mended first. False when that cannot be.
+  [[nodiscard]] bool lock_table() noexcept;
+  void unlock_table() noexcept { layout().table.unlock(); }
   /// Locks what is slow about an object; what a death has left is mended first. False when the
   /// deadline passed: only a stopped process can keep it for long.
   [[nodiscard]] bool lock_line(ObjectHeader& header, Deadline deadline) noexcept;
   /// Wakes whoever is to be woken. The caller holds no lock of an object.
-  void perform(std::span<const Wake> wakes) noexcept;
+  void perform(const WakeList& wakes) noexcept;
 
   /// The asynchronous waits of this process, which is at `place`.
   [[nodiscard]] std::shared_ptr<AsyncWaits> async_waits(std::uint32_t place);
@@ -117,7 +115,6 @@ class SyncArena {
   SyncArena(Segment segment, std::byte* base, Reach reach) noexcept;
   static Result<std::shared_ptr<SyncArena>> make(Reach reach);
   static void enter(const std::shared_ptr<SyncArena>& arena);
-  bool lock_table() noexcept;
   void mend_table() noexcept;
   [[nodiscard]] bool is_used(std::uint32_t chunk) const noexcept {
     return (layout().used[chunk / 64] >> (chunk % 64) & 1) != 0;
@@ -129,7 +126,8 @@ class SyncArena {
   Result<void> populate_waiters(std::uint32_t seen);
   std::uint32_t claim_place() noexcept;
   void empty_place(std::uint32_t place) noexcept;
-  void mend_object(ObjectHeader& header, const Loss& loss, std::vector<Wake>& wakes) noexcept;
+  void wake(std::uint32_t number) noexcept;
+  void mend_object(ObjectHeader& header, const Loss& loss, WakeList& wakes) noexcept;
   void release_run(ObjectHeader& header) noexcept;
   /// `mutex_` is held.
   [[nodiscard]] std::shared_ptr<SyncObject> adopt(ObjectHeader& header);

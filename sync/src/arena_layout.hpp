@@ -52,6 +52,7 @@ struct alignas(64) Waiter {
   std::uint16_t overtaken;               ///< how often somebody else was quicker since
   std::atomic<std::uint16_t> is_future;  ///< has no thread that could try by itself
   std::uint32_t condition;               ///< it was notified in the line of that one
+  std::atomic<std::uint32_t> told;       ///< the circle that it is in was told of; see wait_graph
 };
 static_assert(sizeof(Waiter) == 64);
 

@@ -136,6 +136,7 @@ Result<std::uint32_t> SyncArena::claim_waiter(std::uint32_t place, std::uint32_t
       mine.overtaken = 0;
       mine.is_future.store(0, std::memory_order_relaxed);
       mine.condition = 0;
+      mine.told.store(0, std::memory_order_relaxed);
       mine.state.store(waiter_waiting, std::memory_order_relaxed);
       hint_.store(number - 1, std::memory_order_relaxed);
       return number;
@@ -164,25 +165,31 @@ bool SyncArena::lock_line(ObjectHeader& header, Deadline deadline) noexcept {
   const Locked locked = header.line.lock(deadline);
   if (locked == Locked::no) return false;
   if (locked == Locked::after_death) {
-    std::vector<Wake> wakes;
+    WakeList wakes;
     rebuild_line(*this, header, wakes);
     perform(wakes);
   }
   return true;
 }
 
-void SyncArena::perform(std::span<const Wake> wakes) noexcept {
-  for (const Wake& wake : wakes) {
-    Waiter& who = waiter(wake.waiter);
-    if (who.is_future == 0) {
-      futex_wake(who.state, 1, scope());
-      continue;
-    }
-    const std::uint32_t place = who.owner.load(std::memory_order_relaxed);
-    if (place == nobody) continue;
-    process(place).bell.fetch_add(1, std::memory_order_release);
-    futex_wake(process(place).bell, std::numeric_limits<int>::max(), scope());
+void SyncArena::wake(std::uint32_t number) noexcept {
+  Waiter& who = waiter(number);
+  if (who.is_future == 0) {
+    futex_wake(who.state, 1, scope());
+    return;
   }
+  const std::uint32_t place = who.owner.load(std::memory_order_relaxed);
+  if (place == nobody) return;
+  process(place).bell.fetch_add(1, std::memory_order_release);
+  futex_wake(process(place).bell, std::numeric_limits<int>::max(), scope());
+}
+
+void SyncArena::perform(const WakeList& wakes) noexcept {
+  if (wakes.everybody()) {
+    for (std::uint32_t w = 1; w <= waiters(); ++w) wake(w);
+    return;
+  }
+  for (const Wake& each : wakes) wake(each.waiter);
 }
 
 bool SyncArena::process_lost(const ProcessId& lost) noexcept {
@@ -190,7 +197,7 @@ bool SyncArena::process_lost(const ProcessId& lost) noexcept {
   if (!lock_table()) return true;
   bool was_here = false;
   bool somebody_was = false;
-  std::vector<Wake> wakes;
+  WakeList wakes;
   for (std::uint32_t p = 1; p <= sync_process_count; ++p) {
     ProcessPlace& gone = process(p);
     const ProcessId id{.pid = gone.pid.load(std::memory_order_relaxed),
@@ -210,13 +217,13 @@ bool SyncArena::process_lost(const ProcessId& lost) noexcept {
       chunk += std::max<std::uint32_t>(header.chunks, 1);
       mend_object(header, loss, wakes);
     }
-    std::vector<std::uint32_t> notified;
+    // None of its waiters stands in a line any more: it is not notified in its own place.
     for (std::uint32_t w = 1; w <= waiters(); ++w) {
       if (waiter(w).owner.load(std::memory_order_relaxed) != p) continue;
-      if (waiter(w).condition != 0) notified.push_back(waiter(w).condition);
+      const std::uint32_t condition = waiter(w).condition;
       free_waiter(w);
+      if (condition != 0) pass_on_notify(*this, condition, wakes);
     }
-    for (const std::uint32_t condition : notified) pass_on_notify(*this, condition, wakes);
     gone.pid.store(-id.pid, std::memory_order_release);
   }
   // Whom it had called, and died before it could wake him.
@@ -229,8 +236,7 @@ bool SyncArena::process_lost(const ProcessId& lost) noexcept {
   return was_here;
 }
 
-void SyncArena::mend_object(ObjectHeader& header, const Loss& loss,
-                            std::vector<Wake>& wakes) noexcept {
+void SyncArena::mend_object(ObjectHeader& header, const Loss& loss, WakeList& wakes) noexcept {
   auto& users = header.users[(loss.place - 1) / 64];
   const std::uint64_t bit = std::uint64_t{1} << ((loss.place - 1) % 64);
   if ((users.load() & bit) == 0) return;

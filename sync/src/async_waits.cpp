@@ -21,7 +21,7 @@ std::optional<Grant> grant_of(SyncArena& arena, std::uint32_t number) {
 }
 
 void step(SyncObject& object, const auto& event) {
-  std::vector<Wake> wakes;
+  WakeList wakes;
   if (!object.arena().lock_line(object.header(), Deadline::never())) return;
   PermitMachine{object.arena(), object.header()}.step(event, Deadline::Clock::now(), wakes);
   object.header().line.unlock();
@@ -65,10 +65,15 @@ std::uint64_t AsyncWaits::add(const std::shared_ptr<SyncObject>& object, PermitC
     }
     if (runs_) {
       number = next_++;
-      waits_.emplace(number, Wait{.object = object,
-                                  .condition = condition,
-                                  .waiter = *waiter,
-                                  .done = std::move(done)});
+      try {
+        waits_.emplace(number, Wait{.object = object,
+                                    .condition = condition,
+                                    .waiter = *waiter,
+                                    .done = std::move(done)});
+      } catch (...) {
+        object->arena().free_waiter(*waiter);
+        throw;
+      }
     }
   }
   if (number == 0) {
@@ -106,7 +111,7 @@ bool AsyncWaits::cancel(std::uint64_t number) {
   const auto grant = grant_of(arena, wait.waiter);
   arena.free_waiter(wait.waiter);
   if (notified) {
-    std::vector<Wake> wakes;
+    WakeList wakes;
     pass_on_notify(arena, arena.chunk_of(wait.condition->header()), wakes);
     arena.perform(wakes);
   }
@@ -118,14 +123,13 @@ bool AsyncWaits::cancel(std::uint64_t number) {
   return true;
 }
 
-std::vector<AsyncWaits::Wait> AsyncWaits::take_granted() {
-  std::vector<Wait> granted;
+// Nodes change hands: that needs no memory, and there is nobody whom its lack could be told.
+std::map<std::uint64_t, AsyncWaits::Wait> AsyncWaits::take_granted() {
+  std::map<std::uint64_t, Wait> granted;
   for (auto it = waits_.begin(); it != waits_.end();) {
-    if (grant_of(it->second.object->arena(), it->second.waiter)) {
-      granted.push_back(std::move(it->second));
-      it = waits_.erase(it);
-    } else {
-      ++it;
+    const auto wait = it++;
+    if (grant_of(wait->second.object->arena(), wait->second.waiter)) {
+      granted.insert(granted.end(), waits_.extract(wait));
     }
   }
   return granted;
@@ -135,7 +139,7 @@ void AsyncWaits::run(const std::shared_ptr<SyncArena>& arena) {
   auto& bell = arena->process(place_).bell;
   for (;;) {
     const std::uint32_t rung = bell.load();
-    std::vector<Wait> granted;
+    std::map<std::uint64_t, Wait> granted;
     {
       const std::lock_guard lock{mutex_};
       granted = take_granted();
@@ -144,7 +148,7 @@ void AsyncWaits::run(const std::shared_ptr<SyncArena>& arena) {
         return;
       }
     }
-    for (Wait& wait : granted) {
+    for (auto& [number, wait] : granted) {
       const auto grant = grant_of(*arena, wait.waiter);
       arena->free_waiter(wait.waiter);
       wait.done(*grant);

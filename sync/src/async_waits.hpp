@@ -6,7 +6,6 @@
 #include <map>
 #include <memory>
 #include <mutex>
-#include <vector>
 
 namespace passel::inline v0::detail {
 
@@ -34,7 +33,7 @@ class AsyncWaits : public std::enable_shared_from_this<AsyncWaits> {
 
   void run(const std::shared_ptr<SyncArena>& arena);
   /// `mutex_` is held.
-  [[nodiscard]] std::vector<Wait> take_granted();
+  [[nodiscard]] std::map<std::uint64_t, Wait> take_granted();
 
   const std::uint32_t place_;
   std::mutex mutex_;

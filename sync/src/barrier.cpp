@@ -267,13 +267,4 @@ std::string Barrier::to_string() const {
          std::to_string(parties()) + ">";
 }
 
-WireValue codec<Barrier>::encode(const Barrier& barrier) {
-  return detail::SyncObject::handle("Barrier", {}, barrier.object_);
-}
-
-Result<Barrier> codec<Barrier>::decode(const WireValue& value) {
-  PASSEL_TRY(auto object, detail::SyncObject::open("Barrier", {}, value));
-  return Barrier{std::move(object)};
-}
-
 }  // namespace passel::inline v0

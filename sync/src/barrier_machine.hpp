@@ -8,7 +8,6 @@
 
 #include <atomic>
 #include <cstdint>
-#include <vector>
 
 namespace passel::inline v0::detail {
 
@@ -74,7 +73,15 @@ class BarrierMachine {
  public:
   struct WakeAll {};
   using Action = WakeAll;
-  using Actions = std::vector<WakeAll>;
+  /// Needs no memory: a step is taken where nothing may fail.
+  class Actions {
+   public:
+    void push_back(WakeAll) noexcept { any_ = true; }
+    [[nodiscard]] bool empty() const noexcept { return !any_; }
+
+   private:
+    bool any_ = false;
+  };
   using Time = Deadline::Clock::time_point;
 
   BarrierMachine(SyncArena& arena, ObjectHeader& header) noexcept

@@ -33,14 +33,14 @@ Held put_down(SyncObject& lock) {
   PermitState& state = permit_state(lock);
   const Held held{.word = state.first.load(std::memory_order_relaxed),
                   .thread = state.thread.exchange(0, std::memory_order_relaxed),
-                  .depth = std::exchange(state.depth, 0)};
+                  .depth = state.depth.exchange(0, std::memory_order_relaxed)};
   static_cast<void>(release_permit(lock, {.word = held.word}));
   return held;
 }
 
 void take_up(SyncObject& lock, const Held& held, const Grant& grant) {
   PermitState& state = permit_state(lock);
-  state.depth = held.depth;
+  state.depth.store(held.depth, std::memory_order_relaxed);
   state.thread.store(held.thread, std::memory_order_relaxed);
   state.cpu.publish();
   lock.renewed(held.word, grant.word);
@@ -101,22 +101,13 @@ Result<void> Condition::release() const {
   return Lock{lock_}.release();
 }
 
-bool Condition::locked() const noexcept {
-  return lock_ && detail::permit_machine(*lock_).holder() != detail::nobody;
-}
-
-bool Condition::try_lock() const {
-  auto guard = take(detail::Deadline::now_or_never());
-  if (guard) guard->detach();
-  return guard.is_ok();
-}
-
 Result<void> Condition::wait_until(detail::Deadline deadline) const {
   if (!object_) return detail::handle_is_closed("Condition");
   if (!detail::is_held(*lock_)) return detail::lock_not_held("wait");
   detail::SyncArena& arena = object_->arena();
   const std::uint32_t place = object_->place();
   if (place == detail::nobody) return detail::too_many_processes();
+  if (!lock_->expect_renewal()) return Error{Errc::no_space, "no memory to wait with"};
   PASSEL_TRY(const std::uint32_t number, arena.claim_waiter(place, detail::this_thread()));
   detail::stand_in_condition(*object_, number);
   const detail::Held held = detail::put_down(*lock_);
@@ -135,7 +126,7 @@ Future<Guard> Condition::wait_async(Guard guard) const {
   if (held == nullptr || !held->same_as(*lock_)) {
     return Future<Guard>::of(detail::lock_not_held("wait"));
   }
-  if (detail::permit_state(*lock_).depth > 0) {
+  if (detail::permit_state(*lock_).depth.load(std::memory_order_relaxed) > 0) {
     return Future<Guard>::of(
         Error{Errc::invalid_state, "cannot wait on an RLock that is held more than once"});
   }

@@ -15,7 +15,7 @@ ObjectHeader& lock_of(SyncArena& arena, ObjectHeader& condition) noexcept {
 /// A step that needs the line of the condition alone.
 template <class Event>
 void step(SyncObject& condition, const Event& event) noexcept {
-  std::vector<Wake> none;
+  WakeList none;
   SyncArena& arena = condition.arena();
   ObjectHeader& header = condition.header();
   if (!arena.lock_line(header, Deadline::never())) return;
@@ -24,7 +24,7 @@ void step(SyncObject& condition, const Event& event) noexcept {
 }
 
 void notify(SyncArena& arena, ObjectHeader& condition, std::size_t count,
-            std::vector<Wake>& wakes) noexcept {
+            WakeList& wakes) noexcept {
   ObjectHeader& lock = lock_of(arena, condition);
   if (!arena.lock_line(condition, Deadline::never())) return;
   if (arena.lock_line(lock, Deadline::never())) {
@@ -48,18 +48,18 @@ bool leave_condition(SyncObject& condition, std::uint32_t waiter) noexcept {
 }
 
 void notify_condition(SyncObject& condition, std::size_t count) noexcept {
-  std::vector<Wake> wakes;
+  WakeList wakes;
   notify(condition.arena(), condition.header(), count, wakes);
   condition.arena().perform(wakes);
 }
 
 void mend_condition(SyncArena& arena, ObjectHeader& header, const Loss& loss) noexcept {
-  std::vector<Wake> none;
+  WakeList none;
   ConditionMachine{arena, header, lock_of(arena, header)}.step(ConditionMachine::Lost{loss.place},
                                                                {}, none);
 }
 
-void pass_on_notify(SyncArena& arena, std::uint32_t condition, std::vector<Wake>& wakes) noexcept {
+void pass_on_notify(SyncArena& arena, std::uint32_t condition, WakeList& wakes) noexcept {
   ObjectHeader& header = arena.object(condition);
   const auto kind = static_cast<SyncKind>(header.kind.load(std::memory_order_relaxed));
   if (kind == SyncKind::condition) notify(arena, header, 1, wakes);

@@ -17,7 +17,7 @@ struct alignas(64) ConditionState {
 class ConditionMachine {
  public:
   using Action = Wake;
-  using Actions = std::vector<Wake>;
+  using Actions = WakeList;
   using Time = PermitMachine::Time;
 
   ConditionMachine(SyncArena& arena, ObjectHeader& condition, ObjectHeader& lock) noexcept

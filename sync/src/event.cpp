@@ -92,13 +92,4 @@ std::string Event::to_string() const {
   return "<Event" + name + (is_set() ? ": set>" : ": unset>");
 }
 
-WireValue codec<Event>::encode(const Event& event) {
-  return detail::SyncObject::handle("Event", {}, event.object_);
-}
-
-Result<Event> codec<Event>::decode(const WireValue& value) {
-  PASSEL_TRY(auto object, detail::SyncObject::open("Event", {}, value));
-  return Event{std::move(object)};
-}
-
 }  // namespace passel::inline v0

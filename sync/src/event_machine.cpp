@@ -24,7 +24,7 @@ std::uint32_t EventMachine::announce(std::uint32_t seen) noexcept {
   return seen;
 }
 
-void EventMachine::arrive(std::uint32_t number, std::vector<Wake>& wakes) {
+void EventMachine::arrive(std::uint32_t number, WakeList& wakes) {
   // Who sets it from here on sees the future, or the future sees it set.
   arena_.waiter(number).permit = state_.word.load() / one_set;
   line_.push_back(number);
@@ -38,7 +38,7 @@ void EventMachine::leave(std::uint32_t number) {
   state_.futures.fetch_sub(1);
 }
 
-void EventMachine::settle(std::vector<Wake>& wakes) {
+void EventMachine::settle(WakeList& wakes) {
   const std::uint32_t now = state_.word.load();
   std::uint32_t next = nobody;
   for (std::uint32_t w = line_.first(); w != nobody; w = next) {
@@ -53,7 +53,7 @@ void EventMachine::settle(std::vector<Wake>& wakes) {
   }
 }
 
-void EventMachine::lose(std::uint32_t place, std::vector<Wake>& wakes) {
+void EventMachine::lose(std::uint32_t place, WakeList& wakes) {
   std::uint32_t next = nobody;
   for (std::uint32_t w = line_.first(); w != nobody; w = next) {
     next = line_.next(w);
@@ -64,7 +64,7 @@ void EventMachine::lose(std::uint32_t place, std::vector<Wake>& wakes) {
   futex_wake(state_.word, std::numeric_limits<int>::max(), arena_.scope());
 }
 
-void EventMachine::rebuild(std::vector<Wake>& wakes) {
+void EventMachine::rebuild(WakeList& wakes) {
   line_.rebuild();
   state_.futures.store(line_.length());
   settle(wakes);
@@ -74,7 +74,7 @@ namespace {
 
 template <class F>
 void with_line(SyncObject& event, F change) {
-  std::vector<Wake> wakes;
+  WakeList wakes;
   SyncArena& arena = event.arena();
   if (!arena.lock_line(event.header(), Deadline::never())) return;
   change(EventMachine{arena, event.header()}, wakes);

@@ -8,7 +8,6 @@
 
 #include <atomic>
 #include <cstdint>
-#include <vector>
 
 namespace passel::inline v0::detail {
 
@@ -56,15 +55,15 @@ class EventMachine {
   // With the lock.
 
   /// A future comes and stands in line; free at once when the event is set.
-  void arrive(std::uint32_t number, std::vector<Wake>& wakes);
+  void arrive(std::uint32_t number, WakeList& wakes);
   /// A future gives up. Nothing happens when it was set free before.
   void leave(std::uint32_t number);
   /// Sets free all futures that were there before the last set().
-  void settle(std::vector<Wake>& wakes);
+  void settle(WakeList& wakes);
   /// A process is gone.
-  void lose(std::uint32_t place, std::vector<Wake>& wakes);
+  void lose(std::uint32_t place, WakeList& wakes);
   /// The line was being changed when somebody died.
-  void rebuild(std::vector<Wake>& wakes);
+  void rebuild(WakeList& wakes);
 
  private:
   SyncArena& arena_;

@@ -34,11 +34,8 @@ struct GuardAccess {
 /// After a grant: calls the repair function when the holder before died.
 void repair_if_abandoned(SyncObject& object, const Grant& grant);
 
-/// The future of a guard that belongs to no thread.
-[[nodiscard]] Future<Guard> acquire_guard_async(const std::shared_ptr<SyncObject>& object,
-                                                std::string_view kind);
-
-/// The same for a lock that `guard` gives up until `condition` has notified.
+/// The future of a guard that belongs to no thread, of a lock that `guard` gives up until
+/// `condition` has notified.
 [[nodiscard]] Future<Guard> guard_of_async_wait(const std::shared_ptr<SyncObject>& lock,
                                                 const std::shared_ptr<SyncObject>& condition,
                                                 Guard guard);

@@ -1,9 +1,6 @@
 // Layer sync: the line of those who wait for one object.
 #include "line.hpp"
 
-#include <algorithm>
-#include <vector>
-
 namespace passel::inline v0::detail {
 
 std::uint32_t Line::length() const noexcept {
@@ -57,16 +54,32 @@ void Line::unlink(std::uint32_t number) noexcept {
   }
 }
 
-void Line::rebuild() {
-  std::vector<std::uint32_t> standing;
-  for (std::uint32_t w = 1; w <= arena_.waiters(); ++w) {
-    if (arena_.waiter(w).owner.load() != nobody && holds(w)) standing.push_back(w);
+// In its place by its ticket, from the end: waiters are numbered in the order of their coming for
+// the most part.
+void Line::insert(std::uint32_t number) noexcept {
+  const std::uint64_t ticket = arena_.waiter(number).ticket;
+  std::uint32_t before = header_.last;
+  while (before != nobody && arena_.waiter(before).ticket > ticket) {
+    before = arena_.waiter(before).previous;
   }
-  std::sort(standing.begin(), standing.end(), [this](std::uint32_t a, std::uint32_t b) {
-    return arena_.waiter(a).ticket < arena_.waiter(b).ticket;
-  });
+  if (before == header_.last) return link_last(number);
+  const std::uint32_t behind = before == nobody ? header_.first : arena_.waiter(before).next;
+  Waiter& waiter = arena_.waiter(number);
+  waiter.previous = before;
+  waiter.next = behind;
+  arena_.waiter(behind).previous = number;
+  if (before == nobody) {
+    header_.first = number;
+  } else {
+    arena_.waiter(before).next = number;
+  }
+}
+
+void Line::rebuild() noexcept {
   header_.first = header_.last = nobody;
-  for (const std::uint32_t w : standing) link_last(w);
+  for (std::uint32_t w = 1; w <= arena_.waiters(); ++w) {
+    if (arena_.waiter(w).owner.load() != nobody && holds(w)) insert(w);
+  }
 }
 
 }  // namespace passel::inline v0::detail

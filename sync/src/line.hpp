@@ -25,10 +25,16 @@ class Line {
   void unlink(std::uint32_t number) noexcept;
   /// True for those who wait here and have not got it.
   [[nodiscard]] bool holds(std::uint32_t number) const noexcept;
-  void rebuild();
+  /// True also for those who have got it and do not know yet.
+  [[nodiscard]] bool was(std::uint32_t number) const noexcept {
+    return arena_.waiter(number).line.load(std::memory_order_acquire) == arena_.chunk_of(header_);
+  }
+  /// Needs no memory: it runs where nothing may fail.
+  void rebuild() noexcept;
 
  private:
   void link_last(std::uint32_t number) noexcept;
+  void insert(std::uint32_t number) noexcept;
 
   SyncArena& arena_;
   ObjectHeader& header_;

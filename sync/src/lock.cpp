@@ -18,6 +18,10 @@ Result<std::shared_ptr<SyncObject>> make_lock(SyncKind kind, const LockOptions& 
   return object;
 }
 
+bool is_locked(const SyncObject* lock) noexcept {
+  return lock != nullptr && permit_machine(*lock).holder() != nobody;
+}
+
 std::string describe_lock(const SyncObject* object, std::string_view kind) {
   const std::string what{kind};
   if (object == nullptr) return "<closed " + what + ">";
@@ -27,7 +31,8 @@ std::string describe_lock(const SyncObject* object, std::string_view kind) {
   const std::int32_t pid = object->arena().process(holder).pid.load(std::memory_order_relaxed);
   std::string text = "<locked " + what + name + " owner=" + std::to_string(pid);
   if (object->kind() == SyncKind::rlock) {
-    text += " count=" + std::to_string(permit_state(*object).depth + 1);
+    text +=
+        " count=" + std::to_string(permit_state(*object).depth.load(std::memory_order_relaxed) + 1);
   }
   return text + ">";
 }
@@ -52,16 +57,6 @@ Result<Guard> Lock::take(detail::Deadline deadline) const {
   return detail::GuardAccess::make(*object_, *grant);
 }
 
-bool Lock::keep(Result<Guard> guard) {
-  if (!guard) return false;
-  guard->detach();
-  return true;
-}
-
-bool Lock::try_lock() const { return keep(take(detail::Deadline::now_or_never())); }
-
-Future<Guard> Lock::acquire_async() const { return detail::acquire_guard_async(object_, "Lock"); }
-
 Result<void> Lock::release() const {
   if (!object_) return detail::handle_is_closed("Lock");
   detail::permit_state(*object_).thread.store(0, std::memory_order_relaxed);
@@ -69,23 +64,6 @@ Result<void> Lock::release() const {
   return {};
 }
 
-bool Lock::locked() const noexcept {
-  return object_ && detail::permit_machine(*object_).holder() != detail::nobody;
-}
-
-void Lock::on_abandoned(std::function<void(const Abandonment&)> repair) const {
-  if (object_) object_->set_repair(std::move(repair));
-}
-
 std::string Lock::to_string() const { return detail::describe_lock(object_.get(), "Lock"); }
-
-WireValue codec<Lock>::encode(const Lock& lock) {
-  return detail::SyncObject::handle("Lock", {}, lock.object_);
-}
-
-Result<Lock> codec<Lock>::decode(const WireValue& value) {
-  PASSEL_TRY(auto object, detail::SyncObject::open("Lock", {}, value));
-  return Lock{std::move(object)};
-}
 
 }  // namespace passel::inline v0

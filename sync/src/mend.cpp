@@ -10,7 +10,7 @@
 namespace passel::inline v0::detail {
 
 void mend_permits(SyncArena& arena, ObjectHeader& header, const Loss& loss,
-                  std::vector<Wake>& wakes) noexcept {
+                  WakeList& wakes) noexcept {
   PermitMachine machine{arena, header};
   machine.step(PermitMachine::Lost{.place = loss.place, .pid = loss.pid}, Deadline::Clock::now(),
                wakes);
@@ -41,8 +41,7 @@ void rebuild_barrier(SyncArena& arena, ObjectHeader& header) noexcept {
   wake_all_at(arena, machine);
 }
 
-void mend(SyncArena& arena, ObjectHeader& header, const Loss& loss,
-          std::vector<Wake>& wakes) noexcept {
+void mend(SyncArena& arena, ObjectHeader& header, const Loss& loss, WakeList& wakes) noexcept {
   switch (static_cast<SyncKind>(header.kind.load(std::memory_order_relaxed))) {
     case SyncKind::lock:
     case SyncKind::rlock:
@@ -65,7 +64,7 @@ bool holds_something(SyncArena& arena, ObjectHeader& header, std::uint32_t place
   }
 }
 
-void rebuild_line(SyncArena& arena, ObjectHeader& header, std::vector<Wake>& wakes) noexcept {
+void rebuild_line(SyncArena& arena, ObjectHeader& header, WakeList& wakes) noexcept {
   switch (static_cast<SyncKind>(header.kind.load(std::memory_order_relaxed))) {
     case SyncKind::lock:
     case SyncKind::rlock:

@@ -3,8 +3,6 @@
 
 #include "arena.hpp"
 
-#include <vector>
-
 namespace passel::inline v0::detail {
 
 /// A process that is gone, as the objects it used learn of it.
@@ -15,20 +13,19 @@ struct Loss {
 };
 
 /// Does it for any object, whose line is locked.
-void mend(SyncArena& arena, ObjectHeader& header, const Loss& loss,
-          std::vector<Wake>& wakes) noexcept;
+void mend(SyncArena& arena, ObjectHeader& header, const Loss& loss, WakeList& wakes) noexcept;
 
 // Each is called with the line of the object locked, and adds whom to wake.
 
 /// Lock, RLock and both semaphores: what it held goes back, those of its threads that waited leave.
 void mend_permits(SyncArena& arena, ObjectHeader& header, const Loss& loss,
-                  std::vector<Wake>& wakes) noexcept;
+                  WakeList& wakes) noexcept;
 
 /// Condition: those of its threads that waited leave.
 void mend_condition(SyncArena& arena, ObjectHeader& header, const Loss& loss) noexcept;
 /// Somebody was notified by the condition at that chunk and will not go on: the next one is
 /// notified in its place. No line is locked.
-void pass_on_notify(SyncArena& arena, std::uint32_t condition, std::vector<Wake>& wakes) noexcept;
+void pass_on_notify(SyncArena& arena, std::uint32_t condition, WakeList& wakes) noexcept;
 
 /// Whether the process at `place` holds something of the object that goes back when it ends.
 [[nodiscard]] bool holds_something(SyncArena& arena, ObjectHeader& header,
@@ -38,7 +35,7 @@ void pass_on_notify(SyncArena& arena, std::uint32_t condition, std::vector<Wake>
 void mend_barrier(SyncArena& arena, ObjectHeader& header, const Loss& loss) noexcept;
 
 /// Puts the line in order again after somebody died while he changed it.
-void rebuild_line(SyncArena& arena, ObjectHeader& header, std::vector<Wake>& wakes) noexcept;
+void rebuild_line(SyncArena& arena, ObjectHeader& header, WakeList& wakes) noexcept;
 /// The same for a condition.
 void rebuild_condition(SyncArena& arena, ObjectHeader& header) noexcept;
 /// And for a barrier.

@@ -55,7 +55,7 @@ bool PermitMachine::give(const Grant& grant) noexcept {
 bool PermitMachine::give_from(std::uint32_t permit, std::uint32_t place) noexcept {
   auto& here = word(permit);
   std::uint64_t seen = here.load(std::memory_order_relaxed);
-  while (!is_free(seen) && seen != absent && (place == nobody || place_of(seen) == place)) {
+  while (is_held(seen, place)) {
     if (here.compare_exchange_weak(seen, freed(seen))) return true;
   }
   return false;
@@ -154,11 +154,50 @@ bool PermitMachine::hand_held(std::uint32_t number, std::uint32_t place) noexcep
   for (const bool of_anybody : {false, true}) {
     for (std::uint32_t i = 0; i < state_.permits; ++i) {
       const std::uint64_t held = word(i).load();
-      if (is_free(held) || held == absent || (!of_anybody && place_of(held) != place)) continue;
-      if (hand(number, i, held)) return true;
+      if (is_held(held, of_anybody ? nobody : place) && hand(number, i, held)) return true;
     }
   }
   return false;
+}
+
+// Marked first and given back then, so that all are or none is, also when somebody dies in between:
+// `giving` says from when on they all will be.
+std::uint64_t PermitMachine::mark_giving(std::uint64_t n, std::uint32_t place) noexcept {
+  std::uint64_t marked = 0;
+  const auto mark = [&](auto is_meant) {
+    for (std::uint32_t i = 0; i < state_.permits && marked < n; ++i) {
+      std::uint64_t seen = word(i).load();
+      while (is_meant(seen)) {
+        if (!word(i).compare_exchange_weak(seen, seen | giving_bit)) continue;
+        ++marked;
+        break;
+      }
+    }
+  };
+  mark([place](std::uint64_t seen) { return is_held(seen, place); });
+  mark([](std::uint64_t seen) { return is_held(seen, nobody); });
+  if ((state_.traits & permits_bounded) == 0) {
+    mark([](std::uint64_t seen) { return seen == absent; });
+  }
+  return marked;
+}
+
+void PermitMachine::unmark_giving() noexcept {
+  for (std::uint32_t i = 0; i < state_.permits; ++i) word(i).fetch_and(~giving_bit);
+}
+
+void PermitMachine::give_marked(Time now, Actions& actions) {
+  for (std::uint32_t i = 0; i < state_.permits; ++i) {
+    const std::uint64_t marked = word(i).load();
+    if ((marked & giving_bit) == 0) continue;
+    const std::uint32_t first = line_.first();
+    // Handed over in one step, as in ReleaseAny.
+    if (first != nobody && must_be_handed(arena_.waiter(first), now) && hand(first, i, marked)) {
+      granted(first, actions);
+    } else {
+      word(i).store((marked & ~giving_bit) == absent ? 0 : freed(marked));
+    }
+  }
 }
 
 void PermitMachine::give_back_unused(const Grant& grant) noexcept {
@@ -241,6 +280,20 @@ void PermitMachine::step(const ReleaseAny& event, Time now, Actions& actions) {
   if (*event.given) step(Freed{}, now, actions);
 }
 
+void PermitMachine::step(const ReleaseMany& event, Time now, Actions& actions) {
+  *event.given = mark_giving(event.n, event.place) == event.n;
+  if (!*event.given) {
+    unmark_giving();
+    return;
+  }
+  state_.giving = 1;
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  give_marked(now, actions);
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  state_.giving = 0;
+  step(Freed{}, now, actions);
+}
+
 void PermitMachine::step(const Unused& event, Time now, Actions& actions) {
   give_back_unused(event.grant);
   serve(now, actions);
@@ -267,15 +320,31 @@ void PermitMachine::step(const Leave& event, Time now, Actions& actions) {
   serve(now, actions);
 }
 
+const Waiter* PermitMachine::unseen_grant(std::uint64_t held, std::uint32_t place) const noexcept {
+  if ((held & handed_bit) == 0) return nullptr;
+  for (std::uint32_t w = 1; w <= arena_.waiters(); ++w) {
+    const Waiter& waiter = arena_.waiter(w);
+    if (waiter.owner.load(std::memory_order_relaxed) == place && line_.was(w) &&
+        waiter.state.load(std::memory_order_acquire) == waiter_granted && waiter.grant == held) {
+      return &waiter;
+    }
+  }
+  return nullptr;
+}
+
 void PermitMachine::step(const Lost& event, Time now, Actions& actions) {
   for (std::uint32_t i = 0; !is_counted() && i < state_.permits; ++i) {
     std::uint64_t held = word(i).load();
     if (place_of(held) != event.place) continue;
-    state_.lost_pid.store(event.pid, std::memory_order_relaxed);
+    // What it never learnt of it cannot have left half done: the next one is told what it would
+    // have been told.
+    const Waiter* const unseen = unseen_grant(held, event.place);
+    const bool is_abandoned = unseen == nullptr || grant_of(*unseen).abandoned;
+    if (unseen == nullptr) state_.lost_pid.store(event.pid, std::memory_order_relaxed);
     state_.thread.store(0, std::memory_order_relaxed);
-    state_.depth = 0;
+    state_.depth.store(0, std::memory_order_relaxed);
     // Anybody may have released it meanwhile, and another have it now.
-    word(i).compare_exchange_strong(held, freed(held) | abandoned_bit);
+    word(i).compare_exchange_strong(held, freed(held) | (is_abandoned ? abandoned_bit : 0));
   }
   std::uint32_t next = nobody;
   for (std::uint32_t w = line_.first(); w != nobody; w = next) {
@@ -304,6 +373,10 @@ void PermitMachine::rebuild(Actions& actions) {
     actions.push_back({.waiter = w});
   }
   state_.waiting.store(line_.length());
+  if (is_counted()) return;
+  if (state_.giving != 0) give_marked({}, actions);
+  unmark_giving();
+  state_.giving = 0;
 }
 
 }  // namespace passel::inline v0::detail

@@ -9,7 +9,6 @@
 #include <atomic>
 #include <cstdint>
 #include <optional>
-#include <vector>
 
 namespace passel::inline v0::detail {
 
@@ -31,12 +30,13 @@ struct alignas(64) PermitState {
   std::atomic<std::uint32_t> waiting;  ///< how many stand in line
   std::atomic<std::uint32_t> thread;   ///< of a lock: the thread that holds it, when that is known
   CpuMark cpu;                         ///< where the last holder ran
-  std::uint32_t depth;                 ///< of an RLock, beyond the first acquire
+  std::atomic<std::uint32_t> depth;    ///< of an RLock, beyond the first acquire
   std::uint32_t traits;
   std::uint32_t permits;               ///< words there are, `first` among them
   std::uint64_t limit;                 ///< the most permits that may be free
   std::atomic<std::int32_t> lost_pid;  ///< the holder that died last
   std::atomic<std::uint32_t> hint;     ///< a permit that was free
+  std::uint32_t giving;                ///< several are being given back at once: all of them will
 };
 static_assert(sizeof(PermitState) == 64);
 
@@ -46,7 +46,7 @@ static_assert(sizeof(PermitState) == 64);
 }
 
 inline constexpr unsigned place_bits = 10;
-inline constexpr unsigned token_shift = place_bits + 2;
+inline constexpr unsigned token_shift = place_bits + 3;
 static_assert(sync_process_count < (1U << place_bits) - 1);
 
 /// Set in Waiter::permit when what was handed over had been left by a dead holder.
@@ -72,7 +72,7 @@ struct Grant {
 class PermitMachine {
  public:
   using Action = Wake;
-  using Actions = std::vector<Wake>;
+  using Actions = WakeList;
   using Time = Deadline::Clock::time_point;
 
   /// Overtaken that often, or for that long, the first in line gets the next permit in his hand.
@@ -97,7 +97,7 @@ class PermitMachine {
   /// Gives back what was granted. False when it is not held like that any more.
   [[nodiscard]] bool give(const Grant& grant) noexcept;
   /// Gives back any permit, one of the process at `place` if there is one. False when none is held,
-  /// or the limit is reached.
+  /// or the limit is reached; ask again with the lock where there are several.
   [[nodiscard]] bool give_any(std::uint32_t place) noexcept;
   /// Gives back `n` permits that are only counted, or none: false when that is beyond the limit.
   [[nodiscard]] bool give_counted(std::uint64_t n) noexcept;
@@ -107,6 +107,9 @@ class PermitMachine {
   [[nodiscard]] bool is_awaited() const noexcept { return state_.waiting.load() != 0; }
   [[nodiscard]] bool is_fair() const noexcept { return (state_.traits & permits_fair) != 0; }
   [[nodiscard]] bool is_counted() const noexcept { return (state_.traits & permits_counted) != 0; }
+  /// Several may be given back at once: what cannot be given back now may be marked for that, which
+  /// may come to nothing. With the lock it is as it looks.
+  [[nodiscard]] bool is_row() const noexcept { return state_.permits > 1; }
   /// Permits that are free.
   [[nodiscard]] std::uint64_t available() const noexcept;
   [[nodiscard]] bool is_available() const noexcept;
@@ -134,6 +137,13 @@ class PermitMachine {
     std::uint32_t place;
     bool* given;
   };
+  /// Several permits that are owned go back at once, those of the process at `place` first: `n` of
+  /// them, or none.
+  struct ReleaseMany {
+    std::uint64_t n;
+    std::uint32_t place;
+    bool* given;
+  };
   /// What was granted goes back unused: whoever gets it next learns what this one would have.
   struct Unused {
     Grant grant;
@@ -157,6 +167,7 @@ class PermitMachine {
   void step(const Arrive& event, Time now, Actions& actions);
   void step(const Release& event, Time now, Actions& actions);
   void step(const ReleaseAny& event, Time now, Actions& actions);
+  void step(const ReleaseMany& event, Time now, Actions& actions);
   void step(const Unused& event, Time now, Actions& actions);
   void step(const Freed& event, Time now, Actions& actions);
   void step(const Took& event, Time now, Actions& actions);
@@ -181,6 +192,8 @@ class PermitMachine {
   /// Tells a grant that was handed over from one that its holder took: both may have the same token
   /// and place, and who died before it had handed over may have written down what another took.
   static constexpr std::uint64_t handed_bit = abandoned_bit << 1;
+  /// One of several that are being given back: it is held, but nobody else can give it back.
+  static constexpr std::uint64_t giving_bit = handed_bit << 1;
   static constexpr std::uint64_t one_token = std::uint64_t{1} << token_shift;
   /// A word that is no permit: a semaphore may grow into it.
   static constexpr std::uint64_t absent = place_mask;
@@ -219,6 +232,17 @@ class PermitMachine {
   }
   [[nodiscard]] std::optional<Grant> take_any(std::uint32_t place) noexcept;
   [[nodiscard]] bool give_from(std::uint32_t permit, std::uint32_t place) noexcept;
+  /// Whether there is something to give back: held by the process at `place`, by anybody for
+  /// nobody.
+  [[nodiscard]] static constexpr bool is_held(std::uint64_t word, std::uint32_t place) noexcept {
+    return !is_free(word) && word != absent && (word & giving_bit) == 0 &&
+           (place == nobody || place_of(word) == place);
+  }
+  [[nodiscard]] std::uint64_t mark_giving(std::uint64_t n, std::uint32_t place) noexcept;
+  void give_marked(Time now, Actions& actions);
+  void unmark_giving() noexcept;
+  /// Whether a permit was handed to a process that had not learnt of it when it died.
+  [[nodiscard]] const Waiter* unseen_grant(std::uint64_t word, std::uint32_t place) const noexcept;
   [[nodiscard]] bool must_be_handed(const Waiter& waiter, Time now) const noexcept;
   void serve(Time now, Actions& actions);
   [[nodiscard]] bool hand(std::uint32_t number, std::uint32_t permit, std::uint64_t from) noexcept;

@@ -21,7 +21,7 @@ Error not_free_in_time(const SyncObject& object) {
 /// The same step for all events that need the line locked. False when the deadline passed first.
 template <class Event>
 bool step(SyncObject& object, const Event& event, Deadline deadline) {
-  std::vector<Wake> wakes;
+  WakeList wakes;
   if (!object.arena().lock_line(object.header(), deadline)) return false;
   machine_of(object).step(event, Deadline::Clock::now(), wakes);
   object.header().line.unlock();
@@ -40,21 +40,45 @@ std::optional<Grant> leave(SyncObject& object, std::uint32_t number) {
   return grant;
 }
 
+/// What a circle of waiters leads to for the one who closes it.
+struct Closed {
+  std::optional<DeadlockReport> circle;  ///< to be told; none: it waits on
+  bool has_left = false;                 ///< it stands in line no more,
+  std::optional<Grant> grant;            ///< but had been granted it by then
+};
+
+Closed close_circle(SyncObject& object, std::uint32_t number) {
+  Closed closed;
+  if (!find_circle(object, number)) return closed;
+  // Who closes the same circle at the same time sees it as well. One of them is enough to open it,
+  // and to tell of it: they look again, one after the other.
+  SyncArena& arena = object.arena();
+  if (!arena.lock_table()) return closed;
+  closed.has_left = (machine_of(object).state().traits & permits_refuse) != 0;
+  closed.circle =
+      closed.has_left ? find_circle(object, number) : find_untold_circle(object, number);
+  closed.has_left = closed.has_left && closed.circle;
+  if (closed.has_left) closed.grant = leave(object, number);
+  arena.unlock_table();
+  return closed;
+}
+
 /// Reports the circle of waiters that this one closes. What the wait ends with where the object was
 /// made to refuse.
 std::optional<Result<Grant>> refused_by_circle(SyncObject& object, std::uint32_t number) {
+  Closed closed = close_circle(object, number);
+  if (!closed.circle) return std::nullopt;
   try {
-    const auto circle = find_circle(object, number);
-    if (!circle) return std::nullopt;
-    Error error = report_circle(object, *circle);
-    if ((machine_of(object).state().traits & permits_refuse) == 0) return std::nullopt;
-    if (const auto grant = leave(object, number)) return Result<Grant>{*grant};
-    return Result<Grant>{std::move(error)};
+    report_circle(*closed.circle);
   } catch (...) {
     // Thrown by the handler of reports: the thread goes on elsewhere, and must not be granted it.
-    if (const auto grant = leave(object, number)) release_unused(object, *grant);
+    if (!closed.has_left) closed.grant = leave(object, number);
+    if (closed.grant) release_unused(object, *closed.grant);
     throw;
   }
+  if (!closed.has_left) return std::nullopt;
+  if (closed.grant) return Result<Grant>{*closed.grant};
+  return Result<Grant>{Error{Errc::deadlock, closed.circle->to_string()}};
 }
 
 }  // namespace
@@ -126,7 +150,7 @@ bool release_permit(SyncObject& object, const Grant& grant) {
   if (!machine.is_awaited()) {
     const bool given = machine.give(grant);
     if (given && machine.is_awaited()) step(object, PermitMachine::Freed{}, Deadline::never());
-    return given;
+    if (given || !machine.is_row()) return given;
   }
   bool given = false;
   step(object, PermitMachine::Release{grant, &given}, Deadline::never());
@@ -138,10 +162,16 @@ bool release_any_permit(SyncObject& object) {
   if (!machine.is_awaited()) {
     const bool given = machine.give_any(object.place());
     if (given && machine.is_awaited()) step(object, PermitMachine::Freed{}, Deadline::never());
-    return given;
+    if (given || !machine.is_row()) return given;
   }
   bool given = false;
   step(object, PermitMachine::ReleaseAny{object.place(), &given}, Deadline::never());
+  return given;
+}
+
+bool release_owned_permits(SyncObject& object, std::uint64_t n) {
+  bool given = false;
+  step(object, PermitMachine::ReleaseMany{n, object.place(), &given}, Deadline::never());
   return given;
 }
 

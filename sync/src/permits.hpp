@@ -7,7 +7,6 @@
 
 #include <functional>
 #include <memory>
-#include <vector>
 
 namespace passel::inline v0::detail {
 
@@ -23,6 +22,8 @@ bool release_permit(SyncObject& object, const Grant& grant);
 bool release_any_permit(SyncObject& object);
 /// Gives back that many where they are only counted, or none: false when the limit is reached.
 bool release_counted_permits(SyncObject& object, std::uint64_t n);
+/// The same where they are owned, those of this process first: false when fewer are held.
+bool release_owned_permits(SyncObject& object, std::uint64_t n);
 /// Gives back what nobody has made use of: whoever gets it next is told of a death before.
 void release_unused(SyncObject& object, const Grant& grant);
 

@@ -19,8 +19,9 @@ Result<void> release_rlock(SyncObject& object, std::uint64_t word) {
   const bool is_nobodys = state.thread.load(std::memory_order_relaxed) == 0 &&
                           state.first.load(std::memory_order_relaxed) == object.renewal_of(word);
   if (!is_nobodys && !is_held_by_this_thread(object)) return not_owner();
-  if (state.depth > 0) {
-    --state.depth;
+  // Changed by the holder alone; others read it, for to_string.
+  if (const std::uint32_t depth = state.depth.load(std::memory_order_relaxed); depth > 0) {
+    state.depth.store(depth - 1, std::memory_order_relaxed);
     return {};
   }
   const Grant grant{.word = state.first.load(std::memory_order_relaxed)};
@@ -40,7 +41,7 @@ Result<Guard> RLock::take(detail::Deadline deadline) const {
   if (!object_) return detail::handle_is_closed("RLock");
   detail::PermitState& state = detail::permit_state(*object_);
   if (detail::is_held_by_this_thread(*object_)) {
-    ++state.depth;
+    state.depth.store(state.depth.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
     return detail::GuardAccess::make(*object_,
                                      {.word = state.first.load(std::memory_order_relaxed)});
   }
@@ -54,24 +55,10 @@ Result<Guard> RLock::take(detail::Deadline deadline) const {
   return detail::GuardAccess::make(*object_, *grant);
 }
 
-bool RLock::keep(Result<Guard> guard) {
-  if (!guard) return false;
-  guard->detach();
-  return true;
-}
-
-bool RLock::try_lock() const { return keep(take(detail::Deadline::now_or_never())); }
-
-Future<Guard> RLock::acquire_async() const { return detail::acquire_guard_async(object_, "RLock"); }
-
 Result<void> RLock::release() const {
   if (!object_) return detail::handle_is_closed("RLock");
   if (!is_owned()) return detail::not_owner();
   return detail::release_rlock(*object_, 0);
-}
-
-bool RLock::locked() const noexcept {
-  return object_ && detail::permit_machine(*object_).holder() != detail::nobody;
 }
 
 bool RLock::is_owned() const noexcept {
@@ -79,22 +66,9 @@ bool RLock::is_owned() const noexcept {
 }
 
 std::uint32_t RLock::recursion_count() const noexcept {
-  return is_owned() ? detail::permit_state(*object_).depth + 1 : 0;
-}
-
-void RLock::on_abandoned(std::function<void(const Abandonment&)> repair) const {
-  if (object_) object_->set_repair(std::move(repair));
+  return is_owned() ? detail::permit_state(*object_).depth.load(std::memory_order_relaxed) + 1 : 0;
 }
 
 std::string RLock::to_string() const { return detail::describe_lock(object_.get(), "RLock"); }
-
-WireValue codec<RLock>::encode(const RLock& lock) {
-  return detail::SyncObject::handle("RLock", {}, lock.object_);
-}
-
-Result<RLock> codec<RLock>::decode(const WireValue& value) {
-  PASSEL_TRY(auto object, detail::SyncObject::open("RLock", {}, value));
-  return RLock{std::move(object)};
-}
 
 }  // namespace passel::inline v0

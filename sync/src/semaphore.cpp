@@ -59,10 +59,6 @@ Result<Guard> Semaphore::take(detail::Deadline deadline) const {
   return detail::GuardAccess::make(*object_, *grant);
 }
 
-Future<Guard> Semaphore::acquire_async() const {
-  return detail::acquire_guard_async(object_, "Semaphore");
-}
-
 Result<void> Semaphore::release(std::int64_t n) const {
   if (!object_) return detail::handle_is_closed("Semaphore");
   if (n < 1) {
@@ -72,24 +68,16 @@ Result<void> Semaphore::release(std::int64_t n) const {
   if (n > limit - value()) return detail::released_too_often(static_cast<std::uint64_t>(limit));
   detail::permit_state(*object_).cpu.publish();
   const auto many = static_cast<std::uint64_t>(n);
-  if (n > 1 && detail::permit_machine(*object_).is_counted()) {
-    if (detail::release_counted_permits(*object_, many)) return {};
-    return detail::released_too_often(static_cast<std::uint64_t>(limit));
-  }
-  for (std::int64_t i = 0; i < n; ++i) {
-    if (!detail::release_any_permit(*object_)) {
-      return detail::released_too_often(static_cast<std::uint64_t>(limit));
-    }
-  }
+  const bool given = n == 1 ? detail::release_any_permit(*object_)
+                     : detail::permit_machine(*object_).is_counted()
+                         ? detail::release_counted_permits(*object_, many)
+                         : detail::release_owned_permits(*object_, many);
+  if (!given) return detail::released_too_often(static_cast<std::uint64_t>(limit));
   return {};
 }
 
 std::int64_t Semaphore::value() const noexcept {
   return object_ ? static_cast<std::int64_t>(detail::permit_machine(*object_).available()) : 0;
-}
-
-void Semaphore::on_abandoned(std::function<void(const Abandonment&)> repair) const {
-  if (object_) object_->set_repair(std::move(repair));
 }
 
 std::string Semaphore::to_string() const {
@@ -109,24 +97,6 @@ Result<BoundedSemaphore> BoundedSemaphore::create(const BoundedSemaphoreOptions&
                                                         .name = options.name,
                                                         .fair = options.fair,
                                                         .ownership = options.ownership}));
-  return BoundedSemaphore{std::move(object)};
-}
-
-WireValue codec<Semaphore>::encode(const Semaphore& semaphore) {
-  return detail::SyncObject::handle("Semaphore", {}, semaphore.object_);
-}
-
-Result<Semaphore> codec<Semaphore>::decode(const WireValue& value) {
-  PASSEL_TRY(auto object, detail::SyncObject::open("Semaphore", {}, value));
-  return Semaphore{std::move(object)};
-}
-
-WireValue codec<BoundedSemaphore>::encode(const BoundedSemaphore& semaphore) {
-  return detail::SyncObject::handle("BoundedSemaphore", {}, semaphore.object_);
-}
-
-Result<BoundedSemaphore> codec<BoundedSemaphore>::decode(const WireValue& value) {
-  PASSEL_TRY(auto object, detail::SyncObject::open("BoundedSemaphore", {}, value));
   return BoundedSemaphore{std::move(object)};
 }
 

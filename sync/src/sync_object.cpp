@@ -6,6 +6,9 @@
 #include "arena.hpp"
 #include "mend.hpp"
 
+#include <algorithm>
+#include <new>
+
 namespace passel::inline v0::detail {
 namespace {
 
@@ -115,6 +118,10 @@ void SyncObject::repair(const Abandonment& what) const {
   if (repair && *repair) (*repair)(what);
 }
 
+void SyncObject::bystander_lost(const ProcessId& process) noexcept {
+  static_cast<void>(arena_->process_lost(process));
+}
+
 void SyncObject::process_lost(const ProcessId& process) noexcept {
   const bool was_here = arena_->process_lost(process);
   // It was given the barrier and died before it could take hold of it: others may wait for it.
@@ -122,6 +129,19 @@ void SyncObject::process_lost(const ProcessId& process) noexcept {
   if (!arena_->lock_line(*header_, Deadline::never())) return;
   mend_barrier(*arena_, *header_, {.place = nobody, .pid = process.pid, .orderly = false});
   header_->line.unlock();
+}
+
+bool SyncObject::expect_renewal() noexcept {
+  const std::uint32_t thread = this_thread();
+  const std::lock_guard lock{repair_mutex_};
+  const auto is_mine = [thread](const Renewal& each) { return each.thread == thread; };
+  if (std::any_of(renewals_.begin(), renewals_.end(), is_mine)) return true;
+  try {
+    renewals_.push_back({.thread = thread, .from = 0, .to = 0});
+    return true;
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
 }
 
 void SyncObject::renewed(std::uint64_t before, std::uint64_t after) {

@@ -7,6 +7,7 @@
 
 #include <memory>
 #include <mutex>
+#include <new>
 
 namespace passel::inline v0 {
 namespace detail {
@@ -88,14 +89,16 @@ std::string lock_name(SyncArena& arena, std::uint32_t chunk) {
   return *name != '\0' ? "'" + std::string{name} + "'" : "lock " + std::to_string(chunk);
 }
 
-}  // namespace
+/// Seen twice alike, with the tokens of the grants and the tickets of the waits: so all of it was
+/// true at once.
+std::vector<Edge> walk_twice(SyncArena& arena, std::uint32_t waiter) {
+  std::vector<Edge> edges = walk(arena, waiter);
+  if (!edges.empty() && walk(arena, waiter) != edges) edges.clear();
+  return edges;
+}
 
-std::optional<DeadlockReport> find_circle(SyncObject& object, std::uint32_t waiter) {
-  SyncArena& arena = object.arena();
-  const std::vector<Edge> edges = walk(arena, waiter);
-  // Seen twice alike, with the tokens of the grants and the tickets of the waits: so all of it was
-  // true at once.
-  if (edges.empty() || walk(arena, waiter) != edges) return std::nullopt;
+std::optional<DeadlockReport> describe(SyncArena& arena, const std::vector<Edge>& edges) {
+  if (edges.empty()) return std::nullopt;
   DeadlockReport report;
   for (const Edge& edge : edges) {
     const std::uint32_t waits = arena.waiter(edge.waiter).owner.load();
@@ -110,7 +113,34 @@ std::optional<DeadlockReport> find_circle(SyncObject& object, std::uint32_t wait
   return report;
 }
 
-Error report_circle(SyncObject&, const DeadlockReport& report) {
+}  // namespace
+
+std::optional<DeadlockReport> find_circle(SyncObject& object, std::uint32_t waiter) {
+  try {
+    return describe(object.arena(), walk_twice(object.arena(), waiter));
+  } catch (const std::bad_alloc&) {
+    return std::nullopt;
+  }
+}
+
+std::optional<DeadlockReport> find_untold_circle(SyncObject& object, std::uint32_t waiter) {
+  SyncArena& arena = object.arena();
+  try {
+    const std::vector<Edge> edges = walk_twice(arena, waiter);
+    auto report = describe(arena, edges);
+    if (!report) return std::nullopt;
+    bool is_new = false;
+    for (const Edge& edge : edges) {
+      is_new = arena.waiter(edge.waiter).told.exchange(1) == 0 || is_new;
+    }
+    if (!is_new) report.reset();
+    return report;
+  } catch (const std::bad_alloc&) {
+    return std::nullopt;
+  }
+}
+
+void report_circle(const DeadlockReport& report) {
   std::shared_ptr<const std::function<void(const DeadlockReport&)>> function;
   {
     const std::lock_guard lock{handler().mutex};
@@ -121,7 +151,6 @@ Error report_circle(SyncObject&, const DeadlockReport& report) {
   } else {
     get_logger().log(LogLevel::warning, [&] { return "deadlock: " + report.to_string(); });
   }
-  return Error{Errc::deadlock, report.to_string()};
 }
 
 }  // namespace detail

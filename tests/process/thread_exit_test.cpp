@@ -122,6 +122,14 @@ TEST(ThreadShutdown, ALimitLeavesThreadsBehindAndNamesThem) {
   EXPECT_THAT(ran.lines, ElementsAre("left thread stuck"));
 }
 
+TEST(ThreadShutdown, ARuntimeMayEndWhileDaemonsUseIt) {
+  for (int i = 0; i < 5; ++i) {
+    const Ran ran = run("ends_under_daemons");
+    EXPECT_EQ(ran.code, 0);
+    EXPECT_THAT(ran.lines, ElementsAre("end of main"));
+  }
+}
+
 TEST(ThreadShutdown, EachRuntimeWaitsForItsThreads) {
   const Ran ran = run("two_runtimes");
   EXPECT_EQ(ran.code, 0);

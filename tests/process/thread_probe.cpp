@@ -173,6 +173,32 @@ int two_runtimes(int argc, char** argv) {
   return 0;
 }
 
+/// Daemon threads that use the Runtime while it ends, and when it has ended.
+int ends_under_daemons(int argc, char** argv) {
+  static std::atomic<int> busy{0};
+  static std::atomic<int> refused{0};
+  {
+    const Runtime runtime{argc, argv};
+    for (int i = 0; i < 4; ++i) {
+      Thread::spawn({.daemon = true}, [] {
+        for (bool first = true;; first = false) {
+          auto process = passel::Process::spawn([] {});
+          if (process) static_cast<void>(process->join().is_ok());
+          if (!process) ++refused;
+          static_cast<void>(passel::active_children());
+          static_cast<void>(passel::current_process());
+          if (first) ++busy;
+        }
+      }).unwrap();
+    }
+    while (busy < 4) std::this_thread::yield();
+  }
+  const int before = refused;
+  while (refused < before + 100) std::this_thread::yield();
+  say("end of main");
+  return 0;
+}
+
 // --- across a fork
 
 void describe(const std::string& who) {
@@ -283,6 +309,7 @@ int main(int argc, char** argv) {
                                                {"forked_ends", &forked_ends},
                                                {"forks_under_load", &forks_under_load}};
   if (mode == "two_runtimes") return two_runtimes(argc, argv);
+  if (mode == "ends_under_daemons") return ends_under_daemons(argc, argv);
   std::optional<Runtime> runtime;
   if (argc > 2 && argv[2] == std::string{"runtime"}) runtime.emplace(argc, argv);
   if (mode == "limit") return limit(*runtime);

@@ -125,7 +125,7 @@ class World {
   /// One step of a machine by a process, which may die before it wakes those it has called.
   template <class Machine, class Event>
   void step(Simulation::Node by, Machine machine, const Event& event) {
-    std::vector<detail::Wake> wakes;
+    detail::WakeList wakes;
     machine.step(event, sim_.time_point(), wakes);
     for (const detail::Wake wake : wakes) {
       sim_.at(in(20), by, "wake", [this, wake] { wake_up(wake.waiter); });

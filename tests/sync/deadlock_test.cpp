@@ -9,8 +9,12 @@
 
 #include "placements.hpp"
 #include "support/blocked_thread.hpp"
+#include "support/seed.hpp"
 
 #include <unistd.h>
+#include <atomic>
+#include <barrier>
+#include <cstddef>
 #include <fstream>
 #include <mutex>
 #include <stdexcept>
@@ -134,6 +138,44 @@ TYPED_TEST(Fault34Deadlock, IsRefusedToAWorkerThatClosesIt) {
     go.put(0).unwrap();
   }};
   EXPECT_TRUE(b.acquire().is_ok());  // the refused one gives it back
+}
+
+/// Each party holds a lock and wants the next one's, all at the same moment: any of them may be the
+/// one who closes the circle, and several may come to see it.
+void close_at_once(OnDeadlock deadlock, std::size_t parties) {
+  Reports reports;
+  std::vector<Lock> locks;
+  for (std::size_t i = 0; i < parties; ++i) {
+    locks.emplace_back(passel::LockOptions{.reach = passel::Reach::threads, .deadlock = deadlock});
+  }
+  std::atomic<int> refused{0};
+  std::barrier<> all_hold{static_cast<std::ptrdiff_t>(parties)};
+  std::vector<std::thread> threads;
+  for (std::size_t i = 0; i < parties; ++i) {
+    threads.emplace_back([&, i] {
+      const auto held = locks[i].acquire().unwrap();
+      all_hold.arrive_and_wait();
+      const auto wanted = locks[(i + 1) % parties].acquire();
+      if (!wanted) ++refused;
+    });
+  }
+  if (deadlock == OnDeadlock::report) {
+    while (reports.all().empty()) std::this_thread::yield();
+    locks[0]
+        .release()
+        .unwrap();  // its holder has an error of its own at the end, which is nobody's
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(reports.all().size(), 1U);
+  EXPECT_EQ(refused.load(), deadlock == OnDeadlock::refuse ? 1 : 0);
+}
+
+TEST(Deadlock, ThatSeveralCloseAtOnceIsRefusedToOneOfThem) {
+  for (unsigned i = 0; i < rounds(150); ++i) close_at_once(OnDeadlock::refuse, 2 + i % 3);
+}
+
+TEST(Deadlock, ThatSeveralCloseAtOnceIsToldOnce) {
+  for (unsigned i = 0; i < rounds(150); ++i) close_at_once(OnDeadlock::report, 2 + i % 3);
 }
 
 TEST(Deadlock, ATimedWaitOpensTheCircle) {

@@ -272,6 +272,58 @@ TEST(Fault23Waiter, KilledInLineIsForgotten) {
   EXPECT_EQ(ProcessCensus::settle(before), "");
 }
 
+/// A process that is stopped in its wait for `lock`: it does not learn of what it is granted.
+void start_stopped_waiter(Crew<InProcesses>& crew, const Lock& lock, const Queue<int>& news) {
+  crew.start<say_and_wait>(lock, news);
+  EXPECT_GT(news.get().unwrap(), 0);
+  crew.wait_until_blocked();
+  EXPECT_EQ(::kill(*crew.processes().back().pid(), SIGSTOP), 0);
+}
+
+void kill_waiter(Crew<InProcesses>& crew) {
+  Process& waiter = crew.processes().back();
+  waiter.kill().unwrap();
+  EXPECT_EQ(waiter.join().unwrap(), -SIGKILL);
+  crew.processes().pop_back();
+}
+
+TEST(Fault23Waiter, KilledBeforeItLearntOfItsGrantLeavesNothingHalfDone) {
+  const Lock lock{{.fair = true}};  // handed over: it is the holder while it sleeps
+  const Queue<int> news;
+  Crew<InProcesses> crew;
+  auto guard = lock.acquire().unwrap();
+  start_stopped_waiter(crew, lock, news);
+  guard.release().unwrap();
+  EXPECT_TRUE(lock.locked());
+  kill_waiter(crew);
+  EXPECT_FALSE(lock.acquire().unwrap().abandoned());
+}
+
+TEST(Fault23Waiter, KilledBeforeItLearntOfADeathTheNextOneIsTold) {
+  const Lock lock{{.fair = true}};
+  const Queue<int> news;
+  Crew<InProcesses> crew;
+  auto holder = Process::spawn(
+                    [](const Lock& taken, const Queue<int>& out) {
+                      taken.lock();
+                      out.put(0).unwrap();
+                      for (;;) ::pause();
+                    },
+                    lock, news)
+                    .unwrap();
+  EXPECT_EQ(news.get().unwrap(), 0);
+  start_stopped_waiter(crew, lock, news);
+  int repaired = 0;
+  lock.on_abandoned([&](const passel::Abandonment& what) { repaired = what.pid; });
+  const int dead = *holder.pid();
+  holder.kill().unwrap();
+  holder.join().unwrap();
+  EXPECT_TRUE(lock.locked());  // handed to the one that is stopped
+  kill_waiter(crew);
+  EXPECT_TRUE(lock.acquire().unwrap().abandoned());
+  EXPECT_EQ(repaired, dead);
+}
+
 TEST(Fault21LockHolder, SixtyFourContendersGoOnInOrder) {
   const Lock lock{{.fair = true}};
   const Queue<int> news;

@@ -275,7 +275,9 @@ class World {
   void lost(std::size_t i) {
     Worker& dead = workers_[i];
     for (std::uint32_t p = 0; !is_counted() && p < rules_.words; ++p) {
-      if (PermitMachine::place_of(word(p)) == dead.place) abandoned_.insert(p);
+      // What it was handed and had not learnt of it cannot have changed.
+      const bool unseen = granted_and_asleep(i) && memory_.waiter(dead.waiter).grant == word(p);
+      if (PermitMachine::place_of(word(p)) == dead.place && !unseen) abandoned_.insert(p);
     }
     if (is_counted()) {  // the dead keep theirs
       gone_ += (dead.held ? 1 : 0) + (taken_.contains(i) ? 1 : 0) + (granted_and_asleep(i) ? 1 : 0);

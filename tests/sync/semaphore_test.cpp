@@ -9,12 +9,17 @@
 
 #include "placements.hpp"
 #include "support/process_census.hpp"
+#include "support/seed.hpp"
 
 #include <unistd.h>
 #include <algorithm>
+#include <atomic>
+#include <barrier>
 #include <csignal>
+#include <cstdint>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace {
@@ -243,6 +248,64 @@ TEST(Semaphore, IsAwaitedAsynchronously) {
     semaphore.release(48).unwrap();
     for (std::size_t i = 2; i < futures.size(); ++i) futures[i].get().unwrap().detach();
     EXPECT_EQ(semaphore.value(), 0);
+  }
+}
+
+TEST(Semaphore, GivesSeveralPermitsBackTogetherOrNone) {
+  // Four are taken; who wants to give back more than are taken at that moment changes nothing.
+  for (unsigned round = 0; round < rounds(300); ++round) {
+    const BoundedSemaphore semaphore{{.value = 4, .reach = passel::Reach::threads}};
+    for (int i = 0; i < 4; ++i) semaphore.acquire().unwrap().detach();
+    std::atomic<std::int64_t> given{0};
+    std::barrier<> begin{3};
+    std::vector<std::thread> threads;
+    for (const std::int64_t many : {3, 2, 1}) {
+      threads.emplace_back([&, many] {
+        begin.arrive_and_wait();
+        if (semaphore.release(many)) given += many;
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    ASSERT_EQ(semaphore.value(), given.load());
+    ASSERT_GE(given.load(), 3);  // one and either two or three
+  }
+}
+
+TEST(Semaphore, AGuardIsGivenBackWhileAnotherReleaseComesToNothing) {
+  for (unsigned round = 0; round < rounds(300); ++round) {
+    const BoundedSemaphore semaphore{{.value = 2, .reach = passel::Reach::threads}};
+    auto guard = semaphore.acquire().unwrap();
+    semaphore.acquire().unwrap().detach();
+    std::barrier<> begin{2};
+    bool both = false;
+    std::thread other{[&] {
+      begin.arrive_and_wait();
+      both = semaphore.release(2).is_ok();
+    }};
+    begin.arrive_and_wait();
+    // Somebody has released it already, or it is given back: never neither.
+    const bool mine = guard.release().is_ok();
+    other.join();
+    ASSERT_NE(mine, both);
+    ASSERT_EQ(semaphore.value(), both ? 2 : 1);
+  }
+}
+
+TEST(Semaphore, SeveralOwnedPermitsWakeAsManyWhoWait) {
+  for (const bool fair : {false, true}) {
+    const Semaphore semaphore{{.value = 0,
+                               .reach = passel::Reach::threads,
+                               .fair = fair,
+                               .ownership = Ownership::owned,
+                               .limit = 8}};
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 6; ++i) {
+      threads.emplace_back([&] { semaphore.acquire().unwrap().detach(); });
+    }
+    semaphore.release(4).unwrap();
+    semaphore.release(3).unwrap();
+    for (std::thread& thread : threads) thread.join();
+    EXPECT_EQ(semaphore.value(), 1);
   }
 }
 

@@ -129,8 +129,8 @@ bool GuardianLink::wait_until(const std::function<bool()>& done, Deadline deadli
     }
     state_->reading = true;
     state_->reader = std::this_thread::get_id();
-    const auto hook = state_->read_hook;
-    if (hook) hook(true);
+    // Asked for anew afterwards: it may have been taken away meanwhile, with what it refers to.
+    if (state_->read_hook) state_->read_hook(true);
     while (!done() && !state_->lost && !deadline.passed()) {
       lock.unlock();
       pollfd ready{.fd = control_.get(), .events = POLLIN, .revents = 0};
@@ -147,7 +147,7 @@ bool GuardianLink::wait_until(const std::function<bool()>& done, Deadline deadli
     }
     state_->reading = false;
     state_->reader = {};
-    if (hook) hook(false);
+    if (state_->read_hook) state_->read_hook(false);
     state_->changed.notify_all();
   }
   return true;

@@ -35,18 +35,33 @@ IoLoop::IoLoop()
   ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, wake_.get(), &event);
 }
 
-IoLoop::~IoLoop() {
+IoLoop::~IoLoop() { stop(); }
+
+void IoLoop::stop() noexcept {
   {
     const std::lock_guard lock{mutex_};
-    stop_ = true;
+    if (std::exchange(stop_, true)) return;
   }
   wake();
   if (thread_.joinable()) thread_.join();
+  std::map<TimerKey, std::function<void()>> timers;
+  std::vector<std::function<void()>> posted;
+  {
+    const std::lock_guard lock{mutex_};
+    timers.swap(timers_);
+    posted.swap(posted_);
+  }
+  // They go without the lock: what they hold may call this loop.
+}
+
+bool IoLoop::stopped() const noexcept {
+  const std::lock_guard lock{mutex_};
+  return stop_;
 }
 
 void IoLoop::ensure_thread() {
   // Called with mutex_ held.
-  if (started_) return;
+  if (started_ || stop_) return;
   started_ = true;
   // Signals of the embedding program must never be delivered on a library thread.
   sigset_t all;
@@ -63,6 +78,7 @@ Result<IoLoop::Watch> IoLoop::watch(int fd, std::uint32_t events, Handler handle
   entry->fd = fd;
   entry->handler = std::move(handler);
   const std::lock_guard lock{mutex_};
+  if (stop_) return Error{Errc::invalid_state, "the I/O loop has been stopped"};
   entry->id = next_id_++;
   epoll_event event{};
   event.events = events;
@@ -77,7 +93,7 @@ Result<IoLoop::Watch> IoLoop::watch(int fd, std::uint32_t events, Handler handle
 IoLoop::TimerKey IoLoop::at(Deadline when, std::function<void()> fn) {
   const std::lock_guard lock{mutex_};
   const TimerKey key{when.when(), next_id_++};
-  if (when.is_never()) return key;
+  if (when.is_never() || stop_) return key;
   const bool first = timers_.empty() || key < timers_.begin()->first;
   timers_.emplace(key, std::move(fn));
   ensure_thread();
@@ -92,6 +108,7 @@ bool IoLoop::cancel(const TimerKey& timer) {
 
 void IoLoop::post(std::function<void()> fn) {
   const std::lock_guard lock{mutex_};
+  if (stop_) return;
   posted_.push_back(std::move(fn));
   ensure_thread();
   if (posted_.size() == 1) wake();

@@ -60,7 +60,7 @@ class PASSEL_API Runtime {
   [[nodiscard]] static bool exists() noexcept;
 
  private:
-  std::unique_ptr<detail::Family> family_;
+  detail::Family* family_ = nullptr;  // never destroyed
 };
 
 }  // namespace passel::inline v0

@@ -1,9 +1,7 @@
 // Layer sync: Python's threading.Barrier and multiprocessing.Barrier.
 #pragma once
 
-#include <passel/codec.hpp>
-#include <passel/detail/deadline.hpp>
-#include <passel/detail/sync_object.hpp>
+#include <passel/detail/sync_handle.hpp>
 #include <passel/detail/task.hpp>
 
 #include <chrono>
@@ -13,6 +11,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 
@@ -91,7 +90,7 @@ struct BarrierOptions {
 /// somebody drops would break the barrier for everybody else.
 ///
 /// Source of the semantics: Python's threading.Barrier.
-class PASSEL_API Barrier {
+class PASSEL_API Barrier : public detail::SyncHandle<Barrier> {
  public:
   /// Throws passel::Exception where `create` has an error. (Python: Barrier(parties))
   explicit Barrier(int parties) : Barrier{BarrierOptions{.parties = parties}} {}
@@ -139,30 +138,22 @@ class PASSEL_API Barrier {
   [[nodiscard]] int n_waiting() const noexcept;
   [[nodiscard]] bool broken() const noexcept;
 
-  /// Gives up this handle; the barrier and other handles go on. Not while another thread uses this
-  /// very handle.
-  void close() noexcept { object_.reset(); }
-  [[nodiscard]] bool closed() const noexcept { return object_ == nullptr; }
-  [[nodiscard]] Reach reach() const noexcept { return object_ ? object_->reach() : Reach::threads; }
-  /// The name that it was made with.
-  [[nodiscard]] std::string name() const { return object_ ? object_->name() : std::string{}; }
+  /// `close()` gives up this handle; the barrier and other handles go on. Not while another thread
+  /// uses this very handle. See also `closed()`, `reach()`, `name()` and `==`, which says whether
+  /// both are handles of one barrier.
+  using SyncHandle::close;
   /// "<Barrier 'name': waiters=1/3>", "<Barrier: broken>", "<closed Barrier>".
   [[nodiscard]] std::string to_string() const;
-  /// Whether both are handles of one barrier.
-  friend bool operator==(const Barrier& a, const Barrier& b) noexcept {
-    return a.object_ == b.object_ || (a.object_ && b.object_ && a.object_->same_as(*b.object_));
-  }
 
  private:
-  friend struct codec<Barrier>;
+  friend struct detail::HandleCodec<Barrier>;
+  static constexpr std::string_view kind = "Barrier";
   using LocalAction = std::function<Result<void>()>;
   explicit Barrier(std::shared_ptr<detail::SyncObject> object) noexcept
-      : object_{std::move(object)} {}
+      : SyncHandle{std::move(object)} {}
   void set_task(detail::TaskId task) const;
   void set_local(LocalAction action) const;
   [[nodiscard]] Result<int> wait_until(detail::Deadline deadline) const;
-
-  std::shared_ptr<detail::SyncObject> object_;
 };
 
 template <class F>
@@ -182,10 +173,6 @@ requires std::is_invocable_v<F&> Result<Barrier> Barrier::create(const BarrierOp
 
 /// A Barrier travels as a handle, to a process that is being started or called.
 template <>
-struct PASSEL_API codec<Barrier> {
-  static std::string name() { return "Barrier"; }
-  static WireValue encode(const Barrier& barrier);
-  static Result<Barrier> decode(const WireValue& value);
-};
+struct codec<Barrier> : detail::HandleCodec<Barrier> {};
 
 }  // namespace passel::inline v0

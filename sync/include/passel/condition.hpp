@@ -10,6 +10,7 @@
 #include <limits>
 #include <memory>
 #include <string>
+#include <string_view>
 
 namespace passel::inline v0 {
 
@@ -45,7 +46,7 @@ struct ConditionOptions {
 /// before died, the repair function of the lock is called (Lock::on_abandoned) as by an acquire.
 ///
 /// Source of the semantics: Python's threading.Condition.
-class PASSEL_API Condition {
+class PASSEL_API Condition : public detail::Lockable<Condition> {
  public:
   /// With a new RLock. Throws passel::Exception where `create` has an error.
   Condition() : Condition{ConditionOptions{}} {}
@@ -60,24 +61,17 @@ class PASSEL_API Condition {
   [[nodiscard]] static Result<Condition> create(const Lock& lock, const std::string& name = {});
   [[nodiscard]] static Result<Condition> create(const RLock& lock, const std::string& name = {});
 
-  // The lock: see Lock and RLock.
-  [[nodiscard]] Result<Guard> acquire() const& { return take(detail::Deadline::never()); }
-  template <class Rep, class Period>
-  [[nodiscard]] Result<Guard> acquire_for(std::chrono::duration<Rep, Period> timeout) const& {
-    PASSEL_TRY(const detail::Deadline deadline, detail::checked_deadline(timeout));
-    return take(deadline);
-  }
-  [[nodiscard]] Result<Guard> try_acquire() const& {
-    return take(detail::Deadline::now_or_never());
-  }
-  Result<Guard> acquire() const&& = delete;
-  Result<Guard> try_acquire() const&& = delete;
+  // The lock: see Lock and RLock. Beside these acquire_async, try_lock_for, try_lock_until and
+  // on_abandoned.
+  using Lockable::acquire;
+  using Lockable::acquire_for;
+  using Lockable::try_acquire;
   Result<void> release() const;
   /// Whether anybody holds the lock now. (Python 3.14: locked())
-  [[nodiscard]] bool locked() const noexcept;
-  void lock() const { acquire().unwrap().detach(); }
-  [[nodiscard]] bool try_lock() const;
-  void unlock() const { release().unwrap(); }
+  using Lockable::lock;
+  using Lockable::locked;
+  using Lockable::try_lock;
+  using Lockable::unlock;
 
   /// Waits until notified. Errors: invalid_state "cannot wait on un-acquired lock"; no_space when
   /// too many wait. (Python: wait())
@@ -117,24 +111,23 @@ class PASSEL_API Condition {
   /// How many wait and were not notified: exact while the caller holds the lock.
   [[nodiscard]] std::size_t waiting() const;
 
+  /// As Lock::close, with closed, reach, name and `==`.
   void close() noexcept {
-    object_.reset();
+    Lockable::close();
     lock_.reset();
   }
-  [[nodiscard]] bool closed() const noexcept { return object_ == nullptr; }
-  [[nodiscard]] Reach reach() const noexcept { return object_ ? object_->reach() : Reach::threads; }
-  [[nodiscard]] std::string name() const { return object_ ? object_->name() : std::string{}; }
   /// "<Condition(<unlocked RLock>, 0)>": the lock, and how many wait.
   [[nodiscard]] std::string to_string() const;
-  friend bool operator==(const Condition& a, const Condition& b) noexcept {
-    return a.object_ == b.object_ || (a.object_ && b.object_ && a.object_->same_as(*b.object_));
-  }
 
  private:
+  friend class detail::Acquirable<Condition>;
+  friend class detail::Lockable<Condition>;
   friend struct codec<Condition>;
+  static constexpr std::string_view kind = "Condition";
   Condition(std::shared_ptr<detail::SyncObject> object,
             std::shared_ptr<detail::SyncObject> lock) noexcept
-      : object_{std::move(object)}, lock_{std::move(lock)} {}
+      : Lockable{std::move(object)}, lock_{std::move(lock)} {}
+  [[nodiscard]] const std::shared_ptr<detail::SyncObject>& held() const noexcept { return lock_; }
   static Result<Condition> create(std::shared_ptr<detail::SyncObject> lock,
                                   const std::string& name);
   [[nodiscard]] Result<Guard> take(detail::Deadline deadline) const;
@@ -150,7 +143,6 @@ class PASSEL_API Condition {
     return {};
   }
 
-  std::shared_ptr<detail::SyncObject> object_;
   std::shared_ptr<detail::SyncObject> lock_;
 };
 

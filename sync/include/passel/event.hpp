@@ -1,14 +1,13 @@
 // Layer sync: Python's threading.Event and multiprocessing.Event.
 #pragma once
 
-#include <passel/codec.hpp>
-#include <passel/detail/deadline.hpp>
-#include <passel/detail/sync_object.hpp>
+#include <passel/detail/sync_handle.hpp>
 #include <passel/future.hpp>
 
 #include <chrono>
 #include <memory>
 #include <string>
+#include <string_view>
 
 namespace passel::inline v0 {
 
@@ -40,7 +39,7 @@ struct EventOptions {
 /// On a closed handle set() and clear() do nothing and waits return false at once.
 ///
 /// Source of the semantics: Python's threading.Event.
-class PASSEL_API Event {
+class PASSEL_API Event : public detail::SyncHandle<Event> {
  public:
   /// Throws passel::Exception when there is no memory or descriptor left; `create` gives that as an
   /// error instead.
@@ -71,35 +70,23 @@ class PASSEL_API Event {
   /// wait; invalid_state on a closed handle.
   [[nodiscard]] Future<void> wait_async() const;
 
-  /// Gives up this handle; the event and other handles go on. Not while another thread uses this
-  /// very handle.
-  void close() noexcept { object_.reset(); }
-  [[nodiscard]] bool closed() const noexcept { return object_ == nullptr; }
-  [[nodiscard]] Reach reach() const noexcept { return object_ ? object_->reach() : Reach::threads; }
-  /// The name that it was made with.
-  [[nodiscard]] std::string name() const { return object_ ? object_->name() : std::string{}; }
+  /// `close()` gives up this handle; the event and other handles go on. Not while another thread
+  /// uses this very handle. See also `closed()`, `reach()`, `name()` and `==`, which says whether
+  /// both are handles of one event.
+  using SyncHandle::close;
   /// "<Event 'name': set>", "<Event: unset>", "<closed Event>".
   [[nodiscard]] std::string to_string() const;
-  /// Whether both are handles of one event.
-  friend bool operator==(const Event& a, const Event& b) noexcept {
-    return a.object_ == b.object_ || (a.object_ && b.object_ && a.object_->same_as(*b.object_));
-  }
 
  private:
-  friend struct codec<Event>;
+  friend struct detail::HandleCodec<Event>;
+  static constexpr std::string_view kind = "Event";
   explicit Event(std::shared_ptr<detail::SyncObject> object) noexcept
-      : object_{std::move(object)} {}
+      : SyncHandle{std::move(object)} {}
   [[nodiscard]] bool wait_until(detail::Deadline deadline) const;
-
-  std::shared_ptr<detail::SyncObject> object_;
 };
 
 /// An Event travels as a handle, to a process that is being started or called.
 template <>
-struct PASSEL_API codec<Event> {
-  static std::string name() { return "Event"; }
-  static WireValue encode(const Event& event);
-  static Result<Event> decode(const WireValue& value);
-};
+struct codec<Event> : detail::HandleCodec<Event> {};
 
 }  // namespace passel::inline v0

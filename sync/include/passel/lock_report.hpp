@@ -32,7 +32,8 @@ struct PASSEL_API DeadlockReport {
 /// found between locks that were made by one process, across all processes that use them. Waits
 /// with a deadline count: such a circle opens by itself. Without a handler a circle is written to
 /// the log, as a warning. A lock made with `LockOptions::deadlock = OnDeadlock::refuse` gives the
-/// one who closes the circle an error besides.
+/// one who closes the circle an error besides. Where several close one circle at the same moment,
+/// one of them tells of it, and one has the error.
 ///
 ///     passel::on_deadlock([](const passel::DeadlockReport& r) { std::cerr << r.to_string(); });
 ///

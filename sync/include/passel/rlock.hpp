@@ -4,7 +4,9 @@
 #include <passel/lock.hpp>
 
 #include <cstdint>
-#include <optional>
+#include <memory>
+#include <string>
+#include <string_view>
 
 namespace passel::inline v0 {
 
@@ -21,7 +23,7 @@ namespace passel::inline v0 {
 /// cannot be taken again meanwhile.
 ///
 /// Source of the semantics: Python's threading.RLock.
-class PASSEL_API RLock {
+class PASSEL_API RLock : public detail::Lockable<RLock> {
  public:
   /// Throws as Lock's constructor does.
   RLock() : RLock{LockOptions{}} {}
@@ -30,26 +32,18 @@ class PASSEL_API RLock {
   [[nodiscard]] static Result<RLock> create(const LockOptions& options = {});
 
   /// As Lock::acquire, at once for the thread that holds it.
-  [[nodiscard]] Result<Guard> acquire() const& { return take(detail::Deadline::never()); }
+  using Lockable::acquire;
   /// As Lock::acquire_for.
-  template <class Rep, class Period>
-  [[nodiscard]] Result<Guard> acquire_for(std::chrono::duration<Rep, Period> timeout) const& {
-    PASSEL_TRY(const detail::Deadline deadline, detail::checked_deadline(timeout));
-    return take(deadline);
-  }
+  using Lockable::acquire_for;
   /// As Lock::try_acquire.
-  [[nodiscard]] Result<Guard> try_acquire() const& {
-    return take(detail::Deadline::now_or_never());
-  }
+  using Lockable::try_acquire;
   /// As Lock::acquire_async; the guard belongs to no thread.
-  [[nodiscard]] Future<Guard> acquire_async() const;
-  Result<Guard> acquire() const&& = delete;
-  Result<Guard> try_acquire() const&& = delete;
-
+  using Lockable::acquire_async;
   /// Releases it once. Errors: invalid_state "cannot release un-acquired lock" when the calling
   /// thread does not hold it.
   Result<void> release() const;
-  [[nodiscard]] bool locked() const noexcept;
+  /// As Lock::locked.
+  using Lockable::locked;
   /// Whether the calling thread holds it. (Python: _is_owned)
   [[nodiscard]] bool is_owned() const noexcept;
   /// How often the calling thread has acquired it without releasing; 0 when it does not hold it.
@@ -57,48 +51,30 @@ class PASSEL_API RLock {
   [[nodiscard]] std::uint32_t recursion_count() const noexcept;
 
   /// As Lock::on_abandoned.
-  void on_abandoned(std::function<void(const Abandonment&)> repair) const;
+  using Lockable::on_abandoned;
+  /// As std::recursive_timed_mutex, with try_lock, try_lock_for, try_lock_until and unlock; see
+  /// Lock::lock.
+  using Lockable::lock;
 
-  // As std::recursive_timed_mutex; see Lock.
-  void lock() const { acquire().unwrap().detach(); }
-  [[nodiscard]] bool try_lock() const;
-  template <class Rep, class Period>
-  [[nodiscard]] bool try_lock_for(std::chrono::duration<Rep, Period> timeout) const {
-    return keep(take(detail::Deadline::after(timeout)));
-  }
-  template <class Clock, class Duration>
-  [[nodiscard]] bool try_lock_until(std::chrono::time_point<Clock, Duration> until) const {
-    return try_lock_for(until - Clock::now());
-  }
-  void unlock() const { release().unwrap(); }
-
-  void close() noexcept { object_.reset(); }
-  [[nodiscard]] bool closed() const noexcept { return object_ == nullptr; }
-  [[nodiscard]] Reach reach() const noexcept { return object_ ? object_->reach() : Reach::threads; }
-  [[nodiscard]] std::string name() const { return object_ ? object_->name() : std::string{}; }
+  /// As Lock::close, with closed, reach, name and `==`.
+  using Lockable::close;
   /// "<locked RLock owner=1234 count=2>", "<unlocked RLock>", "<closed RLock>".
   [[nodiscard]] std::string to_string() const;
-  friend bool operator==(const RLock& a, const RLock& b) noexcept {
-    return a.object_ == b.object_ || (a.object_ && b.object_ && a.object_->same_as(*b.object_));
-  }
 
  private:
   friend class Condition;
-  friend struct codec<RLock>;
+  friend class detail::Acquirable<RLock>;
+  friend class detail::Lockable<RLock>;
+  friend struct detail::HandleCodec<RLock>;
+  static constexpr std::string_view kind = "RLock";
   explicit RLock(std::shared_ptr<detail::SyncObject> object) noexcept
-      : object_{std::move(object)} {}
+      : Lockable{std::move(object)} {}
+  [[nodiscard]] const std::shared_ptr<detail::SyncObject>& held() const noexcept { return object_; }
   [[nodiscard]] Result<Guard> take(detail::Deadline deadline) const;
-  static bool keep(Result<Guard> guard);
-
-  std::shared_ptr<detail::SyncObject> object_;
 };
 
 /// An RLock travels as a handle, to a process that is being started or called.
 template <>
-struct PASSEL_API codec<RLock> {
-  static std::string name() { return "RLock"; }
-  static WireValue encode(const RLock& lock);
-  static Result<RLock> decode(const WireValue& value);
-};
+struct codec<RLock> : detail::HandleCodec<RLock> {};
 
 }  // namespace passel::inline v0

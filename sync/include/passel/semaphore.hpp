@@ -5,6 +5,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
 
 namespace passel::inline v0 {
 
@@ -50,7 +53,7 @@ struct BoundedSemaphoreOptions {
 /// BoundedSemaphore, where that is the default.
 ///
 /// Waits are first come, first served within the bound of LockOptions::fair.
-class PASSEL_API Semaphore {
+class PASSEL_API Semaphore : public detail::Acquirable<Semaphore> {
  public:
   /// Throws passel::Exception where `create` has an error.
   explicit Semaphore(std::int64_t value = 1) : Semaphore{SemaphoreOptions{.value = value}} {}
@@ -58,24 +61,17 @@ class PASSEL_API Semaphore {
   /// Errors: invalid_argument when the value is negative or over the limit; no_space.
   [[nodiscard]] static Result<Semaphore> create(const SemaphoreOptions& options = {});
 
-  /// Waits for a permit and takes it. Errors: no_space when too many wait; invalid_state on a
-  /// closed handle. (Python: acquire())
-  [[nodiscard]] Result<Guard> acquire() const& { return take(detail::Deadline::never()); }
-  /// Waits for `timeout` at most. Errors: as acquire; timeout; invalid_argument when `timeout` is
-  /// negative. (Python: acquire(timeout=t))
-  template <class Rep, class Period>
-  [[nodiscard]] Result<Guard> acquire_for(std::chrono::duration<Rep, Period> timeout) const& {
-    PASSEL_TRY(const detail::Deadline deadline, detail::checked_deadline(timeout));
-    return take(deadline);
-  }
-  /// Never waits. Errors: timeout when there is no permit. (Python: acquire(blocking=False))
-  [[nodiscard]] Result<Guard> try_acquire() const& {
-    return take(detail::Deadline::now_or_never());
-  }
+  /// `acquire()` waits for a permit and takes it. Errors: no_space when too many wait;
+  /// invalid_state on a closed handle. (Python: acquire())
+  using Acquirable::acquire;
+  /// `acquire_for(timeout)` waits for `timeout` at most. Errors: as acquire; timeout;
+  /// invalid_argument when `timeout` is negative. (Python: acquire(timeout=t))
+  using Acquirable::acquire_for;
+  /// `try_acquire()` never waits. Errors: timeout when there is no permit. (Python:
+  /// acquire(blocking=False))
+  using Acquirable::try_acquire;
   /// As Lock::acquire_async.
-  [[nodiscard]] Future<Guard> acquire_async() const;
-  Result<Guard> acquire() const&& = delete;
-  Result<Guard> try_acquire() const&& = delete;
+  using Acquirable::acquire_async;
 
   /// Adds `n` permits and wakes as many who wait. Owned permits: those of this process first, then
   /// anybody's. Errors, with the value unchanged: invalid_argument when `n` is less than 1 or the
@@ -85,30 +81,24 @@ class PASSEL_API Semaphore {
   [[nodiscard]] std::int64_t value() const noexcept;
 
   /// As Lock::on_abandoned, for owned permits.
-  void on_abandoned(std::function<void(const Abandonment&)> repair) const;
-
-  void close() noexcept { object_.reset(); }
-  [[nodiscard]] bool closed() const noexcept { return object_ == nullptr; }
-  [[nodiscard]] Reach reach() const noexcept { return object_ ? object_->reach() : Reach::threads; }
-  [[nodiscard]] std::string name() const { return object_ ? object_->name() : std::string{}; }
+  using Acquirable::on_abandoned;
+  /// As Lock::close, with closed, reach, name and `==`.
+  using Acquirable::close;
   /// "<Semaphore value=2>", "<BoundedSemaphore value=2/3>".
   [[nodiscard]] std::string to_string() const;
-  friend bool operator==(const Semaphore& a, const Semaphore& b) noexcept {
-    return a.object_ == b.object_ || (a.object_ && b.object_ && a.object_->same_as(*b.object_));
-  }
 
  protected:
   explicit Semaphore(std::shared_ptr<detail::SyncObject> object) noexcept
-      : object_{std::move(object)} {}
+      : Acquirable{std::move(object)} {}
   [[nodiscard]] static Result<std::shared_ptr<detail::SyncObject>> make(
       detail::SyncKind kind, const SemaphoreOptions& options);
 
  private:
-  friend struct codec<Semaphore>;
-  friend struct codec<BoundedSemaphore>;
+  friend class detail::Acquirable<Semaphore>;
+  friend struct detail::HandleCodec<Semaphore>;
+  static constexpr std::string_view kind = "Semaphore";
+  [[nodiscard]] const std::shared_ptr<detail::SyncObject>& held() const noexcept { return object_; }
   [[nodiscard]] Result<Guard> take(detail::Deadline deadline) const;
-
-  std::shared_ptr<detail::SyncObject> object_;
 };
 
 /// A Semaphore that never has more permits than in the beginning: one release too many is an error
@@ -128,24 +118,17 @@ class PASSEL_API BoundedSemaphore : public Semaphore {
   [[nodiscard]] static Result<BoundedSemaphore> create(const BoundedSemaphoreOptions& options = {});
 
  private:
-  friend struct codec<BoundedSemaphore>;
+  friend struct detail::HandleCodec<BoundedSemaphore>;
+  static constexpr std::string_view kind = "BoundedSemaphore";
   explicit BoundedSemaphore(std::shared_ptr<detail::SyncObject> object) noexcept
       : Semaphore{std::move(object)} {}
 };
 
 /// A Semaphore travels as a handle, to a process that is being started or called.
 template <>
-struct PASSEL_API codec<Semaphore> {
-  static std::string name() { return "Semaphore"; }
-  static WireValue encode(const Semaphore& semaphore);
-  static Result<Semaphore> decode(const WireValue& value);
-};
+struct codec<Semaphore> : detail::HandleCodec<Semaphore> {};
 
 template <>
-struct PASSEL_API codec<BoundedSemaphore> {
-  static std::string name() { return "BoundedSemaphore"; }
-  static WireValue encode(const BoundedSemaphore& semaphore);
-  static Result<BoundedSemaphore> decode(const WireValue& value);
-};
+struct codec<BoundedSemaphore> : detail::HandleCodec<BoundedSemaphore> {};
 
 }  // namespace passel::inline v0

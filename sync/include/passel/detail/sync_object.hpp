@@ -111,6 +111,9 @@ class PASSEL_API SyncObject final : public SharedObject,
   void set_repair(std::function<void(const Abandonment&)> repair);
   void repair(const Abandonment& what) const;
 
+  /// Makes room for what `renewed` will note for this thread, before the lock is given back. False
+  /// when there is no memory.
+  [[nodiscard]] bool expect_renewal() noexcept;
   /// A condition had the lock given back and taken again while a guard of this process stands for
   /// the grant before. Called by the holder.
   void renewed(std::uint64_t before, std::uint64_t after);
@@ -127,6 +130,7 @@ class PASSEL_API SyncObject final : public SharedObject,
   [[nodiscard]] std::shared_ptr<void> kept() const;
 
   void process_lost(const ProcessId& process) noexcept override;
+  void bystander_lost(const ProcessId& process) noexcept override;
   [[nodiscard]] bool used_by_others() const noexcept override;
 
  private:

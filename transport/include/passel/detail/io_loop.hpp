@@ -62,7 +62,7 @@ class PASSEL_API IoLoop {
   };
 
   IoLoop();
-  /// Stops the thread; waits for the handler that is running. Watches must be gone before.
+  /// Stops. Watches must be gone before.
   ~IoLoop();
   IoLoop(const IoLoop&) = delete;
   IoLoop& operator=(const IoLoop&) = delete;
@@ -76,6 +76,11 @@ class PASSEL_API IoLoop {
   bool cancel(const TimerKey& timer);
   /// Calls `fn` on the loop's thread, in order of posting.
   void post(std::function<void()> fn);
+  /// Stops the thread, for good; waits for the handler that is running. What was to be called never
+  /// is, nor what is asked for from then on: `watch` has the error invalid_state. Must not be
+  /// called on the loop's thread.
+  void stop() noexcept;
+  [[nodiscard]] bool stopped() const noexcept;
   [[nodiscard]] bool on_loop_thread() const noexcept;
   /// True once the thread was needed.
   [[nodiscard]] bool started() const noexcept;

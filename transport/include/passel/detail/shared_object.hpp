@@ -41,6 +41,9 @@ class PASSEL_API SharedObject {
   /// Repairs what `process` left half done and wakes whoever may have waited for it. Idempotent,
   /// never waits for a living process that does not itself make progress, safe from any thread.
   virtual void process_lost(const ProcessId& process) noexcept = 0;
+  /// The same for a process that was handed the object with work which it did not begin, and which
+  /// somebody else does now, or nobody wants: no one waits for what it would have done.
+  virtual void bystander_lost(const ProcessId& process) noexcept { process_lost(process); }
   /// True while a process other than the caller's is attached: a ledger may forget the object
   /// otherwise.
   [[nodiscard]] virtual bool used_by_others() const noexcept = 0;
