@@ -104,9 +104,8 @@ class Schedules {
         known.push_back(
             greeting_bytes(passel::detail::ClientGreeting{.has_key = 1, .nonce = nonce}));
     }
-    std::ranges::sort(known);
-    const auto twice = std::ranges::unique(known);
-    known.erase(twice.begin(), twice.end());
+    std::sort(known.begin(), known.end());
+    known.erase(std::unique(known.begin(), known.end()), known.end());
     return known;
   }
 

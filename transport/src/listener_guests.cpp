@@ -30,8 +30,8 @@ void ListenerGuests::make_room() {
   for (const Guest& guest : guests_) ++from[guest.host];
   std::size_t most = 0;
   for (const auto& [host, count] : from) most = std::max(most, count);
-  const auto goes =
-      std::ranges::find_if(guests_, [&](const Guest& guest) { return from[guest.host] == most; });
+  const auto goes = std::find_if(guests_.begin(), guests_.end(),
+                                 [&](const Guest& guest) { return from[guest.host] == most; });
   guests_.erase(goes);
 }
 
