@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace bench {
@@ -44,6 +45,7 @@ class Table {
 
   /// `full`, or a little of it in a smoke run.
   [[nodiscard]] std::int64_t count(std::int64_t full) const;
+  [[nodiscard]] bool is_smoke() const noexcept { return settings_.smoke; }
   /// CPython running a command of rivals.py, which prints the nanoseconds of one item.
   [[nodiscard]] Contender python(const std::string& name, const std::string& command) const;
 
@@ -69,6 +71,11 @@ class Table {
   std::vector<std::string> json_;
   bool all_ran_ = true;
 };
+
+/// The smallest and the largest number of the rows with fib.
+[[nodiscard]] inline std::pair<long, long> fib_range(const Table& table) {
+  return table.is_smoke() ? std::pair{10L, 12L} : std::pair{25L, 34L};
+}
 
 void actor_rows(Table& table);
 void channel_rows(Table& table);

@@ -117,6 +117,79 @@ def executor_submit(count):
         return timed(int(count), work)
 
 
+def executor_map(chunksize, count):
+    with concurrent.futures.ProcessPoolExecutor(WORKERS) as executor:
+        list(executor.map(twice, range(100 * WORKERS)))
+        items = list(range(int(count)))
+        return timed(len(items), lambda: list(executor.map(twice, items, chunksize=int(chunksize))))
+
+
+def executor_apply(count):
+    with concurrent.futures.ProcessPoolExecutor(WORKERS) as executor:
+        list(executor.map(twice, range(100 * WORKERS)))
+
+        def work():
+            for i in range(int(count)):
+                executor.submit(twice, i).result()
+        return timed(int(count), work)
+
+
+def executor_start(count):
+    def work():
+        for _ in range(int(count)):
+            with concurrent.futures.ProcessPoolExecutor(WORKERS) as executor:
+                list(executor.map(twice, range(WORKERS)))
+    return timed(int(count), work)
+
+
+def pool_imap(kind, count):
+    with ready_pool() as pool:
+        items = range(int(count))
+        return timed(len(items), lambda: sum(getattr(pool, kind)(twice, items)))
+
+
+def pool_start(count):
+    def work():
+        for _ in range(int(count)):
+            with mp.Pool(WORKERS) as pool:
+                pool.map(twice, range(WORKERS), 1)
+                pool.close()
+                pool.join()
+    return timed(int(count), work)
+
+
+def fib(n):
+    return n if n < 2 else fib(n - 1) + fib(n - 2)
+
+
+def sleep_a_millisecond(n):
+    time.sleep(0.001)
+    return n
+
+
+def give_back(data):
+    return data
+
+
+def map_one_by_one(pool, function, items):
+    with pool:
+        return timed(len(items), lambda: pool.map(function, items, 1))
+
+
+def pool_large(size, count):
+    return map_one_by_one(ready_pool(), give_back, [b"x" * int(size)] * int(count))
+
+
+def thread_sleep(count):
+    with concurrent.futures.ThreadPoolExecutor(WORKERS) as executor:
+        items = range(int(count))
+        return timed(len(items), lambda: list(executor.map(sleep_a_millisecond, items)))
+
+
+def numbers(first, last):
+    return range(int(first), int(last) + 1)
+
+
 def pool_apply(count):
     with ready_pool() as pool:
         def work():
@@ -283,6 +356,16 @@ WORK = {
     "pool_submit": pool_submit,
     "executor_submit": executor_submit,
     "pool_apply": pool_apply,
+    "pool_imap": pool_imap,
+    "pool_start": pool_start,
+    "pool_fib": lambda first, last: map_one_by_one(ready_pool(), fib, numbers(first, last)),
+    "pool_sleep": lambda count: map_one_by_one(ready_pool(), sleep_a_millisecond, range(int(count))),
+    "pool_large": pool_large,
+    "executor_map": executor_map,
+    "executor_apply": executor_apply,
+    "executor_start": executor_start,
+    "thread_fib": lambda first, last: map_one_by_one(mp.pool.ThreadPool(WORKERS), fib, numbers(first, last)),
+    "thread_sleep": thread_sleep,
     "thread_submit": thread_submit,
     "thread_apply": thread_apply,
     "thread_map": thread_map,
