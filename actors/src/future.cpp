@@ -7,6 +7,7 @@
 #include <climits>
 #include <exception>
 #include <memory>
+#include <utility>
 
 namespace passel::inline v0 {
 namespace detail {
@@ -14,6 +15,7 @@ namespace detail {
 namespace {
 
 thread_local WaitObserver* wait_observer = nullptr;
+thread_local WakeBatch* wake_batch = nullptr;
 std::atomic<BackgroundErrorHandler> background_error_handler{nullptr};
 
 /// Stands in the list of watchers once the future is done.
@@ -52,6 +54,32 @@ WaitObserver* WaitObserver::current() noexcept { return wait_observer; }
 WaitObserver* WaitObserver::exchange(WaitObserver* observer) noexcept {
   return std::exchange(wait_observer, observer);
 }
+
+WakeBatch::WakeBatch() noexcept : before_{std::exchange(wake_batch, this)} {}
+
+WakeBatch::~WakeBatch() {
+  wake_all();
+  wake_batch = before_;
+}
+
+void WakeBatch::wake_all() noexcept {
+  for (std::size_t i = 0; i < count_; ++i) futex_wake(*words_[i], INT_MAX, FutexScope::process);
+  count_ = 0;
+}
+
+void WakeBatch::flush() noexcept {
+  if (wake_batch != nullptr && wake_batch->count_ != 0) wake_batch->wake_all();
+}
+
+bool WakeBatch::put_off(std::atomic<std::uint32_t>& word) noexcept {
+  WakeBatch* const batch = wake_batch;
+  if (batch == nullptr) return false;
+  if (batch->count_ == most) batch->wake_all();
+  batch->words_[batch->count_++] = &word;
+  return true;
+}
+
+void FutureCore::stop_wished() noexcept {}
 
 FutureCore::~FutureCore() {
   FutureHook* hook = hooks_.load(std::memory_order_acquire);
@@ -101,9 +129,11 @@ void FutureCore::tell(FutureWatcher* list, Phase from, Phase to) noexcept {
   const std::uint32_t change = (static_cast<std::uint32_t>(from) ^ static_cast<std::uint32_t>(to)) |
                                (list == nullptr ? settled_bit : 0);
   const std::uint32_t before = word_.fetch_xor(change, std::memory_order_acq_rel);
-  if ((before & waiters_bit) != 0) futex_wake(word_, INT_MAX, FutexScope::process);
+  if ((before & waiters_bit) != 0 && !WakeBatch::put_off(word_))
+    futex_wake(word_, INT_MAX, FutexScope::process);
   if ((before & gated_bit) != 0) open_gate();
   if (list == nullptr) return;
+  WakeBatch::flush();
   for (FutureWatcher* watcher = in_adding_order(list); watcher != nullptr;) {
     FutureWatcher* const next = watcher->next;
     watcher->done(*this);
@@ -163,6 +193,7 @@ bool FutureGate::wait(Deadline deadline) noexcept {
 void FutureCore::request_stop() noexcept {
   if (cancel()) return;
   if ((word_.fetch_or(stop_bit, std::memory_order_seq_cst) & stop_bit) == 0 && !is_done()) {
+    stop_wished();
     wish(FutureWish::stop);
   }
 }

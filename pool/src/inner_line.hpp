@@ -17,12 +17,14 @@ namespace passel::inline v0::detail {
 struct InnerMessage {
   enum class Kind : std::uint32_t {
     call,  ///< run the task
-    stop,  ///< the call of that number shall not go on
+    stop,     ///< the call of that number shall not go on
+    nothing,  ///< its number belongs to a call that is open for long
   };
   Kind kind = Kind::call;
   std::uint32_t attempts = 1;
   std::int32_t priority = 0;
-  std::uint32_t retry_failures = 0;
+  std::uint16_t retry_failures = 0;
+  std::uint16_t streams = 0;
   std::uint64_t number = 0;  ///< stop: of the call
   std::int64_t backoff_ns = 0;
   std::int64_t deadline_ns = 0;  ///< 0: none
@@ -34,6 +36,7 @@ struct InnerMessage {
     message.attempts = terms.attempts;
     message.priority = terms.priority;
     message.retry_failures = terms.retry_failures ? 1 : 0;
+    message.streams = terms.streams ? 1 : 0;
     message.backoff_ns = terms.backoff.count();
     if (terms.deadline != Deadline::Clock::time_point::max())
       message.deadline_ns = terms.deadline.time_since_epoch().count();
@@ -46,6 +49,7 @@ struct InnerMessage {
     terms->attempts = attempts;
     terms->priority = priority;
     terms->retry_failures = retry_failures != 0;
+    terms->streams = streams != 0;
     terms->backoff = std::chrono::nanoseconds{backoff_ns};
     if (deadline_ns != 0)
       terms->deadline = Deadline::Clock::time_point{std::chrono::nanoseconds{deadline_ns}};

@@ -69,14 +69,24 @@ void InnerPool::submit(std::unique_ptr<PoolJob> job) {
   refuse(lock);
 }
 
+/// Numbers whose places belong to calls that are open for long, streams above all, are left out.
+/// False when there is no room at the moment.
+bool InnerPool::find_number() {
+  for (std::size_t tries = 0; tries < open_.size() / 2; ++tries) {
+    if (line_->unclaimed() >= ChannelLayout::cells - spare_cells) return false;
+    if (open_[(line_->last_posted() + 1) % open_.size()].job == nullptr) return true;
+    InnerMessage{.kind = InnerMessage::Kind::nothing}.write({}, scratch_);
+    const auto posted = line_->post({.args = scratch_});
+    if (!posted || *posted == PoolEnd::Posted::no_room) return false;
+  }
+  return false;
+}
+
 void InnerPool::post_more(Lock&) {
-  while (!feed_.empty()) {
+  while (!feed_.empty() && unanswered_ < open_.size() / 2) {
     PoolJob& job = *feed_.front();
     const std::size_t index = job.fed_;
-    const std::uint64_t next = line_->last_posted() + 1;
-    const bool room = open_[next % open_.size()].job == nullptr &&
-                      line_->unclaimed() < ChannelLayout::cells - spare_cells;
-    if (!room || !post(job, index)) break;
+    if (!find_number() || !post(job, index)) break;
     if (++job.fed_ == job.count()) feed_.pop_front();
   }
   line_->flush();
@@ -117,13 +127,11 @@ bool InnerPool::post(PoolJob& job, std::size_t index) {
 void InnerPool::tell(InnerMessage message, Lock& lock) {
   for (;;) {
     if (failure_) return;
+    // It may have the place of an open call: no answer to it will come.
     message.write({}, scratch_);
-    const std::uint64_t next = line_->last_posted() + 1;
-    if (open_[next % open_.size()].job == nullptr) {
-      const auto posted = line_->post({.args = scratch_});
-      line_->flush();
-      if (posted && *posted == PoolEnd::Posted::yes) return;
-    }
+    const auto posted = line_->post({.args = scratch_});
+    line_->flush();
+    if (posted && *posted == PoolEnd::Posted::yes) return;
     lock.unlock();
     std::this_thread::sleep_for(std::chrono::microseconds{100});
     lock.lock();
@@ -153,6 +161,15 @@ void InnerPool::stop(const PoolJob* job, std::uint64_t serial) {
   refuse(lock);
 }
 
+void InnerPool::tell_taken(const PoolJob* job, std::uint64_t serial, std::uint32_t items) {
+  const Lock lock{mutex_};
+  if (failure_) return;
+  for (const Entry& entry : open_) {
+    if (entry.job == nullptr || entry.job != job || entry.job->serial_ != serial) continue;
+    return line_->tell_taken(entry.number, items);
+  }
+}
+
 // --- answers
 
 void InnerPool::read() {
@@ -169,8 +186,8 @@ void InnerPool::read() {
       if (!quit_.load()) fail({Errc::peer_lost, "the pool of this task is gone"}, lock);
       return refuse(lock);
     }
-    // Where nothing is out no answer will tell that there is room again.
-    const bool blocked = !feed_.empty() && unanswered_ == 0;
+    // Nobody tells that there is room again; an answer may be long in coming.
+    const bool blocked = !feed_.empty() && unanswered_ < open_.size() / 2;
     lock.unlock();
     ::poll(&news, 1, blocked ? 1 : -1);
   }
@@ -182,8 +199,15 @@ void InnerPool::read_answers(Lock& lock) {
     if (!next) return fail(next.error(), lock);
     if (!*next) return;
     const WorkerAnswer answer = **std::move(next);
-    const Entry entry = std::exchange(open_[answer.number % open_.size()], Entry{});
+    Entry& place = open_[answer.number % open_.size()];
+    const Entry entry = answer.is_item ? place : std::exchange(place, Entry{});
     if (entry.job == nullptr || entry.number != answer.number) continue;
+    if (answer.is_item) {
+      lock.unlock();
+      entry.job->item(entry.index, answer.bytes, answer.descriptors);
+      lock.lock();
+      continue;
+    }
     --unanswered_;
     // Callbacks of futures may run, and call this pool again.
     lock.unlock();

@@ -40,6 +40,7 @@ class InnerPool final : public PoolHandle, private WaitObserver {
   [[nodiscard]] PoolStats stats() const override { return {}; }
   [[nodiscard]] std::vector<DeadLetter> dead_letters() const override { return {}; }
   void stop(const PoolJob* job, std::uint64_t serial) override;
+  void tell_taken(const PoolJob* job, std::uint64_t serial, std::uint32_t items) override;
   [[nodiscard]] unsigned processes() const noexcept override { return processes_; }
   [[nodiscard]] std::uint64_t max_message() const noexcept override { return max_message_; }
   [[nodiscard]] std::size_t appetite() const noexcept override {
@@ -69,6 +70,7 @@ class InnerPool final : public PoolHandle, private WaitObserver {
   void read_answers(Lock& lock);
   void answered(Lock& lock, PoolJob& job);
   void post_more(Lock& lock);
+  [[nodiscard]] bool find_number();
   [[nodiscard]] bool post(PoolJob& job, std::size_t index);
   void tell(InnerMessage message, Lock& lock);
   void refuse(Lock& lock);

@@ -285,6 +285,8 @@ void Ledger::answered(WorkerSlot slot, TaskSlot task, Duration took, Time now) {
   worker.probe = now + limits_.stall_patience;
   worker.stuck = false;
   learn(took);
+  // That it goes on is told behind its answer.
+  if (worker.tasks.count == 0) regain(slot, now);
 }
 
 /// What the worker does next.
@@ -319,6 +321,13 @@ void Ledger::on(const Failed& event, Time now, Actions& actions) {
   last ? settle(event.task, Settled::done, actions) : retry(event.task, now);
   go_on(event.worker, event.task, now, actions);
   if (!last) dispatch(now, actions);
+}
+
+void Ledger::on(const Pin& event, Time, Actions&) {
+  if (event.task >= tasks_.size() || tasks_[event.task].state != TaskState::sent) return;
+  Task& task = tasks_[event.task];
+  task.attempts = task.used + 1;
+  task.started = true;
 }
 
 /// Once more, behind the others: a task that killed a worker would keep killing workers in front of

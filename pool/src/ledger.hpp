@@ -29,6 +29,7 @@ struct LedgerLimits {
   std::chrono::nanoseconds patience{
       1'000'000};             ///< tasks behind one that runs longer are taken back
   unsigned max_restarts = 3;  ///< deaths outside a task within restart_window
+  bool fragile = false;       ///< the first death that nobody asked for fails the pool
   std::chrono::nanoseconds restart_window{5'000'000'000};
   std::chrono::nanoseconds backoff_min{10'000'000};
   std::chrono::nanoseconds backoff_max{5'000'000'000};
@@ -135,12 +136,15 @@ class Ledger {
   struct Recycle {  ///< the worker shall be replaced when it has no task
     WorkerSlot worker = 0;
   };
+  struct Pin {  ///< what the task has done so far has been seen: it will not be tried again
+    TaskSlot task = 0;
+  };
   struct Close {};
   struct Terminate {};
   struct Tick {};  ///< the time of next_deadline() has come
-  using Event =
-      std::variant<Start, Submit, Cancel, Stop, Ready, Done, Failed, Gone, SpawnFailed, TakenBack,
-                   Kept, Returned, Condemned, Alive, Lend, Regain, Recycle, Close, Terminate, Tick>;
+  using Event = std::variant<Start, Submit, Cancel, Stop, Ready, Done, Failed, Gone, SpawnFailed,
+                             TakenBack, Kept, Returned, Condemned, Alive, Lend, Regain, Recycle,
+                             Pin, Close, Terminate, Tick>;
 
   struct Action {
     enum class Kind : std::uint8_t {
@@ -275,6 +279,7 @@ class Ledger {
   void on(const Lend& event, Time now, Actions& actions);
   void on(const Regain& event, Time now, Actions& actions);
   void on(const Recycle& event, Time now, Actions& actions);
+  void on(const Pin& event, Time now, Actions& actions);
   void on(const Close& event, Time now, Actions& actions);
   void on(const Terminate& event, Time now, Actions& actions);
   void on(const Tick& event, Time now, Actions& actions);
@@ -309,6 +314,7 @@ class Ledger {
   void refill(Duration delay, Time now, Actions& actions);
   std::size_t live() const noexcept;
   void leave(Worker& worker) noexcept;
+  void regain(WorkerSlot slot, Time now);
   void retire(WorkerSlot worker, Time now, Actions& actions);
   void retire_surplus(Time now, Actions& actions);
   void tick(WorkerSlot worker, Time now, Actions& actions);

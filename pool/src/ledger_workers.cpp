@@ -106,6 +106,7 @@ void Ledger::on(const Gone& event, Time now, Actions& actions) {
 
 void Ledger::replace(bool in_task, Time now, Actions& actions) {
   if (phase_ != Phase::open && phase_ != Phase::closing) return;
+  if (limits_.fragile) return fail(now, actions);
   ++restarts_;
   if (in_task) {
     // Tasks may cost workers as often as they like, but not a storm of forks.
@@ -167,9 +168,14 @@ void Ledger::on(const Lend& event, Time now, Actions& actions) {
   dispatch(now, actions);
 }
 
-void Ledger::on(const Regain& event, Time now, Actions&) {
+void Ledger::on(const Regain& event, Time now, Actions& actions) {
   if (event.worker >= workers_.size()) return;
-  Worker& worker = workers_[event.worker];
+  regain(event.worker, now);
+  dispatch(now, actions);
+}
+
+void Ledger::regain(WorkerSlot slot, Time now) {
+  Worker& worker = workers_[slot];
   if (worker.state != WorkerState::lent) return;
   leave(worker);
   worker.state = WorkerState::ready;

@@ -29,6 +29,7 @@ Result<Pool> Pool::start(PoolOptions options) {
   config.method = options.method.value_or(start_method());
   config.max_tasks_per_child = static_cast<unsigned>(options.maxtasksperchild.value_or(0));
   config.max_restarts = static_cast<unsigned>(options.max_restarts);
+  config.fragile = options.on_worker_death == WorkerDeath::breaks_the_pool;
   config.restart_window = options.restart_window;
   config.start_timeout = options.start_timeout;
   config.stop_grace = options.stop_grace;

@@ -16,6 +16,7 @@ LedgerLimits limits_of(const PoolConfig& config) {
   limits.workers = config.processes;
   limits.max_tasks_per_child = config.max_tasks_per_child;
   limits.max_restarts = config.max_restarts;
+  limits.fragile = config.fragile;
   limits.restart_window = config.restart_window;
   limits.start_timeout = config.start_timeout;
   limits.stop_grace = config.stop_grace;
@@ -135,6 +136,7 @@ void PoolCore::Feed::forget_empty_lines() {
 void PoolCore::step(const Ledger::Event& event) { step_with(event, {}); }
 
 void PoolCore::step_with(const Ledger::Event& event, const Context& context) {
+  changed_ = true;
   ledger_.step(event, now_, actions_);
   if (obeying_) return;  // the loop below comes to it
   obeying_ = true;
@@ -158,13 +160,20 @@ void PoolCore::obey(const Ledger::Action& action) {
     case Kind::kill: return signal(action.worker, SIGKILL);
     case Kind::settle: return settle(action.task, action.settled);
     case Kind::cancel_refused: return;
-    case Kind::failed:
-      shared_->fail({Errc::pool_failed,
-                     "the pool gave up after " + std::to_string(config_.max_restarts + 1) +
-                         " failures of its workers in a row; the last one " + last_death_});
-      return refuse_feed(shared_->refusal());
+    case Kind::failed: return fail();
     case Kind::closed: return self_->end(ExitReason::Kind::normal);
   }
+}
+
+void PoolCore::fail() {
+  const std::string count = std::to_string(config_.max_restarts + 1);
+  shared_->fail(
+      {Errc::pool_failed,
+       config_.fragile
+           ? "a worker of the pool ended abruptly, which ends this pool: it " + last_death_
+           : "the pool gave up after " + count +
+                 " failures of its workers in a row; the last one " + last_death_});
+  refuse_feed(shared_->refusal());
 }
 
 /// After every message: what was decided goes out in one piece.
@@ -174,6 +183,7 @@ void PoolCore::finish() {
     closing_told_ = true;
     step(Ledger::Close{});
   }
+  if (!std::exchange(changed_, false)) return;
   for (const auto& link : links_) {
     if (!std::exchange(link->touched, false)) continue;
     if (link->end) link->end->flush();

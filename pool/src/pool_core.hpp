@@ -76,6 +76,8 @@ class PoolCore final : public CellBody {
   static void refuse(PoolJob& job, const Error& why) noexcept;
   /// Cancels what of the job waits and stops what runs, if the job is still there.
   void stop_job(const PoolJob* job, std::uint64_t serial);
+  /// Of the items that the streaming job has sent so many have been taken.
+  void tell_taken(std::uint64_t serial, std::uint32_t items);
   [[nodiscard]] std::vector<DeadLetter> dead_letters() const {
     return {dead_letters_.begin(), dead_letters_.end()};
   }
@@ -85,7 +87,7 @@ class PoolCore final : public CellBody {
   struct InnerAnswer {
     std::uint64_t number = 0;
     std::vector<std::byte> bytes{};
-    bool is_error = false;
+    ChannelLayout::Kind kind = ChannelLayout::value;
     std::vector<std::shared_ptr<Descriptor>> descriptors{};
   };
   /// One place for a worker and who is in it.
@@ -113,7 +115,9 @@ class PoolCore final : public CellBody {
     int signal = 0;                   ///< sent last, or to be sent when the process is there
     bool ready = false;
     bool broken = false;
-    bool lent = false;     ///< its task waits for its calls
+    bool calls = false;    ///< its task waits for its calls
+    bool waits = false;    ///< its task waits for its reader
+    bool lent = false;     ///< one of both: the ledger knows
     bool touched = false;  ///< has news since the last flush
   };
   struct Record {
@@ -123,6 +127,7 @@ class PoolCore final : public CellBody {
     std::uint64_t number = 0;  ///< in the worker's channel, 0 when not posted
     unsigned attempt = 0;
     bool begun = false;
+    bool has_items = false;          ///< some have arrived: the task cannot be tried again
     std::unique_ptr<Error> failure;  ///< why it could not even be sent
   };
   /// What the ledger's answer to an event is about.
@@ -151,6 +156,7 @@ class PoolCore final : public CellBody {
   };
 
   void add(PoolJob& job);
+  void append(PoolJob& job);
   void unlink(PoolJob& job);
   void feed();
   void feed_one(PoolJob& job);
@@ -161,6 +167,7 @@ class PoolCore final : public CellBody {
   void step(const Ledger::Event& event);
   void step_with(const Ledger::Event& event, const Context& context);
   void obey(const Ledger::Action& action);
+  void fail();
   void finish();
 
   void send(WorkerSlot worker, TaskSlot task, unsigned attempt);
@@ -199,6 +206,7 @@ class PoolCore final : public CellBody {
   void call_inner(WorkerSlot worker, const InnerMessage& message, const WorkerEnd::Task& task);
   void answer_inner(WorkerSlot worker, std::uint64_t life, InnerAnswer answer);
   void give_inner_answers(Link& link);
+  [[nodiscard]] bool pass_on_taken(Link& link);
   [[nodiscard]] unsigned depth_of(WorkerSlot worker);
   Result<void> keep_last_lines(Link& link, ProcessSpec& spec, WorkerStart& start);
   [[nodiscard]] WorkerLost describe_end(Link& link, ExitStatus status);
@@ -206,7 +214,9 @@ class PoolCore final : public CellBody {
   void signal(WorkerSlot worker, int number);
   void news(WorkerSlot worker, std::uint64_t life);
   void drain(WorkerSlot worker);
+  void lend_or_regain(WorkerSlot worker);
   void read_results(WorkerSlot worker);
+  void take_item(WorkerSlot worker, const WorkerAnswer& item);
   void gone(WorkerSlot worker, std::uint64_t life, ExitStatus status);
   void tick();
   [[nodiscard]] std::optional<Ledger::Time> next_due() const;
@@ -224,10 +234,12 @@ class PoolCore final : public CellBody {
   std::vector<Record> records_;
   std::vector<TaskSlot> free_records_;
   Feed feed_;
+  std::map<std::uint64_t, TaskSlot> streams_;  // tasks that stream, by their jobs' numbers
   std::deque<DeadLetter> dead_letters_;
   std::size_t dead_bytes_ = 0;
   Ledger::Actions actions_;
   bool obeying_ = false;
+  bool changed_ = false;  // since the last finish: workers may have to be told, the timer moved
   Context context_;
   bool closing_ = false;
   bool closing_told_ = false;

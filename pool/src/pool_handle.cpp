@@ -4,6 +4,9 @@
 #include <passel/detail/futex.hpp>
 #include <passel/detail/shared_object.hpp>
 
+#include <map>
+#include <mutex>
+
 namespace passel::inline v0::detail {
 namespace {
 
@@ -31,6 +34,7 @@ class ActorPool final : public PoolHandle {
   [[nodiscard]] PoolStats stats() const override;
   [[nodiscard]] std::vector<DeadLetter> dead_letters() const override;
   void stop(const PoolJob* job, std::uint64_t serial) override;
+  void tell_taken(const PoolJob* job, std::uint64_t serial, std::uint32_t items) override;
   [[nodiscard]] unsigned processes() const noexcept override { return shared_->processes; }
   [[nodiscard]] std::uint64_t max_message() const noexcept override { return shared_->max_message; }
   [[nodiscard]] std::size_t appetite() const noexcept override {
@@ -45,9 +49,45 @@ class ActorPool final : public PoolHandle {
   std::uint32_t generation_;
 };
 
+/// The pools of this process by number.
+struct PoolRoll {
+  std::mutex mutex;
+  std::uint64_t last = 0;
+  std::map<std::uint64_t, PoolHandle*> pools;
+};
+PoolRoll& pool_roll() {
+  // Not destroyed at exit: a future may be asked to stop by a static object's destructor.
+  static auto* const roll = new PoolRoll;
+  return *roll;
+}
+
 }  // namespace
 
-PoolHandle::~PoolHandle() = default;
+PoolHandle::PoolHandle()
+    : number_{[this] {
+        PoolRoll& roll = pool_roll();
+        const std::lock_guard lock{roll.mutex};
+        roll.pools.emplace(++roll.last, this);
+        return roll.last;
+      }()} {}
+
+PoolHandle::~PoolHandle() {
+  PoolRoll& roll = pool_roll();
+  const std::lock_guard lock{roll.mutex};
+  roll.pools.erase(number_);
+}
+
+void PoolHandle::stop_in(std::uint64_t number, const PoolJob* job, std::uint64_t serial) noexcept {
+  std::shared_ptr<PoolHandle> pool;
+  {
+    PoolRoll& roll = pool_roll();
+    const std::lock_guard lock{roll.mutex};
+    const auto found = roll.pools.find(number);
+    // Empty when its last owner has just gone.
+    if (found != roll.pools.end()) pool = found->second->weak_from_this().lock();
+  }
+  if (pool) pool->stop(job, serial);
+}
 
 PoolJob::~PoolJob() = default;
 const PoolTerms& PoolJob::terms() const noexcept {
@@ -55,6 +95,7 @@ const PoolTerms& PoolJob::terms() const noexcept {
   return terms_ ? *terms_ : usual;
 }
 bool PoolJob::begin(std::size_t) noexcept { return true; }
+void PoolJob::item(std::size_t, std::span<const std::byte>, DescriptorSpan) noexcept {}
 bool PoolJob::has_failed(std::size_t, std::span<const std::byte>, DescriptorSpan) noexcept {
   return false;
 }
@@ -198,6 +239,13 @@ void ActorPool::stop(const PoolJob* job, std::uint64_t serial) {
   if (generation_ != fork_generation()) return;
   cell_->post_or_cancel(make_op([job, serial](Cell* cell) {
     if (cell != nullptr) cell->body<PoolCore>().stop_job(job, serial);
+  }));
+}
+
+void ActorPool::tell_taken(const PoolJob*, std::uint64_t serial, std::uint32_t items) {
+  if (generation_ != fork_generation()) return;
+  cell_->post_or_cancel(make_op([serial, items](Cell* cell) {
+    if (cell != nullptr) cell->body<PoolCore>().tell_taken(serial, items);
   }));
 }
 

@@ -40,8 +40,17 @@ class PoolCore::InnerJob final : public PoolJob {
                         .descriptors = {descriptors.begin(), descriptors.end()}});
   }
   void error(std::size_t, const Error& error) noexcept override {
+    core_.answer_inner(
+        worker_, life_,
+        {.number = number_, .bytes = encode_error(error).bytes, .kind = ChannelLayout::error});
+  }
+  void item(std::size_t, std::span<const std::byte> bytes,
+            DescriptorSpan descriptors) noexcept override {
     core_.answer_inner(worker_, life_,
-                       {.number = number_, .bytes = encode_error(error).bytes, .is_error = true});
+                       {.number = number_,
+                        .bytes = {bytes.begin(), bytes.end()},
+                        .kind = ChannelLayout::item,
+                        .descriptors = {descriptors.begin(), descriptors.end()}});
   }
   /// By the mark before the answer of its only call.
   [[nodiscard]] bool has_failed(std::size_t, std::span<const std::byte> bytes,
@@ -49,6 +58,8 @@ class PoolCore::InnerJob final : public PoolJob {
     return !bytes.empty() && bytes.front() == std::byte{0};
   }
   void finished() noexcept override { delete this; }
+
+  std::uint32_t told_taken = 0;  ///< items of which its task knows that they were taken
 
  private:
   PoolCore& core_;
@@ -87,6 +98,7 @@ void PoolCore::inner_news(WorkerSlot worker, std::uint64_t life) {
   Link& link = *links_[worker];
   if (link.life != life || !link.inner) return;
   now_ = Deadline::Clock::now();
+  changed_ = true;
   static_cast<void>(link.inner->hear_all());
   give_inner_answers(link);
   do {
@@ -96,16 +108,28 @@ void PoolCore::inner_news(WorkerSlot worker, std::uint64_t life) {
       take_inner(worker, *message);
     }
     if (link.life != life || !link.inner) break;
-    if (link.inner->is_lent() == link.lent) continue;
-    link.lent = !link.lent;
-    if (link.lent) {
-      step(Ledger::Lend{worker});
-    } else {
-      step(Ledger::Regain{worker});
-    }
-  } while (link.life == life && link.inner &&
-           (link.inner->go_to_sleep() || link.inner->is_lent() != link.lent));
+    link.calls = link.inner->is_lent();
+    lend_or_regain(worker);
+  } while (
+      link.life == life && link.inner &&
+      (link.inner->go_to_sleep() || link.inner->is_lent() != link.calls || pass_on_taken(link)));
   finish();
+}
+
+/// Tells the tasks that stream to this worker's task what it has taken. True when there was
+/// something to tell.
+bool PoolCore::pass_on_taken(Link& link) {
+  bool told = false;
+  for (auto job = inner_jobs_.lower_bound({link.life, 0});
+       job != inner_jobs_.end() && job->first.first == link.life; ++job) {
+    if (!job->second->terms().streams) continue;
+    const std::uint32_t items = link.inner->taken_of(job->first.second);
+    if (job->second->told_taken == items) continue;
+    job->second->told_taken = items;
+    tell_taken(job->second->serial(), items);
+    told = true;
+  }
+  return told;
 }
 
 void PoolCore::take_inner(WorkerSlot worker, const WorkerEnd::Task& task) {
@@ -113,6 +137,7 @@ void PoolCore::take_inner(WorkerSlot worker, const WorkerEnd::Task& task) {
   if (!message.read(task.args)) return;
   switch (message.kind) {
     case InnerMessage::Kind::call: return call_inner(worker, message, task);
+    case InnerMessage::Kind::nothing: return;
     case InnerMessage::Kind::stop: break;
   }
   const auto found = inner_jobs_.find({links_[worker]->life, message.number});
@@ -153,7 +178,7 @@ void PoolCore::answer_inner(WorkerSlot worker, std::uint64_t life, InnerAnswer a
 void PoolCore::give_inner_answers(Link& link) {
   while (!link.inner_answers.empty()) {
     const InnerAnswer& next = link.inner_answers.front();
-    if (!link.inner->try_answer(next.number, next.bytes, next.is_error, next.descriptors)) return;
+    if (!link.inner->try_answer(next.number, next.bytes, next.kind, next.descriptors)) return;
     link.inner_answers.pop_front();
     link.touched = true;
   }

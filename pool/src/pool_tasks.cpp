@@ -30,6 +30,11 @@ void PoolCore::accept(Op* op, Cell* cell) noexcept {
   if (cell == nullptr) return refuse(job, not_running());
   auto& core = cell->body<PoolCore>();
   if (core.closing_ || !core.ledger_.is_open()) return refuse(job, core.shared_->refusal());
+  // Behind others that wait: nothing else changes.
+  if (job.terms_ == nullptr && !core.feed_.empty() && core.ledger_.room() == 0) {
+    if (job.count() == 0) return job.finished();
+    return core.append(job);
+  }
   core.now_ = Deadline::Clock::now();
   if (job.terms().deadline <= core.now_) return refuse(job, core.too_late(job));
   core.add(job);
@@ -48,13 +53,18 @@ void PoolCore::refuse(PoolJob& job, const Error& why) noexcept {
 
 void PoolCore::add(PoolJob& job) {
   if (job.count() == 0) return job.finished();
+  append(job);
+  if (job.terms().deadline == Ledger::Time::max()) return;
+  feed_.deadlines.emplace(job.terms().deadline, &job);
+  changed_ = true;
+}
+
+void PoolCore::append(PoolJob& job) {
   FeedLine& line = feed_.line(rank_of(job.terms()));
   job.ahead_ = line.tail;
   (line.tail == nullptr ? line.head : line.tail->behind_) = &job;
   line.tail = &job;
   ++feed_.jobs;
-  if (job.terms().deadline != Ledger::Time::max())
-    feed_.deadlines.emplace(job.terms().deadline, &job);
 }
 
 void PoolCore::unlink(PoolJob& job) {
@@ -110,6 +120,8 @@ void PoolCore::feed_one(PoolJob& job) {
   record.index = job.fed_++;
   record.number = 0;
   record.begun = false;
+  record.has_items = false;
+  if (job.terms().streams) streams_.insert_or_assign(job.serial_, task);
   if (job.fed_ == job.count()) unlink(job);
   // By value: after the step the job may be over and gone.
   Ledger::Submit submit{.task = task};
@@ -152,6 +164,22 @@ void PoolCore::stop_job(const PoolJob* wanted, std::uint64_t serial) {
   finish();
 }
 
+void PoolCore::tell_taken(std::uint64_t serial, std::uint32_t items) {
+  const auto found = streams_.find(serial);
+  if (found == streams_.end()) return;
+  const Record& record = records_[found->second];
+  Link& link = *links_[record.worker];
+  if (record.number != 0 && link.end) link.end->tell_taken(record.number, items);
+}
+
+void PoolCore::take_item(WorkerSlot worker, const WorkerAnswer& item) {
+  const TaskSlot task = links_[worker]->by_number[item.number % ChannelLayout::cells];
+  if (!is_task(task) || records_[task].number != item.number) return;
+  Record& record = records_[task];
+  if (!std::exchange(record.has_items, true)) step(Ledger::Pin{task});
+  record.job->item(record.index, item.bytes, item.descriptors);
+}
+
 // --- what tasks come to
 
 void PoolCore::ask_stop(WorkerSlot worker, TaskSlot task) {
@@ -171,6 +199,7 @@ void PoolCore::condemn(WorkerSlot worker) {
 void PoolCore::settle(TaskSlot task, Settled how) {
   Record& record = records_[task];
   PoolJob& job = *std::exchange(record.job, nullptr);
+  if (job.terms().streams) streams_.erase(job.serial_);
   const std::unique_ptr<Error> failure = std::move(record.failure);
   if (how != Settled::done && record.number != 0 && record.worker < links_.size()) {
     TaskSlot& entry = links_[record.worker]->by_number[record.number % ChannelLayout::cells];

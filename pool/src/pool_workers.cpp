@@ -131,6 +131,7 @@ void PoolCore::news(WorkerSlot worker, std::uint64_t life) {
     link.bells = 0;
     static_cast<void>(link.end->hear_all());
   }
+  const WakeBatch batch;
   drain(worker);
   finish();
 }
@@ -140,17 +141,34 @@ void PoolCore::drain(WorkerSlot worker) {
   if (!link.end || link.broken) return;
   do {
     read_results(worker);
+    link.waits = link.end->waits_for_reader();
+    lend_or_regain(worker);
     if (!link.ready && link.end->is_ready()) {
       link.ready = true;
       link.ready_at = Deadline::Clock::now();
       step(Ledger::Ready{worker});
     }
-  } while (!link.broken && (link.end->go_to_sleep() || (!link.ready && link.end->is_ready())));
+  } while (!link.broken && (link.end->go_to_sleep() || (!link.ready && link.end->is_ready()) ||
+                            link.waits != link.end->waits_for_reader()));
+}
+
+/// The slot of a task that waits for its own calls, or for whoever reads what it streams, is lent.
+void PoolCore::lend_or_regain(WorkerSlot worker) {
+  Link& link = *links_[worker];
+  if (link.lent == (link.calls || link.waits)) return;
+  link.lent = !link.lent;
+  if (link.lent) {
+    step(Ledger::Lend{worker});
+  } else {
+    step(Ledger::Regain{worker});
+  }
 }
 
 void PoolCore::read_results(WorkerSlot worker) {
   Link& link = *links_[worker];
-  for (;;) {
+  for (unsigned count = 1;; ++count) {
+    // Who sleeps for a result need not sleep through a hundred more.
+    if (count % 32 == 0) WakeBatch::flush();
     const auto next = link.end->next_result();
     if (!next) {
       // Its memory is damaged: what it says cannot be believed any more.
@@ -163,6 +181,10 @@ void PoolCore::read_results(WorkerSlot worker) {
     const WorkerAnswer& result = **next;
     if (result.is_line) {
       open_inner(worker, result);
+      continue;
+    }
+    if (result.is_item) {
+      take_item(worker, result);
       continue;
     }
     if (result.number == 0) {
@@ -191,7 +213,7 @@ void PoolCore::read_results(WorkerSlot worker) {
 }
 
 bool PoolCore::wants_retry(const Record& record, const WorkerAnswer& answer) {
-  if (!record.job->terms().retry_failures) return false;
+  if (!record.job->terms().retry_failures || record.has_items) return false;
   return answer.is_error || record.job->has_failed(record.index, answer.bytes, answer.descriptors);
 }
 
@@ -252,6 +274,7 @@ void PoolCore::lose_started(Link& link, WorkerSlot worker) {
 
 void PoolCore::tick() {
   timer_.reset();
+  changed_ = true;
   now_ = Deadline::Clock::now();
   // A worker in a long task may have answered others before it: those answers count first.
   for (WorkerSlot worker = 0; worker < links_.size(); ++worker) {

@@ -119,7 +119,8 @@ Result<ProcessPoolExecutor> ProcessPoolExecutor::start(Options options) {
                                      .initializer = std::move(options.initializer),
                                      .maxtasksperchild = options.max_tasks_per_child,
                                      .name = std::move(options.name),
-                                     .method = options.method}));
+                                     .method = options.method,
+                                     .on_worker_death = options.on_worker_death}));
   return ProcessPoolExecutor{std::make_shared<detail::ProcessCrew>(std::move(pool)),
                              detail::UnwindWatch{options.cancel_on_exception}};
 }

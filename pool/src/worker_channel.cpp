@@ -156,7 +156,10 @@ Result<PoolEnd::Posted> PoolEnd::post(const WorkerTask& message) {
   cell.descriptors = static_cast<std::uint16_t>(message.descriptors.size());
   cell.attempt = static_cast<std::uint16_t>(std::min(message.attempt, 0xFFFFU));
   cell.state.store(ChannelLayout::state(number, ChannelLayout::posted), std::memory_order_relaxed);
-  payloads_[number % ChannelLayout::cells] = payload;
+  // Of a call that is answered late, behind others: its arguments have been read long ago.
+  Place& before = payloads_[number % ChannelLayout::cells];
+  if (before.offset != 0) arena_.release(before.offset);
+  before = {.number = number, .offset = payload};
   posted_ = number;
   memory.posted_up_to.store(number, std::memory_order_release);
   return Posted::yes;
@@ -179,8 +182,23 @@ bool PoolEnd::has_started(std::uint64_t number) noexcept {
 }
 
 void PoolEnd::ask_stop(std::uint64_t number) noexcept {
-  shared().stop.store(static_cast<std::uint32_t>(number), std::memory_order_release);
+  shared().stop.store(static_cast<std::uint32_t>(number), std::memory_order_seq_cst);
   futex_wake(shared().stop, std::numeric_limits<int>::max(), FutexScope::host);
+  // It may wait for somebody to take what it streams.
+  shared().taken_bell.fetch_add(1, std::memory_order_seq_cst);
+  futex_wake(shared().taken_bell, std::numeric_limits<int>::max(), FutexScope::host);
+}
+
+void PoolEnd::tell_taken(std::uint64_t number, std::uint32_t items) noexcept {
+  ChannelLayout& memory = shared();
+  memory.tasks[number % ChannelLayout::cells].taken.store(number << 32 | items,
+                                                          std::memory_order_seq_cst);
+  memory.taken_bell.fetch_add(1, std::memory_order_seq_cst);
+  futex_wake(memory.taken_bell, std::numeric_limits<int>::max(), FutexScope::host);
+  // A pool that passes it on sleeps as workers do.
+  if (memory.worker_sleeps.load(std::memory_order_seq_cst) != 0 &&
+      memory.worker_sleeps.exchange(0) != 0)
+    ring();
 }
 
 bool PoolEnd::condemn(std::uint64_t number) noexcept {
@@ -192,8 +210,8 @@ bool PoolEnd::condemn(std::uint64_t number) noexcept {
 }
 
 void PoolEnd::release_payload(std::uint64_t number) noexcept {
-  std::uint64_t& payload = payloads_[number % ChannelLayout::cells];
-  if (payload != 0) arena_.release(std::exchange(payload, 0));
+  Place& place = payloads_[number % ChannelLayout::cells];
+  if (place.number == number && place.offset != 0) arena_.release(std::exchange(place.offset, 0));
 }
 
 void PoolEnd::flush() noexcept {
@@ -246,8 +264,9 @@ Result<std::optional<WorkerAnswer>> PoolEnd::next_result() {
   WorkerAnswer message;
   message.number = cell.number;
   message.took = std::chrono::nanoseconds{static_cast<std::int64_t>(cell.took_ns)};
-  message.is_error = cell.kind != ChannelLayout::value;
   message.is_line = cell.kind == ChannelLayout::line;
+  message.is_item = cell.kind == ChannelLayout::item;
+  message.is_error = cell.kind != ChannelLayout::value && !message.is_item;
   const std::size_t length = cell.length;
   const std::byte* from = cell.bytes;
   if (length > ChannelLayout::inline_size) {
@@ -267,9 +286,9 @@ Result<std::optional<WorkerAnswer>> PoolEnd::next_result() {
   }
   if (cell.descriptors != 0) message.descriptors = take_descriptors(read_ + 1, false);
   if (message.number != 0) {
-    if (message.number > posted_ || posted_ - message.number >= ChannelLayout::cells)
-      return malformed("an answer to no task");
-    release_payload(message.number);
+    if (message.number > posted_) return malformed("an answer to no task");
+    // The arguments of a task that streams are still in use.
+    if (!message.is_item) release_payload(message.number);
   }
   ++read_;
   return std::optional<WorkerAnswer>{std::move(message)};

@@ -3,6 +3,7 @@
 
 #include "payload_arena.hpp"
 
+#include <passel/codec.hpp>
 #include <passel/detail/descriptor.hpp>
 #include <passel/detail/guardian.hpp>
 #include <passel/detail/segment.hpp>
@@ -28,7 +29,7 @@ namespace passel::inline v0::detail {
 struct ChannelLayout {
   static constexpr std::uint64_t kind = 0x706f6f6c'63680001;
   static constexpr std::size_t cells = 256;
-  static constexpr std::size_t inline_size = 88;
+  static constexpr std::size_t inline_size = 80;
 
   /// What the state of a task cell says about task n, beside n itself.
   enum Mark : std::uint64_t {
@@ -48,6 +49,7 @@ struct ChannelLayout {
     error = 1,
     no_space = 2,  ///< the worker found no memory for what it had to say
     line = 3,      ///< no answer: the pool's end of a line for what the worker's task asks of it
+    item = 4,      ///< no answer yet: one of the items that the task streams
   };
 
   struct alignas(64) TaskCell {
@@ -57,6 +59,8 @@ struct ChannelLayout {
     std::uint32_t length;
     std::uint16_t descriptors;
     std::uint16_t attempt;
+    std::atomic<std::uint64_t> taken;  ///< by the pool: how many items of the task (lower half of
+                                       ///< its number, above) have been taken (below)
     std::byte bytes[inline_size];
   };
   struct alignas(64) ResultCell {
@@ -74,11 +78,14 @@ struct ChannelLayout {
   std::atomic<std::uint32_t> stop;    ///< by the pool: the task of this number (its lower half)
                                       ///< should end; a futex
   std::atomic<std::uint32_t> lent;    ///< by whoever posts: it only waits for what it has posted
+  std::atomic<std::uint32_t> taken_bell;  ///< by the pool: counts changes of `stop` and of what
+                                          ///< was taken; a futex
   CpuMark pool_cpu;
   alignas(64) std::atomic<std::uint64_t> results_up_to;  ///< by the worker
   std::atomic<std::uint64_t> passed_up_to;  ///< by the worker: tasks it will not look at again
   std::atomic<std::uint32_t> ready;         ///< by the worker: its initializer has run
   std::atomic<std::uint32_t> heavy;         ///< by the worker: it uses more memory than it should
+  std::atomic<std::uint32_t> waits;         ///< by the worker: its task waits for its reader
   CpuMark worker_cpu;
   alignas(64)
       std::atomic<std::uint64_t> read_up_to;  ///< by the pool: results whose cells are free again
@@ -127,6 +134,7 @@ struct WorkerAnswer {
   std::chrono::nanoseconds took{0};
   bool is_error = false;
   bool is_line = false;  ///< no answer: the descriptors are the pool's end of a line of its own
+  bool is_item = false;  ///< no answer yet: an item that the task streams
   std::span<const std::byte> bytes{};
   std::vector<std::shared_ptr<Descriptor>> descriptors{};
 };
@@ -194,6 +202,8 @@ class PoolEnd : public WorkerLine {
     return shared().tasks[number % ChannelLayout::cells].state.load(std::memory_order_acquire) ==
            ChannelLayout::state(number, ChannelLayout::started);
   }
+  /// Tells a streaming task that so many of its items have been taken.
+  void tell_taken(std::uint64_t number, std::uint32_t items) noexcept;
   /// True when the task had not finished, and now never will.
   bool condemn(std::uint64_t number) noexcept;
   /// The worker has seen all that was posted.
@@ -215,6 +225,10 @@ class PoolEnd : public WorkerLine {
   [[nodiscard]] bool is_ready() noexcept {
     return shared().ready.load(std::memory_order_acquire) != 0;
   }
+  /// Its task has been waiting for whoever reads what it streams.
+  [[nodiscard]] bool waits_for_reader() noexcept {
+    return shared().waits.load(std::memory_order_acquire) != 0;
+  }
   /// The worker uses more memory than it should.
   [[nodiscard]] bool is_heavy() noexcept {
     return shared().heavy.load(std::memory_order_relaxed) != 0;
@@ -228,7 +242,11 @@ class PoolEnd : public WorkerLine {
   std::uint64_t posted_ = 0;
   std::uint64_t flushed_ = 0;
   std::uint64_t read_ = 0;
-  std::uint64_t payloads_[ChannelLayout::cells] = {};  // offset by cell, 0 for none
+  struct Place {
+    std::uint64_t number = 0;
+    std::uint64_t offset = 0;  // 0 for none
+  };
+  Place payloads_[ChannelLayout::cells] = {};  // of arguments, by cell
 };
 
 struct PoolEnd::Created {
@@ -262,8 +280,14 @@ class WorkerEnd : public WorkerLine {
   /// answer, without waiting: false when there is no room, and then the other side rings when there
   /// is. It learns of the answer by `announce`.
   [[nodiscard]] bool try_answer(std::uint64_t number, std::span<const std::byte> bytes,
-                                bool is_error,
+                                ChannelLayout::Kind kind,
                                 std::span<const std::shared_ptr<Descriptor>> descriptors);
+  /// Streams an item of task `number`, which has sent `sent` before it, when fewer than `window` of
+  /// those are not taken yet, and waits for that. Errors: full (the deadline is "try"), timeout,
+  /// cancelled (the task shall end), no_space, too_large, peer_lost.
+  [[nodiscard]] Result<void> send_item(std::uint64_t number, std::uint32_t sent,
+                                       std::uint32_t window, const Encoded& item,
+                                       Deadline deadline);
   /// Wakes the other side if it sleeps.
   void announce() noexcept;
   /// The other side does nothing but wait.
@@ -272,6 +296,8 @@ class WorkerEnd : public WorkerLine {
   }
   /// From now on the other side rings when there is a task. True when there is one already.
   [[nodiscard]] bool go_to_sleep() noexcept;
+  /// How many items of that task have been taken.
+  [[nodiscard]] std::uint32_t taken_of(std::uint64_t number) noexcept;
   /// Gives the pool its end of another line.
   void offer_line(std::span<const std::shared_ptr<Descriptor>> descriptors);
   /// Says that the start went well.
@@ -285,6 +311,8 @@ class WorkerEnd : public WorkerLine {
                std::uint64_t offset, std::size_t descriptors);
   void release_read(std::uint64_t read) noexcept;
   [[nodiscard]] bool finish(std::uint64_t number) noexcept;
+  [[nodiscard]] Result<void> wait_for_window(std::uint64_t number, std::uint32_t sent,
+                                             std::uint32_t window, Deadline deadline);
   [[nodiscard]] bool wait_for_task();
   void announce_if_worth_it(Deadline::Clock::time_point now) noexcept;
   std::byte* place(std::size_t size, std::uint64_t& offset);

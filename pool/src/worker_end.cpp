@@ -1,8 +1,12 @@
 // Layer pool: the worker's end of the shared memory between a pool and a worker process.
 #include "worker_channel.hpp"
 
+#include <passel/detail/futex.hpp>
+
 #include <algorithm>
 #include <cstring>
+#include <string>
+#include <utility>
 
 namespace passel::inline v0::detail {
 namespace {
@@ -10,6 +14,8 @@ namespace {
 // A sleeping pool learns of an answer no later than this, unless the worker is in the middle of its
 // next task.
 constexpr std::chrono::microseconds longest_silence{50};
+// A task that waits longer for its reader lends its slot.
+constexpr std::chrono::milliseconds reader_patience{10};
 
 }  // namespace
 
@@ -168,13 +174,14 @@ void WorkerEnd::publish(std::uint64_t number, std::span<const std::byte> bytes, 
   task_began_ = now;
 }
 
-bool WorkerEnd::try_answer(std::uint64_t number, std::span<const std::byte> bytes, bool is_error,
+bool WorkerEnd::try_answer(std::uint64_t number, std::span<const std::byte> bytes,
+                           ChannelLayout::Kind kind,
                            std::span<const std::shared_ptr<Descriptor>> descriptors) {
   ChannelLayout& memory = shared();
   memory.worker_wants_room.store(1, std::memory_order_seq_cst);
   const std::uint64_t read = memory.read_up_to.load(std::memory_order_seq_cst);
   if (answered_ + 1 - read >= ChannelLayout::cells) return false;
-  std::uint32_t mark = is_error ? ChannelLayout::error : ChannelLayout::value;
+  std::uint32_t mark = kind;
   std::uint64_t offset = 0;
   if (bytes.size() > ChannelLayout::inline_size) {
     release_read(read);
@@ -199,6 +206,68 @@ bool WorkerEnd::try_answer(std::uint64_t number, std::span<const std::byte> byte
   memory.worker_wants_room.store(0, std::memory_order_relaxed);
   publish(number, bytes, mark, offset, descriptors.size());
   return true;
+}
+
+std::uint32_t WorkerEnd::taken_of(std::uint64_t number) noexcept {
+  const std::uint64_t taken =
+      shared().tasks[number % ChannelLayout::cells].taken.load(std::memory_order_seq_cst);
+  // The cell may speak of a task that had it before.
+  return taken >> 32 == (number & 0xFFFF'FFFF) ? static_cast<std::uint32_t>(taken) : 0;
+}
+
+Result<void> WorkerEnd::wait_for_window(std::uint64_t number, std::uint32_t sent,
+                                        std::uint32_t window, Deadline deadline) {
+  ChannelLayout& memory = shared();
+  const auto state = [&]() -> std::optional<Result<void>> {
+    if (memory.stop.load(std::memory_order_seq_cst) == static_cast<std::uint32_t>(number))
+      return Error{Errc::cancelled, "the task was asked to end: nobody wants further items"};
+    if (sent - taken_of(number) < window) return Result<void>{};
+    if (deadline.is_try())
+      return Error{Errc::full, std::to_string(window) + " items have not been taken yet"};
+    if (deadline.passed())
+      return Error{Errc::timeout, "none of " + std::to_string(window) + " items was taken in time"};
+    return {};
+  };
+  const Deadline patience = Deadline::after(reader_patience);
+  bool lent = false;
+  for (;;) {
+    const std::uint32_t bell = memory.taken_bell.load(std::memory_order_seq_cst);
+    const auto known = state();
+    if (known && lent) {
+      memory.waits.store(0, std::memory_order_seq_cst);
+      announce();
+    }
+    if (known) return *known;
+    const bool hold = !lent && patience.when() < deadline.when();
+    if (futex_wait(memory.taken_bell, bell, hold ? patience : deadline, FutexScope::host) || lent)
+      continue;
+    // The pool runs something else meanwhile; perhaps what the reader waits for.
+    lent = true;
+    memory.waits.store(1, std::memory_order_seq_cst);
+    announce();
+  }
+}
+
+Result<void> WorkerEnd::send_item(std::uint64_t number, std::uint32_t sent, std::uint32_t window,
+                                  const Encoded& item, Deadline deadline) {
+  if (item.descriptors.size() > most_descriptors)
+    return Error{Errc::too_large, "an item with " + std::to_string(item.descriptors.size()) +
+                                      " handles is over the limit of " +
+                                      std::to_string(most_descriptors)};
+  PASSEL_CHECK(wait_for_window(number, sent, window, deadline));
+  std::uint64_t offset = 0;
+  if (item.bytes.size() > ChannelLayout::inline_size && place(item.bytes.size(), offset) == nullptr)
+    return Error{Errc::no_space,
+                 "no shared memory for an item of " + std::to_string(item.bytes.size()) + " bytes"};
+  while (!item.descriptors.empty() && !send_descriptors(answered_ + 1, item.descriptors)) {
+    announce();
+    if (hear(true) == Heard::end) return Error{Errc::peer_lost, "the pool of this task is gone"};
+  }
+  const auto began = task_began_;
+  publish(number, item.bytes, ChannelLayout::item, offset, item.descriptors.size());
+  task_began_ = began;
+  announce();
+  return {};
 }
 
 bool WorkerEnd::go_to_sleep() noexcept {

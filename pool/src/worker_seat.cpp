@@ -6,6 +6,7 @@
 
 #include <csignal>
 #include <limits>
+#include <string>
 
 namespace passel::inline v0 {
 namespace detail {
@@ -65,6 +66,22 @@ Result<std::shared_ptr<PoolHandle>> WorkerSeat::pool() {
     pool_->observe_this_thread();
   }
   return std::shared_ptr<PoolHandle>{pool_};
+}
+
+Result<void> WorkerSeat::send_item(const Encoded& item, std::uint32_t window, Deadline deadline) {
+  if (item.bytes.size() > start_.max_message)
+    return Error{Errc::too_large, "an item of " + std::to_string(item.bytes.size()) +
+                                      " bytes is over the limit of " +
+                                      std::to_string(start_.max_message) + " bytes"};
+  PASSEL_CHECK(end_.send_item(task_number_, items_sent_, window, item, deadline));
+  ++items_sent_;
+  return {};
+}
+
+Result<void> stream_item(const Encoded& item, std::uint32_t window, Deadline deadline) {
+  auto* const mine = WorkerSeat::current();
+  if (mine != nullptr) return mine->send_item(item, window, deadline);
+  return Error{Errc::invalid_state, "this is no task of a pool"};
 }
 
 Result<std::shared_ptr<PoolHandle>> pool_of_task() {

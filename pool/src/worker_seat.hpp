@@ -27,6 +27,8 @@ class WorkerSeat {
   void take(const WorkerEnd::Task& task) noexcept {
     attempt_.store(task.attempt, std::memory_order_relaxed);
     number_.store(static_cast<std::uint32_t>(task.number), std::memory_order_relaxed);
+    task_number_ = task.number;
+    items_sent_ = 0;
   }
   [[nodiscard]] bool stop_requested() const noexcept {
     return memory_.stop.load(std::memory_order_acquire) == number_.load(std::memory_order_relaxed);
@@ -34,6 +36,9 @@ class WorkerSeat {
   [[nodiscard]] std::stop_token stop_token();
   /// The pool of the task; the calling thread must be that of the task.
   [[nodiscard]] Result<std::shared_ptr<PoolHandle>> pool();
+  /// Streams an item of the task in hand. On the task's thread.
+  [[nodiscard]] Result<void> send_item(const Encoded& item, std::uint32_t window,
+                                       Deadline deadline);
   [[nodiscard]] unsigned attempt() const noexcept {
     return attempt_.load(std::memory_order_relaxed);
   }
@@ -46,6 +51,8 @@ class WorkerSeat {
   const WorkerStart start_;
   const std::thread::id task_thread_ = std::this_thread::get_id();
   std::shared_ptr<InnerPool> pool_;
+  std::uint64_t task_number_ = 0;
+  std::uint32_t items_sent_ = 0;  // of the task in hand
   std::atomic<std::uint32_t> number_{0};  // the lower half
   std::atomic<std::uint32_t> attempt_{0};
   std::mutex mutex_;

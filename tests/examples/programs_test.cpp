@@ -201,4 +201,11 @@ TEST(Programs, PoolImapUnorderedYieldsAsTasksFinish) {
               ElementsAre("1 sleep success", "3 sleep success", "5 sleep success", "done"));
 }
 
+TEST(Programs, PoolStreamYieldsWhileItsTaskRuns) {
+  EXPECT_THAT(run_program("pool_stream"),
+              ElementsAre("2 is prime", "3 is prime", "5 is prime", "7 is prime", "11 is prime",
+                          "13 is prime", "17 is prime", "19 is prime", "2 came", "3 came",
+                          "5 came", "the end: the worker is gone", "done"));
+}
+
 }  // namespace

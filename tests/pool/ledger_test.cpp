@@ -345,4 +345,36 @@ TEST(Ledger, AnIdlePoolNeedsNoClock) {
   EXPECT_EQ(pool.ledger.next_deadline(), std::nullopt) << "nobody waits behind it";
 }
 
+TEST(Ledger, APinnedTaskIsNotTriedAgain) {
+  Fixture f{{.workers = 1}};
+  f.start_ready(1);
+  EXPECT_EQ(f.step(Ledger::Submit{.task = 1, .attempts = 3}), Words{"send 1 to 0"});
+  EXPECT_EQ(f.step(Ledger::Pin{1}), Words{});
+  EXPECT_EQ(f.step(Ledger::Gone{.worker = 0, .running = 1}), (Words{"settle 1 lost", "spawn 0"}));
+}
+
+TEST(Ledger, AFragilePoolFailsWithItsFirstDeath) {
+  Fixture f{{.workers = 2, .fragile = true}};
+  f.start_ready(2);
+  f.step(Ledger::Submit{.task = 1});
+  f.step(Ledger::Submit{.task = 2});
+  f.step(Ledger::Submit{.task = 3});
+  EXPECT_EQ(f.step(Ledger::Gone{.worker = 0, .running = 1}),
+            (Words{"settle 1 lost", "failed", "settle 3 pool_failed", "settle 2 pool_failed",
+                   "terminate 1"}));
+  EXPECT_TRUE(f.ledger.is_failed());
+}
+
+TEST(Ledger, AWorkerWhoseLentTaskIsAnsweredTakesTheNextAtOnce) {
+  Fixture f{{.workers = 1}};
+  f.start_ready(1);
+  f.step(Ledger::Submit{.task = 1});
+  EXPECT_EQ(f.step(Ledger::Lend{0}), Words{"spawn 1"});
+  f.step(Ledger::Submit{.task = 2});
+  // That it goes on is told behind its answer.
+  EXPECT_EQ(f.step(Ledger::Done{.worker = 0, .task = 1, .took = 5ms}),
+            (Words{"settle 1 done", "send 2 to 0"}));
+  EXPECT_EQ(f.step(Ledger::Regain{0}), Words{});
+}
+
 }  // namespace

@@ -244,6 +244,39 @@ TEST(ProcessPoolExecutor, WorkersCanBeTerminatedOrKilled) {
   EXPECT_EQ(passel_test::ProcessCensus::settle(before), "");
 }
 
+// test_killed_child
+TEST(ProcessPoolExecutor, OneDeathBreaksEverythingForThoseWhoAskForThat) {
+  const auto before = census();
+  {
+    auto executor = ProcessPoolExecutor::start(
+                        {.max_workers = 2, .on_worker_death = passel::WorkerDeath::breaks_the_pool})
+                        .unwrap();
+    passel::Queue<int> here;
+    passel::Queue<std::string> words;
+    std::vector<Future<int>> futures;
+    for (int i = 0; i < 20; ++i) futures.push_back(executor.submit<announce_and_wait>(here, words));
+    // Both workers are in a task.
+    here.get().unwrap();
+    here.get().unwrap();
+    ASSERT_EQ(::kill(executor.stats().workers.at(0).pid, SIGKILL), 0);
+    int lost = 0;
+    for (auto& future : futures) {
+      const auto outcome = future.get();
+      ASSERT_TRUE(outcome.is_err());
+      if (outcome.error() == Errc::worker_lost) {
+        ++lost;
+        continue;
+      }
+      EXPECT_EQ(outcome.error(), Errc::pool_failed) << outcome.error().to_string();
+      EXPECT_THAT(outcome.error().what(), ::testing::HasSubstr("signal 9"));
+    }
+    EXPECT_EQ(lost, 1);
+    EXPECT_EQ(executor.submit<square>(1).get().error(), Errc::pool_failed);
+    executor.shutdown().unwrap();
+  }
+  EXPECT_EQ(passel_test::ProcessCensus::settle(before), "");
+}
+
 // test_interpreter_shutdown: an executor that goes with the end of its scope, workers busy
 TEST(ProcessPoolExecutor, LambdasAndFunctionsOfSeveralArgumentsTravel) {
   auto executor = make(1);

@@ -55,6 +55,7 @@
 #include <passel/supervisor.hpp>
 #include <passel/supervisor_options.hpp>
 #include <passel/sync_manager.hpp>
+#include <passel/task_stream.hpp>
 #include <passel/this_task.hpp>
 #include <passel/thread.hpp>
 #include <passel/thread_hooks.hpp>

@@ -2,6 +2,7 @@
 // multiprocessing.Pool.
 #pragma once
 
+#include <passel/detail/stream_face.hpp>
 #include <passel/pool_options.hpp>
 #include <passel/pool_results.hpp>
 
@@ -66,7 +67,7 @@ using AsyncResult = Future<T>;
 /// terminates and joins, as leaving Python's `with Pool()` does, and logs a warning when that costs
 /// tasks; it must be gone before the Runtime. Semantics: Python's multiprocessing.Pool, apart from
 /// its hangs when a worker dies.
-class PASSEL_API Pool {
+class PASSEL_API Pool : public detail::StreamFace<Pool> {
  public:
   /// Starts the workers and returns without waiting for them to be ready. Errors: invalid_argument
   /// (processes < 1, maxtasksperchild < 1, max_message out of range), invalid_state (no Runtime; a
@@ -218,22 +219,22 @@ class PASSEL_API Pool {
   /// invalid_state "Pool not running".
   template <auto F, class Range>
   [[nodiscard]] auto imap(Range&& range, const MapOptions& options = {}) {
-    return stream_target<detail::FunctionTarget<F>>(std::forward<Range>(range), options, true);
+    return imap_target<detail::FunctionTarget<F>>(std::forward<Range>(range), options, true);
   }
   template <class L, class Range>
   requires std::is_class_v<L>
   [[nodiscard]] auto imap(L, Range&& range, const MapOptions& options = {}) {
-    return stream_target<detail::checked_task<L>>(std::forward<Range>(range), options, true);
+    return imap_target<detail::checked_task<L>>(std::forward<Range>(range), options, true);
   }
   /// The same in the order in which tasks finish.
   template <auto F, class Range>
   [[nodiscard]] auto imap_unordered(Range&& range, const MapOptions& options = {}) {
-    return stream_target<detail::FunctionTarget<F>>(std::forward<Range>(range), options, false);
+    return imap_target<detail::FunctionTarget<F>>(std::forward<Range>(range), options, false);
   }
   template <class L, class Range>
   requires std::is_class_v<L>
   [[nodiscard]] auto imap_unordered(L, Range&& range, const MapOptions& options = {}) {
-    return stream_target<detail::checked_task<L>>(std::forward<Range>(range), options, false);
+    return imap_target<detail::checked_task<L>>(std::forward<Range>(range), options, false);
   }
 
   /// No new tasks; those submitted are still done, then the workers leave. Never waits.
@@ -265,6 +266,7 @@ class PASSEL_API Pool {
 
  private:
   friend struct detail::PoolAccess;
+  friend class detail::StreamFace<Pool>;
   explicit Pool(std::shared_ptr<detail::PoolHandle> handle) : handle_{std::move(handle)} {}
 
   template <class Target, class Notice = detail::NoCallback, class... A>
@@ -297,11 +299,15 @@ class PASSEL_API Pool {
     detail::ChunkWriter writer{scratch.encoded};
     const auto written = detail::ArgumentList<Stored>::write(writer, std::forward<A>(args)...);
     if (!written) return Future<R>::of(written.error());
-    auto job = std::make_unique<detail::SubmitJob<R, Notice>>(
-        Chunk::id(), &detail::task_name<Target>, scratch.encoded, std::move(notice));
     std::unique_ptr<detail::PoolTerms> terms;
     if (options != nullptr) terms = detail::terms_of(*options, 1);
-    return hand_over(std::move(job), std::move(terms), std::move(ticket));
+    auto* const job =
+        new detail::SubmitJob<R, Notice>(Chunk::id(), &detail::task_name<Target>, scratch.encoded,
+                                         handle_->number(), std::move(notice));
+    job->set_terms(detail::with_ticket(std::move(terms), std::move(ticket)));
+    Future<R> future = job->future();
+    handle_->submit(std::unique_ptr<detail::PoolJob>{job});
+    return future;
   }
 
   template <class Target, bool star, class Range, class Notice = detail::NoCallback>
@@ -329,11 +335,7 @@ class PASSEL_API Pool {
   template <class Job>
   auto hand_over(std::unique_ptr<Job> job, std::unique_ptr<detail::PoolTerms> terms,
                  std::shared_ptr<void> ticket) {
-    if (ticket != nullptr) {
-      if (!terms) terms = std::make_unique<detail::PoolTerms>();
-      terms->ticket = std::move(ticket);
-    }
-    job->set_terms(std::move(terms));
+    job->set_terms(detail::with_ticket(std::move(terms), std::move(ticket)));
     job->on_stop([pool = std::weak_ptr{handle_}, serial = job->serial(),
                   which = static_cast<const detail::PoolJob*>(job.get())] {
       if (const auto present = pool.lock()) present->stop(which, serial);
@@ -343,8 +345,14 @@ class PASSEL_API Pool {
     return future;
   }
 
+  template <class F, class... A>
+  auto stream_call(const StreamOptions& options, F&&, A&&... args) {
+    return detail::stream_from<detail::checked_task<std::decay_t<F>>>(handle_, options,
+                                                                      std::forward<A>(args)...);
+  }
+
   template <class Target, class Range>
-  auto stream_target(Range&& range, const MapOptions& options, bool ordered) -> Result<
+  auto imap_target(Range&& range, const MapOptions& options, bool ordered) -> Result<
       PoolResults<typename detail::MapShape<Target, false, detail::item_type<Range>>::result>> {
     using Shape = detail::MapShape<Target, false, detail::item_type<Range>>;
     if (auto refusal = handle_->refusal()) return *std::move(refusal);

@@ -50,6 +50,15 @@ class PoolInitializer {
   detail::TaskId task_;
 };
 
+/// What the death of a worker that nobody asked for costs. One that is ended because its task is
+/// over its time or was stopped, and one that uses too much memory between two tasks, is replaced
+/// in any case.
+enum class WorkerDeath {
+  costs_its_task,   ///< worker_lost for the task it was running, and the worker is replaced
+  breaks_the_pool,  ///< that, and pool_failed for everything else, now and from now on (Python's
+                    ///< BrokenProcessPool)
+};
+
 /// Settings of a pool. The first four are Python's Pool arguments, `method` its context.
 struct PoolOptions {
   std::optional<int> processes{};  ///< empty: usable_cpu_count()
@@ -58,6 +67,7 @@ struct PoolOptions {
       maxtasksperchild{};  ///< a worker is replaced after so many tasks (a chunk of a map is one)
   std::string name{};      ///< workers are called NAME-1, ...; empty: "ForkServerPoolWorker-1", ...
   std::optional<StartMethod> method{};  ///< empty: start_method()
+  WorkerDeath on_worker_death = WorkerDeath::costs_its_task;
   int max_restarts = 3;  ///< deaths outside a task within restart_window that are made good
   std::chrono::milliseconds restart_window{5'000};
   std::chrono::milliseconds start_timeout{
@@ -104,6 +114,17 @@ struct TaskOptions {
   std::optional<std::chrono::nanoseconds> time_limit{};  ///< for one attempt, from its start
   std::chrono::nanoseconds grace{std::chrono::seconds{1}};
   std::string name{};  ///< in errors and statistics; empty: the function's
+};
+
+/// Settings of a stream.
+///
+///     pool.stream<pages>({.window = 8, .task = {.deadline = 10s}}, url)
+///
+/// Time in which the task waits for its reader counts as its own.
+struct StreamOptions {
+  static constexpr std::size_t most_window = 128;
+  std::size_t window = 64;  ///< items that may be sent and not taken yet; 1 to most_window
+  TaskOptions task{};       ///< for worker processes; threads have none of these
 };
 
 /// How far a map has come.
@@ -179,6 +200,15 @@ std::unique_ptr<PoolTerms> terms_of(const Options& options, std::size_t share) {
     terms->limit = *options.time_limit * static_cast<std::int64_t>(std::max<std::size_t>(share, 1));
   terms->grace = options.grace;
   terms->name = options.name;
+  return terms;
+}
+
+/// The terms with the job's place among the calls that may be unanswered, if it has one.
+inline std::unique_ptr<PoolTerms> with_ticket(std::unique_ptr<PoolTerms> terms,
+                                              std::shared_ptr<void> ticket) {
+  if (ticket == nullptr) return terms;
+  if (!terms) terms = std::make_unique<PoolTerms>();
+  terms->ticket = std::move(ticket);
   return terms;
 }
 

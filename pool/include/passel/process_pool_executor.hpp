@@ -23,6 +23,7 @@ struct ProcessPoolExecutorOptions {
   PoolInitializer initializer{};             ///< runs in every worker before its first task
   std::optional<int> max_tasks_per_child{};  ///< a worker is replaced after so many; not with fork
   std::string name{};                        ///< as PoolOptions::name
+  WorkerDeath on_worker_death = WorkerDeath::costs_its_task;
   /// When an exception ends the executor's scope, what has not started is cancelled.
   bool cancel_on_exception = false;
 };
@@ -37,7 +38,8 @@ struct ProcessPoolExecutorOptions {
 /// The workers are a Pool, with the outcomes of tasks that are listed there. So one that dies costs
 /// the task that it was running (worker_lost) and is replaced, where Python gives up everything
 /// (BrokenProcessPool); only workers that keep dying outside of tasks break the executor, and then
-/// pool_failed names the end of the last one. A chunk of a map is one task.
+/// pool_failed names the end of the last one. Who wants Python's way says
+/// `.on_worker_death = WorkerDeath::breaks_the_pool`. A chunk of a map is one task.
 ///
 /// All workers are started at once. A task that was handed to a worker, which happens a little
 /// ahead, counts as running: cancel() is false then.
@@ -78,6 +80,7 @@ class PASSEL_API ProcessPoolExecutor : public detail::ExecutorFace<ProcessPoolEx
 
  private:
   friend class detail::ExecutorFace<ProcessPoolExecutor>;
+  friend class detail::StreamFace<ProcessPoolExecutor>;
   ProcessPoolExecutor(std::shared_ptr<detail::ProcessCrew> crew, detail::UnwindWatch unwind)
       : crew_{std::move(crew)}, unwind_{unwind} {}
   Result<void> shutdown(ShutdownOptions options, detail::Deadline deadline);
@@ -91,6 +94,14 @@ class PASSEL_API ProcessPoolExecutor : public detail::ExecutorFace<ProcessPoolEx
                   "passel: only a function, as in submit<f>(args...), or a lambda without captures "
                   "can travel to another process; pass what it captures as arguments");
     return crew_->submit<std::decay_t<F>>(std::forward<A>(args)...);
+  }
+
+  template <class F, class... A>
+  [[nodiscard]] auto stream_call(const StreamOptions& options, F&& function, A&&... args) {
+    using Answer =
+        decltype(crew_->pool.stream(options, std::forward<F>(function), std::forward<A>(args)...));
+    if (auto why = crew_->refusal()) return Answer{*std::move(why)};
+    return crew_->pool.stream(options, std::forward<F>(function), std::forward<A>(args)...);
   }
 
   template <class F, class... Ranges>

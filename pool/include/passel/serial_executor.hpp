@@ -18,6 +18,8 @@ namespace passel::inline v0 {
 ///     passel::SerialExecutor executor;
 ///     EXPECT_EQ(executor.submit(fib, 10).get().unwrap(), 55);
 ///
+/// A stream has all its items when it is returned, whatever its window.
+///
 /// One thread at a time; a task may submit, and that runs inside of it.
 class SerialExecutor : public detail::ExecutorFace<SerialExecutor> {
  public:
@@ -32,6 +34,7 @@ class SerialExecutor : public detail::ExecutorFace<SerialExecutor> {
 
  private:
   friend class detail::ExecutorFace<SerialExecutor>;
+  friend class detail::StreamFace<SerialExecutor>;
   using Closed = std::shared_ptr<bool>;
 
   [[nodiscard]] static std::optional<Error> refusal(const Closed& closed) {
@@ -52,6 +55,11 @@ class SerialExecutor : public detail::ExecutorFace<SerialExecutor> {
     Future<R> future = task->future();
     task->run();
     return future;
+  }
+  template <class F, class... A>
+  [[nodiscard]] auto stream_call(const StreamOptions& options, F&& function, A&&... args) {
+    return detail::stream_at_once(refusal(closed_), options, std::forward<F>(function),
+                                  std::forward<A>(args)...);
   }
   template <class F, class... Ranges>
   [[nodiscard]] auto map_call(F&& function, const ExecutorMapOptions& options, Ranges&&... ranges) {

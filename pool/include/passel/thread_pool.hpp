@@ -52,7 +52,7 @@ concept PoolCallable = !is_callbacks<std::remove_cvref_t<L>>;
 ///
 /// Safe from any thread, also from its tasks. Callbacks run on the thread that ran the task. Needs
 /// no Runtime. Semantics: Python's multiprocessing.pool.ThreadPool, multiprocessing.dummy.Pool.
-class PASSEL_API ThreadPool {
+class PASSEL_API ThreadPool : public detail::StreamFace<ThreadPool> {
  public:
   /// Errors: invalid_argument (processes < 1).
   [[nodiscard]] static Result<ThreadPool> start(ThreadPoolOptions options = {});
@@ -178,8 +178,8 @@ class PASSEL_API ThreadPool {
   }
   template <class L, detail::MapRange Range>
   [[nodiscard]] auto imap(L&& function, Range&& range, const MapOptions& options = {}) {
-    return stream(std::forward<L>(function), std::forward<Range>(range), options,
-                  detail::ResultOrder::input);
+    return imap_call(std::forward<L>(function), std::forward<Range>(range), options,
+                     detail::ResultOrder::input);
   }
   /// The same in the order in which tasks finish.
   template <auto F, detail::MapRange Range>
@@ -188,8 +188,8 @@ class PASSEL_API ThreadPool {
   }
   template <class L, detail::MapRange Range>
   [[nodiscard]] auto imap_unordered(L&& function, Range&& range, const MapOptions& options = {}) {
-    return stream(std::forward<L>(function), std::forward<Range>(range), options,
-                  detail::ResultOrder::completion);
+    return imap_call(std::forward<L>(function), std::forward<Range>(range), options,
+                     detail::ResultOrder::completion);
   }
 
   /// No new tasks; those submitted are still done, then the threads end. Never waits.
@@ -212,6 +212,12 @@ class PASSEL_API ThreadPool {
   explicit ThreadPool(std::shared_ptr<detail::ThreadCrew> crew) : crew_{std::move(crew)} {}
   Result<void> join(detail::Deadline deadline);
 
+  friend class detail::StreamFace<ThreadPool>;
+  template <class F, class... A>
+  auto stream_call(const StreamOptions& options, F&& function, A&&... args) {
+    return detail::stream_from_threads(*crew_, options, std::forward<F>(function),
+                                       std::forward<A>(args)...);
+  }
   template <bool star, class L, class Range, class Notice>
   auto map_call(L&& function, Range&& range, Notice notice, const MapOptions& options) {
     using Call = detail::ItemCall<std::decay_t<L>, star>;
@@ -229,7 +235,8 @@ class PASSEL_API ThreadPool {
   }
 
   template <class L, class Range>
-  auto stream(L&& function, Range&& range, const MapOptions& options, detail::ResultOrder order) {
+  auto imap_call(L&& function, Range&& range, const MapOptions& options,
+                 detail::ResultOrder order) {
     using Call = detail::SharedCall<std::decay_t<L>>;
     using Item = std::decay_t<detail::range_item<Range>>;
     using R = detail::answer_of<std::invoke_result_t<Call&, Item>>;

@@ -84,6 +84,7 @@ class PASSEL_API ThreadPoolExecutor : public detail::ExecutorFace<ThreadPoolExec
 
  private:
   friend class detail::ExecutorFace<ThreadPoolExecutor>;
+  friend class detail::StreamFace<ThreadPoolExecutor>;
   ThreadPoolExecutor(std::shared_ptr<detail::ThreadCrew> crew, detail::UnwindWatch unwind)
       : crew_{std::move(crew)}, unwind_{unwind} {}
   Result<void> shutdown(ShutdownOptions options, detail::Deadline deadline);
@@ -91,6 +92,11 @@ class PASSEL_API ThreadPoolExecutor : public detail::ExecutorFace<ThreadPoolExec
   template <class F, class... A>
   [[nodiscard]] auto submit_call(F&& function, A&&... args) {
     return detail::submit_task(*crew_, std::forward<F>(function), std::forward<A>(args)...);
+  }
+  template <class F, class... A>
+  [[nodiscard]] auto stream_call(const StreamOptions& options, F&& function, A&&... args) {
+    return detail::stream_from_threads(*crew_, options, std::forward<F>(function),
+                                       std::forward<A>(args)...);
   }
   template <class F, class... Ranges>
   [[nodiscard]] auto map_call(F&& function, const ExecutorMapOptions& options, Ranges&&... ranges) {

@@ -94,6 +94,32 @@ class PASSEL_API WaitObserver {
   static WaitObserver* exchange(WaitObserver* observer) noexcept;
 };
 
+/// While it lives, futures that this thread answers wake their sleepers together: a sleeper that
+/// finds many answers at once costs one wake-up instead of one each. They are woken early when
+/// something foreign is about to run (a callback, a user's codec), which may wait for them.
+class PASSEL_API WakeBatch {
+ public:
+  WakeBatch() noexcept;
+  WakeBatch(const WakeBatch&) = delete;
+  WakeBatch& operator=(const WakeBatch&) = delete;
+  ~WakeBatch();
+
+  /// Wakes who was put off so far by the batch of the calling thread, if it has one.
+  static void flush() noexcept;
+  /// False when the calling thread has no batch: then the caller wakes.
+  [[nodiscard]] static bool put_off(std::atomic<std::uint32_t>& word) noexcept;
+
+ private:
+  void wake_all() noexcept;
+
+  static constexpr std::size_t most = 16;
+  // Addresses and nothing more: what lay there may be gone by then, and a futex is not read when it
+  // is woken.
+  std::atomic<std::uint32_t>* words_[most];
+  std::size_t count_ = 0;
+  WakeBatch* const before_;
+};
+
 /// Python's states, the sleepers, the watchers and the hooks of one future. One word holds the
 /// state so that a sleeper is one futex; the value lives in the derived class and is written in the
 /// phase `setting`, which nobody else can leave.
@@ -159,6 +185,8 @@ class PASSEL_API FutureCore {
 
  protected:
   virtual ~FutureCore();
+  /// Somebody has called request_stop and it is not done: for those who answer and need no hook.
+  virtual void stop_wished() noexcept;
 
  private:
   static constexpr std::uint32_t phase_mask = 7;

@@ -1,6 +1,7 @@
 // Layer pool: the functions that every executor has.
 #pragma once
 
+#include <passel/detail/stream_face.hpp>
 #include <passel/executor.hpp>
 
 #include <concepts>
@@ -15,10 +16,10 @@
 
 namespace passel::inline v0::detail {
 
-/// submit and map in the forms that all executors understand. `Self` has
+/// submit, map and stream in the forms that all executors understand. `Self` has
 /// `submit_call(function, args...)` and `map_call(function, options, ranges...)`.
 template <class Self>
-class ExecutorFace {
+class ExecutorFace : public StreamFace<Self> {
  public:
   /// Has the function called with these arguments, and returns at once. An error of the submission
   /// itself ("cannot schedule new futures after shutdown", invalid_state) is the future's error.

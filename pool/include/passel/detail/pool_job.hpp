@@ -83,6 +83,7 @@ struct PoolTerms {
   Deadline::Clock::time_point deadline = Deadline::Clock::time_point::max();
   std::chrono::nanoseconds limit{0};  ///< of one attempt; 0: for ever
   std::chrono::nanoseconds grace{std::chrono::seconds{1}};
+  bool streams = false;  ///< it sends items before its answer
   std::string name{};
   std::shared_ptr<void> ticket{};  ///< its place among the calls that may be unanswered
 };
@@ -113,6 +114,9 @@ class PASSEL_API PoolJob : public Op {
   virtual void value(std::size_t index, std::span<const std::byte> bytes,
                      DescriptorSpan descriptors) noexcept = 0;
   virtual void error(std::size_t index, const Error& error) noexcept = 0;
+  /// An item of a task that streams; its answer follows the last one.
+  virtual void item(std::size_t index, std::span<const std::byte> bytes,
+                    DescriptorSpan descriptors) noexcept;
   /// Whether the answer holds an error of the task: asked when such are to be tried again.
   [[nodiscard]] virtual bool has_failed(std::size_t index, std::span<const std::byte> bytes,
                                         DescriptorSpan descriptors) noexcept;
@@ -154,6 +158,7 @@ struct PoolConfig {
   std::optional<BoundTask> initializer{};
   unsigned max_tasks_per_child = 0;
   unsigned max_restarts = 3;
+  bool fragile = false;
   std::chrono::nanoseconds restart_window{};
   std::chrono::nanoseconds start_timeout{};
   std::chrono::nanoseconds stop_grace{};
@@ -167,12 +172,12 @@ struct PoolConfig {
 
 /// A pool as user threads see it: the actor that runs the ledger, or, inside of a task, the line to
 /// it.
-class PASSEL_API PoolHandle {
+class PASSEL_API PoolHandle : public std::enable_shared_from_this<PoolHandle> {
  public:
   struct Shared;
 
   [[nodiscard]] static Result<std::shared_ptr<PoolHandle>> start(PoolConfig config);
-  PoolHandle() = default;
+  PoolHandle();
   PoolHandle(const PoolHandle&) = delete;
   PoolHandle& operator=(const PoolHandle&) = delete;
   virtual ~PoolHandle();
@@ -196,12 +201,26 @@ class PASSEL_API PoolHandle {
   [[nodiscard]] virtual std::vector<DeadLetter> dead_letters() const = 0;
   /// Ends the job if it is still there. From any thread, also when the pool is gone.
   virtual void stop(const PoolJob* job, std::uint64_t serial) = 0;
+  /// Of the items that the job's task has sent so many have been taken. From any thread.
+  virtual void tell_taken(const PoolJob* job, std::uint64_t serial, std::uint32_t items) = 0;
+
+  /// `stop` of the pool of that number, unless it is gone: jobs know their pool by it, because a
+  /// reference would be counted up and down for each of them.
+  static void stop_in(std::uint64_t number, const PoolJob* job, std::uint64_t serial) noexcept;
+  [[nodiscard]] std::uint64_t number() const noexcept { return number_; }
 
   [[nodiscard]] virtual unsigned processes() const noexcept = 0;
   [[nodiscard]] virtual std::uint64_t max_message() const noexcept = 0;
   /// Tasks that keep every worker busy without a pause, by what tasks take now.
   [[nodiscard]] virtual std::size_t appetite() const noexcept = 0;
+
+ private:
+  const std::uint64_t number_;
 };
+
+/// Sends an item of the task that this worker process runs; see WorkerEnd::send_item.
+[[nodiscard]] PASSEL_API Result<void> stream_item(const Encoded& item, std::uint32_t window,
+                                                  Deadline deadline);
 
 /// The pool that the task of this worker process belongs to. Error: invalid_state outside of one.
 [[nodiscard]] PASSEL_API Result<std::shared_ptr<PoolHandle>> pool_of_task();

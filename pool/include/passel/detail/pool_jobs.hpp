@@ -5,6 +5,7 @@
 #include <passel/detail/pool_job.hpp>
 #include <passel/future.hpp>
 
+#include <cstdint>
 #include <cstring>
 #include <functional>
 #include <memory>
@@ -38,6 +39,8 @@ class CallArguments {
       large_ = std::make_unique<Encoded>(std::move(encoded));
     }
   }
+  /// When they are not needed any more.
+  void clear() noexcept { large_.reset(); }
   [[nodiscard]] PoolJob::Payload payload() const noexcept {
     if (!large_) return {.args = {small_, size_}};
     return {.args = large_->bytes, .descriptors = large_->descriptors, .objects = large_->objects};
@@ -49,57 +52,84 @@ class CallArguments {
   std::byte small_[48];
 };
 
+/// A user's codec may wait for somebody whose own answer has not woken him yet.
+template <class R>
+void before_decoding() noexcept {
+  if constexpr (!std::is_void_v<R>) {
+    if constexpr (!is_raw<R>) WakeBatch::flush();
+  }
+}
+
 /// Takes anything and does nothing.
 struct NoCallback {
   template <class... A>
   void operator()(A&&...) const noexcept {}
 };
 
-/// One task whose answer is a Future. `Notice` is called with the answer before that is ready.
+/// One task whose answer is a Future: the job and what its future shares with it in one block of
+/// memory. `Notice` is called with the answer before that is ready.
 template <class R, class Notice = NoCallback>
-class SubmitJob final : public PoolJob {
+class SubmitJob final : public FutureState<R>, public PoolJob {
  public:
-  SubmitJob(TaskId task, std::string (*namer)(), Encoded& args, Notice notice = {})
-      : PoolJob{task}, name_{namer}, args_{args}, notice_{std::move(notice)} {}
+  SubmitJob(TaskId task, std::string (*namer)(), Encoded& args, std::uint64_t pool, Notice notice)
+      : PoolJob{task}, name_{namer}, args_{args}, pool_{pool}, notice_{std::move(notice)} {}
 
-  [[nodiscard]] Future<R> future() { return promise_.future(); }
-  /// `hook()` runs when somebody asks the task to stop while it runs.
-  template <class Hook>
-  void on_stop(Hook hook) {
-    promise_.on_stop(std::move(hook));
+  /// Once, before the job is handed over.
+  [[nodiscard]] Future<R> future() noexcept {
+    this->add_ref();
+    return FutureAccess::adopt<R>(this);
   }
 
   [[nodiscard]] std::size_t count() const noexcept override { return 1; }
   [[nodiscard]] std::string name() const override { return name_(); }
   [[nodiscard]] Payload payload(std::size_t) noexcept override { return args_.payload(); }
-  [[nodiscard]] bool begin(std::size_t) noexcept override {
-    return promise_.set_running_or_notify_cancel();
-  }
+  [[nodiscard]] bool begin(std::size_t) noexcept override { return this->set_running(); }
   void value(std::size_t, std::span<const std::byte> bytes,
              DescriptorSpan descriptors) noexcept override {
+    before_decoding<R>();
     ChunkReader in{bytes, descriptors};
     settle(read_answer<R>(in));
   }
   void error(std::size_t, const Error& error) noexcept override { settle(Result<R>{error}); }
   [[nodiscard]] bool has_failed(std::size_t, std::span<const std::byte> bytes,
                                 DescriptorSpan descriptors) noexcept override {
+    before_decoding<R>();
     ChunkReader in{bytes, descriptors};
     return read_answer<R>(in).is_err();
   }
-  void finished() noexcept override { delete this; }
+  /// The future may live on for long: what only the task needs goes now.
+  void finished() noexcept override {
+    args_.clear();
+    notice_.reset();
+    set_terms(nullptr);
+    this->release();
+  }
 
  private:
+  ~SubmitJob() override = default;
+
+  void stop_wished() noexcept override { PoolHandle::stop_in(pool_, this, serial()); }
   void settle(Result<R>&& result) noexcept {
     if constexpr (!std::is_same_v<Notice, NoCallback>) {
-      if (!promise_.cancelled()) notice_(std::as_const(result));
+      WakeBatch::flush();
+      if (this->phase() != FutureCore::cancelled) (*notice_)(std::as_const(result));
     }
-    promise_.set(std::move(result));
+    if (!this->begin_set()) return;
+    this->emplace(std::move(result));
+    this->finish_set();
   }
+
+  struct NoNotice {
+    explicit NoNotice(NoCallback) {}
+    void reset() noexcept {}
+  };
 
   std::string (*name_)();
   CallArguments args_;
-  Promise<R> promise_;
-  [[no_unique_address]] Notice notice_;
+  const std::uint64_t pool_;
+  [[no_unique_address]] std::conditional_t<std::is_same_v<Notice, NoCallback>, NoNotice,
+                                           std::optional<Notice>>
+      notice_;
 };
 
 /// Where the calling thread encodes arguments; small ones never need memory of their own. Taken
@@ -234,6 +264,7 @@ class MapJob final : public PoolJob {
   }
   void value(std::size_t chunk, std::span<const std::byte> bytes,
              DescriptorSpan descriptors) noexcept override {
+    before_decoding<R>();
     ChunkReader in{bytes, descriptors};
     const std::size_t end = args_.first(chunk + 1);
     for (std::size_t item = args_.first(chunk); item < end; ++item) {
@@ -261,6 +292,7 @@ class MapJob final : public PoolJob {
   void finished() noexcept override {
     Result<Answer> all = answer();
     if constexpr (!std::is_same_v<Notice, NoCallback>) {
+      WakeBatch::flush();
       if (!promise_.cancelled()) notice_(std::as_const(all));
     }
     promise_.set(std::move(all));
@@ -275,6 +307,7 @@ class MapJob final : public PoolJob {
 
   void advance(std::size_t chunk) noexcept {
     if (!progress_) return;
+    WakeBatch::flush();
     try {
       for (std::size_t item = args_.first(chunk); item < args_.first(chunk + 1); ++item)
         progress_(++done_, args_.items());
