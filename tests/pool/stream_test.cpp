@@ -246,7 +246,7 @@ TYPED_TEST(RunningStreams, SeveralAreReadSideBySide) {
 
 TEST(ThreadStream, ItemsNeedNotTravel) {
   auto pool = ThreadPool::start({.processes = 1}).unwrap();
-  const int offset = 40;
+  int offset = 40;
   auto stream = pool.stream([&offset](TaskOutput<std::unique_ptr<int>>& out) {
                       out.send(std::make_unique<int>(offset + 2)).unwrap();
                     })
