@@ -3,6 +3,7 @@
 
 #include "hosted_dict.hpp"
 #include "hosted_list.hpp"
+#include "hosted_locks.hpp"
 #include "hosted_queue.hpp"
 
 namespace passel::inline v0 {
@@ -27,6 +28,13 @@ SyncManager::SyncManager(ManagerOptions options) : BaseManager{std::move(options
       {"Namespace", type_made_by<&make_hosted_namespace>()},
       {"Value", type_made_by<&make_hosted_value>()},
       {"Array", type_made_by<&make_hosted_array>()},
+      {"Lock", type_made_by<&make_hosted_lock>()},
+      {"RLock", type_made_by<&make_hosted_rlock>()},
+      {"Semaphore", type_made_by<&make_hosted_semaphore>()},
+      {"BoundedSemaphore", type_made_by<&make_hosted_bounded_semaphore>()},
+      {"Event", type_made_by<&make_hosted_event>()},
+      {"Condition", type_made_by<&make_hosted_condition>()},
+      {"Barrier", type_made_by<&make_hosted_barrier>()},
   };
   for (const auto& [name, type] : types) add_type(name, type).unwrap();
 }

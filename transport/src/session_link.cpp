@@ -40,6 +40,7 @@ void wait_readable(int fd, Deadline deadline) {
 
 Deadline with_patience(const SessionCall& call) {
   if (call.patience.count() == 0 || call.deadline.is_never()) return call.deadline;
+  if (call.patience == std::chrono::milliseconds::max()) return Deadline::never();
   return Deadline::after(call.deadline.left() + call.patience);
 }
 

@@ -209,14 +209,22 @@ struct codec<DynamicProxy> {
   }
 };
 
-template <class T>
-struct codec<Proxy<T>> {
-  using parts = detail::types<>;
-  static WireValue encode(const Proxy<T>& proxy) { return codec<DynamicProxy>::encode(proxy); }
-  static Result<Proxy<T>> decode(const WireValue& value) {
+namespace detail {
+
+/// How proxies with a face of their own travel.
+template <class P>
+struct ProxyCodec {
+  using parts = types<>;
+  static WireValue encode(const P& proxy) { return codec<DynamicProxy>::encode(proxy); }
+  static Result<P> decode(const WireValue& value) {
     PASSEL_TRY(DynamicProxy proxy, codec<DynamicProxy>::decode(value));
-    return Proxy<T>{std::move(proxy)};
+    return P{std::move(proxy)};
   }
 };
+
+}  // namespace detail
+
+template <class T>
+struct codec<Proxy<T>> : detail::ProxyCodec<Proxy<T>> {};
 
 }  // namespace passel::inline v0

@@ -29,6 +29,7 @@
 #include <passel/lifo_queue.hpp>
 #include <passel/listener.hpp>
 #include <passel/lock.hpp>
+#include <passel/lock_proxies.hpp>
 #include <passel/lock_report.hpp>
 #include <passel/log.hpp>
 #include <passel/pipe.hpp>

@@ -59,17 +59,6 @@ Result<std::optional<T>> from_maybe(const Result<WireValue>& value) {
   return std::optional<T>{std::move(item)};
 }
 
-/// How proxies with a face of their own travel.
-template <class P>
-struct ProxyCodec {
-  using parts = types<>;
-  static WireValue encode(const P& proxy) { return codec<DynamicProxy>::encode(proxy); }
-  static Result<P> decode(const WireValue& value) {
-    PASSEL_TRY(DynamicProxy proxy, codec<DynamicProxy>::decode(value));
-    return P{std::move(proxy)};
-  }
-};
-
 }  // namespace detail
 
 /// A list in a manager's server (Python's SyncManager.list).

@@ -148,13 +148,6 @@ Future<T> QueueProxy<T>::get_async() const {
 }
 
 template <class T>
-struct codec<QueueProxy<T>> {
-  using parts = detail::types<>;
-  static WireValue encode(const QueueProxy<T>& proxy) { return codec<DynamicProxy>::encode(proxy); }
-  static Result<QueueProxy<T>> decode(const WireValue& value) {
-    PASSEL_TRY(DynamicProxy proxy, codec<DynamicProxy>::decode(value));
-    return QueueProxy<T>{std::move(proxy)};
-  }
-};
+struct codec<QueueProxy<T>> : detail::ProxyCodec<QueueProxy<T>> {};
 
 }  // namespace passel::inline v0

@@ -3,6 +3,7 @@
 
 #include <passel/base_manager.hpp>
 #include <passel/container_proxies.hpp>
+#include <passel/lock_proxies.hpp>
 #include <passel/queue_proxy.hpp>
 
 #include <cstddef>
@@ -30,7 +31,7 @@ template <class T>
 
 }  // namespace detail
 
-/// A manager that hosts queues, lists, dictionaries and their like (Python's
+/// A manager that hosts queues, lists, dictionaries, locks and their like (Python's
 /// multiprocessing.managers.SyncManager, what multiprocessing.Manager() gives).
 ///
 ///     auto manager = passel::SyncManager::started().unwrap();
@@ -91,6 +92,27 @@ class PASSEL_API SyncManager : public BaseManager {
                   "passel: an array holds numbers");
     return made<ArrayProxy<T>>(
         create("Array", std::string(1, detail::code_of_type<T>()), detail::to_values(items)));
+  }
+
+  /// (Python: Lock())
+  Result<LockProxy> lock() { return made<LockProxy>(create("Lock")); }
+  /// (Python: RLock())
+  Result<RLockProxy> rlock() { return made<RLockProxy>(create("RLock")); }
+  /// Errors also: invalid_argument for a negative value. (Python: Semaphore(value))
+  Result<SemaphoreProxy> semaphore(std::int64_t value = 1) {
+    return made<SemaphoreProxy>(create("Semaphore", value));
+  }
+  /// Never above its first value. (Python: BoundedSemaphore(value))
+  Result<SemaphoreProxy> bounded_semaphore(std::int64_t value = 1) {
+    return made<SemaphoreProxy>(create("BoundedSemaphore", value));
+  }
+  /// (Python: Event())
+  Result<EventProxy> event() { return made<EventProxy>(create("Event")); }
+  /// (Python: Condition())
+  Result<ConditionProxy> condition() { return made<ConditionProxy>(create("Condition")); }
+  /// Errors also: invalid_argument when parties is less than one. (Python: Barrier(parties))
+  Result<BarrierProxy> barrier(std::int64_t parties) {
+    return made<BarrierProxy>(create("Barrier", parties));
   }
 
  private:

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <list>
 #include <memory>
 #include <optional>
@@ -56,6 +57,9 @@ class HostedLine {
         });
   }
 
+  /// `handle` gets the calls whose time is up, and answers them, instead of their error.
+  void on_late(std::function<void(Waiting)> handle) { waiting_->late = std::move(handle); }
+
   [[nodiscard]] bool empty() const noexcept { return waiting_->empty(); }
   [[nodiscard]] std::size_t size() const noexcept { return waiting_->size(); }
   [[nodiscard]] const Waiting& front() const { return waiting_->front(); }
@@ -78,7 +82,9 @@ class HostedLine {
   [[nodiscard]] auto end() const noexcept { return waiting_->end(); }
 
  private:
-  using List = std::list<Waiting>;
+  struct List : std::list<Waiting> {
+    std::function<void(Waiting)> late{};
+  };
 
   static typename List::iterator find(List& list, std::uint64_t session, std::uint64_t call) {
     auto one = list.begin();
@@ -95,6 +101,7 @@ class HostedLine {
     if (found == list.end()) return;
     Waiting late = std::move(*found);
     list.erase(found);
+    if (list.late) return list.late(std::move(late));
     late.call.reply.set(std::move(late.late));
   }
 

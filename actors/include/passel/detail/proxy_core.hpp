@@ -99,16 +99,19 @@ Result<R> call_object(const std::shared_ptr<ProxyCore>& core, std::string_view m
 
 /// How much longer than the time limit a server may take to say that it is up.
 inline constexpr std::chrono::milliseconds server_patience{1000};
+/// For calls that go on when the time is up: a condition takes its lock again.
+inline constexpr std::chrono::milliseconds unlimited_patience = std::chrono::milliseconds::max();
 
 /// Calls and waits. The server decides when the time is up: nothing that it hands out at the last
 /// moment is lost. One that does not answer in time is not waited for much longer. Errors also:
 /// timeout.
 template <class R>
 Result<R> call_object_patiently(const std::shared_ptr<ProxyCore>& core, std::string_view method,
-                                Result<Encoded> args, Deadline deadline) {
+                                Result<Encoded> args, Deadline deadline,
+                                std::chrono::milliseconds patience = server_patience) {
   if (!core) return no_proxy_error();
   if (!args) return args.error();
-  return decode_reply<R>(core->call(method, *std::move(args), deadline, server_patience));
+  return decode_reply<R>(core->call(method, *std::move(args), deadline, patience));
 }
 
 /// Calls; the future is answered by whoever reads the answer. Cancelling or dropping it gives the

@@ -41,7 +41,8 @@ struct SessionCall {
   Encoded args;
   Deadline deadline = Deadline::never();
   /// How much longer than the deadline to wait for an answer: with some of it the server is who
-  /// decides that the time is up, so that what it hands out at the last moment is not lost.
+  /// decides that the time is up, so that what it hands out at the last moment is not lost. Its
+  /// largest value: as long as it takes.
   std::chrono::milliseconds patience{0};
 };
 

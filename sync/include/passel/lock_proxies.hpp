@@ -1,0 +1,282 @@
+// Layer sync: locks, semaphores, events, conditions and barriers in a manager's server.
+#pragma once
+
+#include <passel/detail/checked_deadline.hpp>
+#include <passel/proxy.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <limits>
+#include <tuple>
+#include <utility>
+
+namespace passel::inline v0 {
+
+namespace detail {
+
+/// How a grant is given back: by its number, or by the thread that holds the lock.
+enum class GiveBack : bool { grant, owner };
+
+struct ProxyGrantAccess;
+
+}  // namespace detail
+
+/// What somebody holds of a lock or semaphore in a manager's server. Gives it back when it is
+/// destroyed, which asks the server and waits for its answer.
+///
+///     auto guard = lock.acquire().unwrap();
+///     if (guard.abandoned()) repair(data);
+///     storage.write(data, guard.token());      // who comes late with an older token is refused
+///
+/// Move-only; by one thread at a time, and for an RLock or Condition by the thread that took it.
+/// When its process dies or loses the server, what it holds goes back.
+class [[nodiscard]] ProxyGuard {
+ public:
+  /// Holds nothing.
+  ProxyGuard() noexcept = default;
+  ProxyGuard(ProxyGuard&& other) noexcept
+      : proxy_{std::exchange(other.proxy_, {})},
+        token_{other.token_},
+        abandoned_{other.abandoned_},
+        way_{other.way_} {}
+  ProxyGuard& operator=(ProxyGuard&& other) noexcept {
+    ProxyGuard taken{std::move(other)};
+    std::swap(proxy_, taken.proxy_);
+    std::swap(token_, taken.token_);
+    std::swap(abandoned_, taken.abandoned_);
+    std::swap(way_, taken.way_);
+    return *this;
+  }
+  ~ProxyGuard() {
+    if (owns_lock()) static_cast<void>(release().is_ok());
+  }
+
+  [[nodiscard]] bool owns_lock() const noexcept { return proxy_.valid(); }
+  [[nodiscard]] explicit operator bool() const noexcept { return owns_lock(); }
+  /// The fencing token of this grant: larger than that of every earlier grant of the same object.
+  [[nodiscard]] std::uint64_t token() const noexcept { return token_; }
+  /// The holder before died while it held it: what the lock protects may be half changed.
+  [[nodiscard]] bool abandoned() const noexcept { return abandoned_; }
+
+  /// Gives it back. Errors: invalid_state when nothing is held, or somebody else has released it;
+  /// peer_lost.
+  Result<void> release() {
+    const DynamicProxy proxy = std::exchange(proxy_, {});
+    if (way_ == detail::GiveBack::owner) return proxy.call<void>("release");
+    return proxy.call<void>("give_back", token_);
+  }
+  /// Leaves it taken: it is given back by release() of the proxy, or when this process ends.
+  void detach() noexcept { proxy_ = {}; }
+
+ private:
+  friend struct detail::ProxyGrantAccess;
+
+  DynamicProxy proxy_;
+  std::uint64_t token_ = 0;
+  bool abandoned_ = false;
+  detail::GiveBack way_ = detail::GiveBack::grant;
+};
+
+namespace detail {
+
+struct ProxyGrantAccess {
+  static Result<ProxyGuard> take(const DynamicProxy& proxy, bool wait, Deadline deadline,
+                                 GiveBack way) {
+    using Grant = std::tuple<std::uint64_t, std::uint64_t, bool>;
+    const bool receipt = !deadline.is_never();
+    const auto grant =
+        call_object_patiently<Grant>(proxy.core(), "acquire", encode_pack(wait, receipt), deadline);
+    if (!grant) return grant.error();
+    const auto [call, token, abandoned] = *grant;
+    if (receipt) proxy.core()->tell("kept", call);
+    ProxyGuard guard;
+    guard.proxy_ = proxy;
+    guard.token_ = token;
+    guard.abandoned_ = abandoned;
+    guard.way_ = way;
+    return guard;
+  }
+};
+
+/// What can be acquired.
+template <GiveBack way>
+class GrantingProxy : public DynamicProxy {
+ public:
+  using DynamicProxy::DynamicProxy;
+  explicit GrantingProxy(DynamicProxy other) noexcept : DynamicProxy{std::move(other)} {}
+
+  /// Waits until it is free and takes it, those who wait in the order in which they came. (Python:
+  /// acquire())
+  Result<ProxyGuard> acquire() const {
+    return ProxyGrantAccess::take(*this, true, Deadline::never(), way);
+  }
+  /// Errors also: timeout; invalid_argument for a negative one. (Python: acquire(timeout=t))
+  template <class Rep, class Period>
+  Result<ProxyGuard> acquire_for(std::chrono::duration<Rep, Period> timeout) const {
+    PASSEL_TRY(const Deadline deadline, checked_deadline(timeout));
+    return ProxyGrantAccess::take(*this, true, deadline, way);
+  }
+  /// Errors also: timeout when it is not free. (Python: acquire(blocking=False))
+  Result<ProxyGuard> try_acquire() const {
+    return ProxyGrantAccess::take(*this, false, Deadline::never(), way);
+  }
+  Result<bool> locked() const { return call<bool>("locked"); }
+};
+
+}  // namespace detail
+
+/// A lock in a manager's server (Python's SyncManager.Lock).
+///
+///     auto lock = manager.lock().unwrap();
+///     {
+///       auto guard = lock.acquire().unwrap();
+///       dict.set("n", dict.at("n").unwrap() + 1).unwrap();     // two calls, one at a time
+///     }
+///
+/// Any process may release it, as in Python. What a process holds goes back when it dies, and the
+/// next holder is told (ProxyGuard::abandoned). Errors: those of DynamicProxy's calls. Any number
+/// of threads.
+class LockProxy : public detail::GrantingProxy<detail::GiveBack::grant> {
+ public:
+  using GrantingProxy::GrantingProxy;
+  /// Errors also: invalid_state "release unlocked lock".
+  Result<void> release() const { return call<void>("release", std::int64_t{1}); }
+};
+
+/// A lock that one thread may take again and again, and gives back as often (Python's
+/// SyncManager.RLock). Everything else is as for LockProxy.
+class RLockProxy : public detail::GrantingProxy<detail::GiveBack::owner> {
+ public:
+  using GrantingProxy::GrantingProxy;
+  /// Errors also: invalid_state "cannot release un-acquired lock", for other threads, too.
+  Result<void> release() const { return call<void>("release"); }
+};
+
+/// A semaphore in a manager's server (Python's SyncManager.Semaphore and BoundedSemaphore). What a
+/// process that dies has taken and not given back goes back. Everything else is as for LockProxy.
+class SemaphoreProxy : public detail::GrantingProxy<detail::GiveBack::grant> {
+ public:
+  using GrantingProxy::GrantingProxy;
+  /// Errors also: invalid_argument when n is less than one, or a bounded one "released too many
+  /// times".
+  Result<void> release(std::int64_t n = 1) const { return call<void>("release", n); }
+  /// How many are free.
+  Result<std::int64_t> value() const { return call<std::int64_t>("value"); }
+};
+
+/// A flag to wait for, in a manager's server (Python's SyncManager.Event). Errors: those of
+/// DynamicProxy's calls. Any number of threads.
+class EventProxy : public DynamicProxy {
+ public:
+  using DynamicProxy::DynamicProxy;
+  explicit EventProxy(DynamicProxy other) noexcept : DynamicProxy{std::move(other)} {}
+
+  /// Wakes everybody who waits.
+  Result<void> set() const { return call<void>("set"); }
+  Result<void> clear() const { return call<void>("clear"); }
+  Result<bool> is_set() const { return call<bool>("is_set"); }
+  Result<void> wait() const { return call<void>("wait"); }
+  /// False when it was not set in that time. Errors also: invalid_argument for a negative one.
+  template <class Rep, class Period>
+  Result<bool> wait_for(std::chrono::duration<Rep, Period> timeout) const {
+    PASSEL_TRY(const detail::Deadline deadline, detail::checked_deadline(timeout));
+    const auto set =
+        detail::call_object_patiently<void>(core_, "wait", detail::encode_pack(), deadline);
+    if (!set && set.error() != Errc::timeout) return set.error();
+    return set.is_ok();
+  }
+};
+
+/// A condition in a manager's server, over an RLock of its own (Python's SyncManager.Condition).
+///
+///     auto guard = condition.acquire().unwrap();
+///     condition.wait([&] { return list.size().unwrap() > 0; }).unwrap();
+///
+/// Predicates run here, with the lock held. Whose time is up goes on when it has the lock again,
+/// however long that takes. Errors: invalid_state when the calling thread does not
+/// hold the lock, and those of DynamicProxy's calls.
+class ConditionProxy : public detail::GrantingProxy<detail::GiveBack::owner> {
+ public:
+  using GrantingProxy::GrantingProxy;
+  Result<void> release() const { return call<void>("release"); }
+  /// Lets go of the lock, waits until notified, and returns with the lock.
+  Result<void> wait() const { return wait_until(detail::Deadline::never()); }
+  /// Errors also: timeout when it was not notified in that time; the lock is held all the same.
+  template <class Rep, class Period>
+  Result<void> wait_for(std::chrono::duration<Rep, Period> timeout) const {
+    PASSEL_TRY(const detail::Deadline deadline, detail::checked_deadline(timeout));
+    return wait_until(deadline);
+  }
+  /// Waits until `ready()`. (Python: wait_for(predicate))
+  template <class F>
+  Result<void> wait(F ready) const {
+    while (!ready()) PASSEL_CHECK(wait());
+    return {};
+  }
+  /// Errors also: timeout when it is not ready in that time. (Python: wait_for(predicate, timeout))
+  template <class Rep, class Period, class F>
+  Result<void> wait_for(std::chrono::duration<Rep, Period> timeout, F ready) const {
+    PASSEL_TRY(const detail::Deadline deadline, detail::checked_deadline(timeout));
+    while (!ready()) {
+      const auto notified = wait_until(deadline);
+      if (notified) continue;
+      if (notified.error() == Errc::timeout && ready()) break;
+      return notified;
+    }
+    return {};
+  }
+  /// Wakes `n` of those who wait, the first first.
+  Result<void> notify(std::uint64_t n = 1) const { return call<void>("notify", n); }
+  Result<void> notify_all() const { return notify(std::numeric_limits<std::uint64_t>::max()); }
+  /// How many wait.
+  Result<std::size_t> waiting() const { return call<std::size_t>("waiting"); }
+
+ private:
+  Result<void> wait_until(detail::Deadline deadline) const {
+    PASSEL_TRY(const bool notified,
+               detail::call_object_patiently<bool>(core_, "wait", detail::encode_pack(), deadline,
+                                                   detail::unlimited_patience));
+    if (!notified) return Error{Errc::timeout, "not notified in the time given"};
+    return {};
+  }
+};
+
+/// A place where a number of parties meet, in a manager's server (Python's SyncManager.Barrier). A
+/// party whose time is up, or that dies while it waits, breaks it. Errors: broken, with the reason,
+/// until reset(); those of DynamicProxy's calls.
+class BarrierProxy : public DynamicProxy {
+ public:
+  using DynamicProxy::DynamicProxy;
+  explicit BarrierProxy(DynamicProxy other) noexcept : DynamicProxy{std::move(other)} {}
+
+  /// Waits for the others; gives each a number of its own, from 0 to parties - 1.
+  Result<int> wait() const { return call<int>("wait"); }
+  /// Errors also: invalid_argument for a negative one.
+  template <class Rep, class Period>
+  Result<int> wait_for(std::chrono::duration<Rep, Period> timeout) const {
+    PASSEL_TRY(const detail::Deadline deadline, detail::checked_deadline(timeout));
+    return detail::call_object_patiently<int>(core_, "wait", detail::encode_pack(), deadline);
+  }
+  /// Breaks it.
+  Result<void> abort() const { return call<void>("abort"); }
+  /// Makes it whole and empty; those who wait get Errc::broken.
+  Result<void> reset() const { return call<void>("reset"); }
+  Result<int> parties() const { return call<int>("parties"); }
+  Result<int> n_waiting() const { return call<int>("n_waiting"); }
+  Result<bool> broken() const { return call<bool>("broken"); }
+};
+
+template <>
+struct codec<LockProxy> : detail::ProxyCodec<LockProxy> {};
+template <>
+struct codec<RLockProxy> : detail::ProxyCodec<RLockProxy> {};
+template <>
+struct codec<SemaphoreProxy> : detail::ProxyCodec<SemaphoreProxy> {};
+template <>
+struct codec<EventProxy> : detail::ProxyCodec<EventProxy> {};
+template <>
+struct codec<ConditionProxy> : detail::ProxyCodec<ConditionProxy> {};
+template <>
+struct codec<BarrierProxy> : detail::ProxyCodec<BarrierProxy> {};
+
+}  // namespace passel::inline v0

@@ -1,0 +1,236 @@
+// Layer sync: locks and semaphores that live in a manager's server.
+#include "hosted_locks.hpp"
+
+#include <passel/detail/misuse.hpp>
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+namespace passel::inline v0::detail {
+namespace {
+
+Error not_free() { return {Errc::timeout, "not free in the time given"}; }
+
+Result<std::shared_ptr<HostedObject>> make(const HostedCall& call, HostedPermitsOptions options) {
+  const auto args = call.arguments<std::int64_t>();
+  if (!args) return args.error();
+  options.value = std::get<0>(*args);
+  if (options.value < 0) {
+    return Error{Errc::invalid_argument, "the value of a " + options.kind +
+                                             " must not be negative, it is " +
+                                             std::to_string(options.value)};
+  }
+  return std::shared_ptr<HostedObject>{std::make_shared<HostedPermits>(std::move(options))};
+}
+
+auto held_by_call(std::vector<HostedHolder>& held, std::uint64_t session, std::uint64_t call) {
+  return std::find_if(held.begin(), held.end(), [&](const HostedHolder& one) {
+    return one.caller.session == session && one.call == call;
+  });
+}
+
+}  // namespace
+
+Result<std::shared_ptr<HostedObject>> make_hosted_lock(const HostedCall&) {
+  return std::shared_ptr<HostedObject>{std::make_shared<HostedPermits>(HostedPermitsOptions{})};
+}
+Result<std::shared_ptr<HostedObject>> make_hosted_semaphore(const HostedCall& call) {
+  return make(call, {.kind = "Semaphore", .bounded = false});
+}
+Result<std::shared_ptr<HostedObject>> make_hosted_bounded_semaphore(const HostedCall& call) {
+  return make(call, {.kind = "BoundedSemaphore"});
+}
+Result<std::shared_ptr<HostedObject>> make_hosted_rlock(const HostedCall&) {
+  return std::shared_ptr<HostedObject>{std::make_shared<HostedRLock>()};
+}
+
+std::span<const HostedMethod<HostedPermits>> HostedPermits::table() {
+  static constexpr HostedMethod<HostedPermits> methods[] = {
+      hosted_method<&HostedPermits::acquire>{"acquire"},
+      hosted_method<&HostedPermits::release>{"release"},
+      hosted_method<&HostedPermits::give_back>{"give_back"},
+      hosted_method<&HostedPermits::value>{"value"},
+      hosted_method<&HostedPermits::locked>{"locked"},
+  };
+  return methods;
+}
+
+std::string HostedPermits::text() const {
+  if (options_.kind == "Lock") return locked() ? "<Lock, taken>" : "<Lock, free>";
+  return "<" + options_.kind + ", value " + std::to_string(free()) + ">";
+}
+
+void HostedPermits::acquire(HostedCall&& call) {
+  const auto args = call.arguments<bool, bool>();
+  if (!args) return call.reply.set(args.error());
+  const auto [wait, receipt] = *args;
+  const Receipt expected = receipt ? Receipt::expected : Receipt::none;
+  if (free() > 0 && line_.empty()) return grant(call, expected);
+  if (!wait) return call.reply.set(not_free());
+  line_.add(std::move(call), expected, not_free());
+}
+
+void HostedPermits::grant(HostedCall& call, Receipt receipt) {
+  held_.push_back({call.caller, call.id, ++last_token_, receipt == Receipt::none});
+  call.reply.value(HostedGrant{call.id, last_token_, std::exchange(abandoned_, false)});
+}
+
+void HostedPermits::serve_waiting() {
+  while (free() > 0 && !line_.empty()) {
+    auto next = line_.take_front();
+    grant(next.call, next.data);
+  }
+}
+
+void HostedPermits::release(HostedCall&& call) {
+  const auto args = call.arguments<std::int64_t>();
+  if (!args) return call.reply.set(args.error());
+  call.reply.value(release_some(call.caller, std::get<0>(*args)));
+  serve_waiting();
+}
+
+Result<void> HostedPermits::release_some(const HostedCaller& caller, std::int64_t n) {
+  if (n < 1)
+    return Error{Errc::invalid_argument, "n must be one or more, it is " + std::to_string(n)};
+  const auto held = static_cast<std::int64_t>(held_.size());
+  if (options_.bounded && n > held) {
+    if (options_.kind == "Lock") return not_locked();
+    return Error{Errc::invalid_argument, options_.kind + " released too many times"};
+  }
+  if (options_.value > std::numeric_limits<std::int64_t>::max() - n)
+    return Error{Errc::invalid_argument, "more permits than can be counted"};
+  for (std::int64_t i = 0; i < n; ++i) {
+    // What this thread has had longest, else its process, else anybody; else there is one more.
+    auto found = std::find_if(held_.begin(), held_.end(),
+                              [&](const HostedHolder& one) { return one.caller == caller; });
+    if (found == held_.end()) {
+      found = std::find_if(held_.begin(), held_.end(), [&](const HostedHolder& one) {
+        return one.caller.session == caller.session;
+      });
+    }
+    if (found == held_.end()) found = held_.begin();
+    if (found == held_.end()) {
+      ++options_.value;
+    } else {
+      held_.erase(found);
+    }
+  }
+  return {};
+}
+
+Result<void> HostedPermits::give_back(std::uint64_t token) {
+  const auto found = std::find_if(held_.begin(), held_.end(),
+                                  [&](const HostedHolder& one) { return one.token == token; });
+  if (found == held_.end()) return not_locked();
+  held_.erase(found);
+  serve_waiting();
+  return {};
+}
+
+void HostedPermits::abandoned(std::uint64_t session, std::uint64_t call) {
+  line_.remove(session, call);
+}
+
+void HostedPermits::kept(std::uint64_t session, std::uint64_t call) {
+  const auto found = held_by_call(held_, session, call);
+  if (found != held_.end()) found->kept = true;
+}
+
+void HostedPermits::discarded(std::uint64_t session, std::uint64_t call) {
+  const auto found = held_by_call(held_, session, call);
+  if (found == held_.end() || found->kept) return;
+  held_.erase(found);
+  serve_waiting();
+}
+
+void HostedPermits::session_ended(std::uint64_t session) {
+  const auto gone =
+      std::erase_if(held_, [&](const HostedHolder& one) { return one.caller.session == session; });
+  if (gone == 0) return;
+  abandoned_ = true;
+  serve_waiting();
+}
+
+std::span<const HostedMethod<HostedRLock>> HostedRLock::table() {
+  static constexpr HostedMethod<HostedRLock> methods[] = {
+      hosted_method<&HostedRLock::acquire>{"acquire"},
+      hosted_method<&HostedRLock::release>{"release"},
+      hosted_method<&HostedRLock::locked>{"locked"},
+  };
+  return methods;
+}
+
+std::string HostedRLock::text() const {
+  return owner_ ? "<RLock, taken " + std::to_string(count_) + " times>" : "<RLock, free>";
+}
+
+void HostedRLock::acquire(HostedCall&& call) {
+  const auto args = call.arguments<bool, bool>();
+  if (!args) return call.reply.set(args.error());
+  const auto [wait, receipt] = *args;
+  const Wish wish{receipt, {1}, {}};
+  if (owned_by(call.caller) || (!owner_ && line_.empty())) return grant(call, wish);
+  if (!wait) return call.reply.set(not_free());
+  line_.add(std::move(call), wish, not_free());
+}
+
+void HostedRLock::grant(HostedCall& call, const Wish& wish) {
+  if (!owner_) ++last_token_;
+  owner_ = call.caller;
+  count_ += wish.state.count;
+  if (wish.receipt) unsure_.emplace_back(call.caller.session, call.id);
+  if (wish.answer) return call.reply.value(bool{*wish.answer});
+  call.reply.value(HostedGrant{call.id, last_token_, std::exchange(abandoned_, false)});
+}
+
+void HostedRLock::serve_waiting() {
+  if (owner_ || line_.empty()) return;
+  auto next = line_.take_front();
+  grant(next.call, next.data);
+}
+
+Result<void> HostedRLock::release_by(const HostedCaller& caller) {
+  if (!owned_by(caller)) return not_owner();
+  if (--count_ == 0) {
+    let_go();
+  }
+  return {};
+}
+
+void HostedRLock::let_go() {
+  owner_.reset();
+  unsure_.clear();
+  count_ = 0;
+  serve_waiting();
+}
+
+void HostedRLock::take_again(HostedCall&& call, State state, bool answer) {
+  Wish wish{false, state, answer};
+  if (!owner_ && line_.empty()) return grant(call, wish);
+  call.deadline.reset();  // it had its time; the lock it needs
+  line_.add(std::move(call), wish, not_free());
+  serve_waiting();
+}
+
+void HostedRLock::abandoned(std::uint64_t session, std::uint64_t call) {
+  line_.remove(session, call);
+}
+
+void HostedRLock::kept(std::uint64_t session, std::uint64_t call) {
+  std::erase(unsure_, std::pair{session, call});
+}
+
+void HostedRLock::discarded(std::uint64_t session, std::uint64_t call) {
+  if (std::erase(unsure_, std::pair{session, call}) == 0) return;
+  if (--count_ != 0) return;
+  let_go();
+}
+
+void HostedRLock::session_ended(std::uint64_t session) {
+  if (!owner_ || owner_->session != session) return;
+  abandoned_ = true;
+  let_go();
+}
+
+}  // namespace passel::inline v0::detail

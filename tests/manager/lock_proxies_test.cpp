@@ -1,0 +1,252 @@
+// Locks, semaphores, events, conditions and barriers in a manager's server. CPython's counterparts
+// stand beside the cases.
+#include <passel/process.hpp>
+#include <passel/queue.hpp>
+#include <passel/sync_manager.hpp>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <unistd.h>
+#include <algorithm>
+#include <csignal>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace {
+
+using namespace std::chrono_literals;
+using passel::Errc;
+using passel::LockProxy;
+using passel::Process;
+using passel::SyncManager;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+class ManagerLocks : public ::testing::Test {
+ protected:
+  SyncManager manager = SyncManager::started().unwrap();
+};
+
+// CPython: TestSyncManagerTypes.test_lock
+TEST_F(ManagerLocks, ALockHasOneHolder) {
+  const auto lock = manager.lock().unwrap();
+  EXPECT_EQ(lock.text().unwrap(), "<Lock, free>");
+  {
+    auto guard = lock.acquire().unwrap();
+    EXPECT_TRUE(guard.owns_lock());
+    EXPECT_FALSE(guard.abandoned());
+    EXPECT_TRUE(lock.locked().unwrap());
+    EXPECT_EQ(lock.try_acquire().error(), Errc::timeout);
+    EXPECT_EQ(lock.acquire_for(1ms).error(), Errc::timeout);
+    EXPECT_EQ(lock.acquire_for(-1ms).error(), Errc::invalid_argument);
+  }
+  EXPECT_FALSE(lock.locked().unwrap());
+  const auto unheld = lock.release();
+  EXPECT_EQ(unheld.error(), Errc::invalid_state);
+  EXPECT_THAT(unheld.error().what(), HasSubstr("release unlocked lock"));
+}
+
+TEST_F(ManagerLocks, GrantsHaveGrowingTokens) {
+  const auto lock = manager.lock().unwrap();
+  auto first = lock.acquire().unwrap();
+  const auto token = first.token();
+  first.release().unwrap();
+  EXPECT_EQ(first.release().error(), Errc::invalid_state);
+  auto second = lock.acquire_for(1h).unwrap();
+  EXPECT_GT(second.token(), token);
+  // Somebody else has released it: the guard's grant is not that of the next holder.
+  lock.release().unwrap();
+  auto third = lock.try_acquire().unwrap();
+  EXPECT_EQ(second.release().error(), Errc::invalid_state);
+  EXPECT_TRUE(lock.locked().unwrap());
+  third.detach();
+  lock.release().unwrap();
+}
+
+// What takes two calls takes a lock.
+TEST_F(ManagerLocks, CompoundChangesNeedALock) {
+  constexpr int threads = 4;
+  constexpr int each = 25;
+  const auto lock = manager.lock().unwrap();
+  const auto dict = manager.dict<std::string, int>({{"n", 0}}).unwrap();
+  std::vector<std::jthread> workers;
+  for (int t = 0; t < threads; ++t) {
+    workers.emplace_back([&] {
+      for (int n = 0; n < each; ++n) {
+        const auto guard = lock.acquire().unwrap();
+        dict.set("n", dict.at("n").unwrap() + 1).unwrap();
+      }
+    });
+  }
+  workers.clear();
+  EXPECT_EQ(dict.at("n").unwrap(), threads * each);
+}
+
+TEST_F(ManagerLocks, ThoseWhoWaitGetItInTurn) {
+  const auto lock = manager.lock().unwrap();
+  auto held = lock.acquire().unwrap();
+  auto first = lock.call_async<passel::WireValue>("acquire", true, false);
+  auto second = lock.call_async<passel::WireValue>("acquire", true, false);
+  held.release().unwrap();
+  first.get().unwrap();
+  EXPECT_FALSE(second.done());
+  lock.release().unwrap();
+  second.get().unwrap();
+  lock.release().unwrap();
+}
+
+// CPython: TestSyncManagerTypes.test_rlock
+TEST_F(ManagerLocks, AnRLockIsItsThreads) {
+  const auto lock = manager.rlock().unwrap();
+  auto outer = lock.acquire().unwrap();
+  auto inner = lock.acquire().unwrap();
+  EXPECT_EQ(outer.token(), inner.token());
+  EXPECT_EQ(lock.text().unwrap(), "<RLock, taken 2 times>");
+  std::jthread{[&] {
+    EXPECT_EQ(lock.try_acquire().error(), Errc::timeout);
+    EXPECT_EQ(lock.release().error(), Errc::invalid_state);
+  }}.join();
+  inner.release().unwrap();
+  EXPECT_TRUE(lock.locked().unwrap());
+  outer.release().unwrap();
+  EXPECT_FALSE(lock.locked().unwrap());
+  EXPECT_THAT(lock.release().error().what(), HasSubstr("cannot release un-acquired lock"));
+}
+
+// CPython: TestSyncManagerTypes.test_semaphore, test_bounded_semaphore
+TEST_F(ManagerLocks, SemaphoresCount) {
+  const auto semaphore = manager.semaphore(2).unwrap();
+  auto one = semaphore.acquire().unwrap();
+  auto two = semaphore.acquire().unwrap();
+  EXPECT_EQ(semaphore.value().unwrap(), 0);
+  EXPECT_EQ(semaphore.try_acquire().error(), Errc::timeout);
+  one.release().unwrap();
+  two.release().unwrap();
+  semaphore.release(3).unwrap();
+  EXPECT_EQ(semaphore.value().unwrap(), 5);
+  EXPECT_EQ(semaphore.release(0).error(), Errc::invalid_argument);
+  EXPECT_EQ(manager.semaphore(-1).error(), Errc::invalid_argument);
+
+  const auto bounded = manager.bounded_semaphore(2).unwrap();
+  bounded.acquire().unwrap().release().unwrap();
+  const auto more = bounded.release();
+  EXPECT_EQ(more.error(), Errc::invalid_argument);
+  EXPECT_THAT(more.error().what(), HasSubstr("released too many times"));
+}
+
+// CPython: TestSyncManagerTypes.test_event
+TEST_F(ManagerLocks, AnEventIsWaitedFor) {
+  const auto event = manager.event().unwrap();
+  EXPECT_FALSE(event.is_set().unwrap());
+  EXPECT_FALSE(event.wait_for(1ms).unwrap());
+  EXPECT_EQ(event.wait_for(-1ms).error(), Errc::invalid_argument);
+  auto waiting = event.call_async<void>("wait");
+  EXPECT_FALSE(waiting.done());
+  event.set().unwrap();
+  waiting.get().unwrap();
+  EXPECT_TRUE(event.wait_for(1h).unwrap());
+  event.wait().unwrap();
+  event.clear().unwrap();
+  EXPECT_FALSE(event.is_set().unwrap());
+  EXPECT_EQ(event.text().unwrap(), "<Event, not set>");
+}
+
+// CPython: TestSyncManagerTypes.test_condition
+TEST_F(ManagerLocks, AConditionWakesThoseWhoWait) {
+  const auto condition = manager.condition().unwrap();
+  EXPECT_EQ(condition.wait().error(), Errc::invalid_state);
+  EXPECT_EQ(condition.notify().error(), Errc::invalid_state);
+  const auto list = manager.list<int>().unwrap();
+  std::vector<std::jthread> consumers;
+  std::mutex mutex;
+  std::vector<int> got;
+  for (int n = 0; n < 3; ++n) {
+    consumers.emplace_back([&] {
+      const auto guard = condition.acquire().unwrap();
+      condition.wait([&] { return list.size().unwrap() > 0; }).unwrap();
+      const std::lock_guard lock{mutex};
+      got.push_back(list.pop().unwrap());
+    });
+  }
+  {
+    const auto guard = condition.acquire().unwrap();
+    list.extend({1, 2}).unwrap();
+    condition.notify(2).unwrap();
+  }
+  {
+    const auto guard = condition.acquire().unwrap();
+    list.append(3).unwrap();
+    condition.notify_all().unwrap();
+  }
+  consumers.clear();
+  std::sort(got.begin(), got.end());
+  EXPECT_THAT(got, ElementsAre(1, 2, 3));
+}
+
+TEST_F(ManagerLocks, AWaitThatIsNotNotifiedEndsWithTheLock) {
+  const auto condition = manager.condition().unwrap();
+  const auto guard = condition.acquire().unwrap();
+  EXPECT_EQ(condition.wait_for(1ms).error(), Errc::timeout);
+  EXPECT_TRUE(condition.locked().unwrap());
+  EXPECT_EQ(condition.wait_for(1ms, [] { return false; }).error(), Errc::timeout);
+  condition.wait_for(1ms, [] { return true; }).unwrap();
+  std::jthread{[&] { EXPECT_EQ(condition.try_acquire().error(), Errc::timeout); }}.join();
+}
+
+// CPython: TestSyncManagerTypes.test_barrier
+TEST_F(ManagerLocks, ABarrierLetsAllPassTogether) {
+  const auto barrier = manager.barrier(3).unwrap();
+  EXPECT_EQ(barrier.parties().unwrap(), 3);
+  auto first = barrier.call_async<int>("wait");
+  auto second = barrier.call_async<int>("wait");
+  EXPECT_EQ(barrier.n_waiting().unwrap(), 2);
+  EXPECT_EQ(barrier.wait().unwrap(), 2);
+  EXPECT_EQ(first.get().unwrap(), 0);
+  EXPECT_EQ(second.get().unwrap(), 1);
+  EXPECT_EQ(barrier.n_waiting().unwrap(), 0);
+
+  auto waiting = barrier.call_async<int>("wait");
+  EXPECT_EQ(barrier.wait_for(1ms).error(), Errc::broken);
+  EXPECT_EQ(waiting.get().error(), Errc::broken);
+  EXPECT_TRUE(barrier.broken().unwrap());
+  EXPECT_EQ(barrier.wait().error(), Errc::broken);
+  barrier.reset().unwrap();
+  EXPECT_FALSE(barrier.broken().unwrap());
+  auto aborted = barrier.call_async<int>("wait");
+  barrier.abort().unwrap();
+  EXPECT_THAT(aborted.get().error().what(), HasSubstr("aborted"));
+  EXPECT_EQ(manager.barrier(0).error(), Errc::invalid_argument);
+}
+
+void take_and_tell(const LockProxy& lock, const passel::Queue<int>& told) {
+  lock.acquire().unwrap().detach();
+  told.put(1).unwrap();
+  for (;;) ::pause();
+}
+
+// Fault: a holder that dies.
+TEST_F(ManagerLocks, TheLockOfAKilledHolderIsGivenToTheNext) {
+  const auto lock = manager.lock().unwrap();
+  const passel::Queue<int> told;
+  auto child = Process::spawn<take_and_tell>(lock, told).unwrap();
+  told.get().unwrap();
+  EXPECT_EQ(lock.try_acquire().error(), Errc::timeout);
+  child.kill().unwrap();
+  const auto guard = lock.acquire().unwrap();
+  EXPECT_TRUE(guard.abandoned());
+  EXPECT_EQ(guard.token(), 2U);
+  child.join().unwrap();
+}
+
+TEST_F(ManagerLocks, AKilledServerEndsEveryWait) {
+  const auto event = manager.event().unwrap();
+  auto waiting = event.call_async<void>("wait");
+  ::kill(*manager.pid(), SIGKILL);
+  EXPECT_EQ(waiting.get().error(), Errc::peer_lost);
+  EXPECT_EQ(event.set().error(), Errc::peer_lost);
+}
+
+}  // namespace
