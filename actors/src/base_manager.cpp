@@ -25,7 +25,6 @@ namespace {
 struct ManagerPlan {
   std::variant<std::pair<std::string, std::uint16_t>, std::string> address;
   std::vector<std::byte> key;
-  bool has_key = false;
   std::vector<std::pair<std::string, std::pair<std::uint32_t, std::uint64_t>>> types;
   std::optional<std::pair<std::uint32_t, std::uint64_t>> initializer;
   std::vector<std::byte> initializer_args;
@@ -54,7 +53,7 @@ Result<std::shared_ptr<ManagerCore>> open_planned(const ManagerPlan& plan, Descr
     const auto& [host, port] = std::get<0>(plan.address);
     options.address = TcpAddress{host, port};
   }
-  if (plan.has_key) options.authkey = AuthKey{plan.key};
+  options.authkey = AuthKey{plan.key};
   for (const auto& [name, id] : plan.types) {
     PASSEL_TRY(const HostedFactory factory, find_hosted_factory(task_id(id)));
     options.types.emplace(name, factory);
@@ -161,7 +160,10 @@ Address ManagerServer::address() const { return body_ ? body_->address() : Addre
 struct BaseManager::State {
   enum class Phase { fresh, started, serving, connected, ended };
 
-  explicit State(ManagerOptions given) : options{std::move(given)}, address{options.address} {}
+  explicit State(ManagerOptions given) : options{std::move(given)}, address{options.address} {
+    if (!options.authkey) options.authkey = authkey();
+  }
+  [[nodiscard]] const AuthKey& key() const noexcept { return *options.authkey; }
 
   [[nodiscard]] Error wrong_phase() const {
     switch (phase) {
@@ -182,6 +184,7 @@ struct BaseManager::State {
     phase = Phase::ended;
     at_end.cancel();
     detail::leave_manager(address);
+    detail::forget_manager_key(address, key());
     // The server sees the end of the line.
     line.close();
     for (const int signal : {SIGTERM, SIGKILL}) {
@@ -232,12 +235,11 @@ Result<void> BaseManager::start_server(std::optional<detail::ManagerInitializer>
   ManagerPlan plan;
   if (const auto* tcp = std::get_if<TcpAddress>(&state_->address)) {
     plan.address = std::pair{tcp->host, tcp->port};
-    const AuthKey key = state_->options.authkey.value_or(authkey());
-    plan.key.assign(key.bytes().begin(), key.bytes().end());
-    plan.has_key = true;
   } else {
     plan.address = std::get<UnixAddress>(state_->address).path;
   }
+  const auto key = state_->key().bytes();
+  plan.key.assign(key.begin(), key.end());
   for (const auto& [name, type] : state_->types) plan.types.emplace_back(name, plain(type.task));
   if (initializer) {
     plan.initializer = plain(initializer->task);
@@ -264,10 +266,10 @@ Result<void> BaseManager::start_server(std::optional<detail::ManagerInitializer>
   }
   if (auto* tcp = std::get_if<TcpAddress>(&state_->address)) {
     *tcp = {(*ready)->host, (*ready)->port};
-    set_manager_key(state_->address, state_->options.authkey);
   } else {
     state_->address = UnixAddress{(*ready)->host};
   }
+  set_manager_key(state_->address, state_->key());
   state_->child = child;
   state_->line = std::move(pipe.first);
   state_->phase = State::Phase::started;
@@ -279,8 +281,7 @@ Result<void> BaseManager::start_server(std::optional<detail::ManagerInitializer>
 
 Result<void> BaseManager::connect() {
   if (state_->phase != State::Phase::fresh) return state_->wrong_phase();
-  detail::set_manager_key(state_->address, state_->options.authkey);
-  if (auto link = detail::link_to_manager(state_->address); !link) return link.error();
+  PASSEL_CHECK(detail::join_manager(state_->address, state_->key()));
   state_->phase = State::Phase::connected;
   return {};
 }
@@ -291,13 +292,11 @@ Result<ManagerServer> BaseManager::get_server() {
   detail::ManagerCoreOptions options;
   options.address = state_->address;
   options.authkey = state_->options.authkey;
-  if (!options.authkey && std::holds_alternative<TcpAddress>(options.address))
-    options.authkey = authkey();
   options.name = state_->options.name;
   for (const auto& [name, type] : state_->types) options.types.emplace(name, type.factory);
   PASSEL_TRY(auto core, detail::ManagerCore::open(*loop, std::move(options)));
   state_->address = core->address();
-  detail::set_manager_key(state_->address, state_->options.authkey);
+  detail::set_manager_key(state_->address, state_->key());
   state_->phase = State::Phase::serving;
   auto body = std::make_shared<ManagerServer::Body>(std::move(core));
   body->end_with_runtime(body);

@@ -6,6 +6,7 @@
 #include <passel/log.hpp>
 
 #include "engine.hpp"
+#include "manager_links.hpp"
 
 #include <poll.h>
 #include <sys/epoll.h>
@@ -136,6 +137,7 @@ Result<std::shared_ptr<Child>> Family::start(ProcessSpec spec) {
   flush_standard_streams();
   PASSEL_CHECK(ensure_link());
   add_authkey(spec.args.bytes);
+  add_manager_keys(spec.args.bytes);
   return spec.method == StartMethod::fork ? start_by_fork(spec, label)
                                           : start_by_guardian(spec, label);
 }

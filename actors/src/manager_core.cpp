@@ -50,6 +50,7 @@ Result<std::shared_ptr<ManagerCore>> ManagerCore::open(IoLoop& loop, ManagerCore
   serving.authkey = core->options_.authkey;
   serving.name = core->options_.name;
   serving.epoch = core->epoch_;
+  SessionServer::prepare(serving);
   // The first client may come before this thread has written down the server.
   std::promise<Result<std::unique_ptr<SessionServer>>> opened;
   loop.post([&] {

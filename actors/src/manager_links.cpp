@@ -1,14 +1,19 @@
 // Layer actors: the connections of this process to managers.
 #include "manager_links.hpp"
 
+#include <passel/codec.hpp>
 #include <passel/detail/child.hpp>
 #include <passel/detail/shared_object.hpp>
 #include <passel/finalize.hpp>
 #include <passel/process.hpp>
 
 #include <chrono>
+#include <cstdint>
+#include <cstring>
 #include <map>
 #include <mutex>
+#include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,11 +25,17 @@ constexpr std::chrono::seconds connect_limit{10};
 /// Behind everything that may still call: children have ended by then.
 constexpr int last_of_all = -1'000'000;
 
+using TravellingKeys = std::vector<std::pair<std::string, std::vector<std::byte>>>;
+
 struct Links {
   std::mutex mutex;
   std::uint32_t generation = fork_generation();
   std::map<std::string, std::shared_ptr<SessionLink>> open;
-  std::map<std::string, AuthKey> keys;
+  struct Known {
+    AuthKey key;
+    int times = 0;  // that it was set
+  };
+  std::map<std::string, Known> keys;
   Finalizer at_end;
 };
 
@@ -63,31 +74,30 @@ std::shared_ptr<SessionLink> open_link_to_manager(const Address& address) {
   return found->second;
 }
 
-Result<std::shared_ptr<SessionLink>> link_to_manager(const Address& address) {
-  if (auto link = open_link_to_manager(address)) return link;
+namespace {
+
+Result<std::shared_ptr<SessionLink>> new_link(const Address& address, const AuthKey& key) {
   PASSEL_TRY(IoLoop* const loop, runtime_io());
   if (loop->on_loop_thread())
     return Error{Errc::invalid_state,
                  "no connection with " + to_string(address) + " can be made on the I/O thread"};
   SessionLinkOptions options;
   options.name = current_process().name;
+  options.authkey = key;
+  return SessionLink::connect(*loop, address, options, Deadline::after(connect_limit));
+}
+
+/// The link, or the one that another thread was quicker to add.
+std::shared_ptr<SessionLink> add_link(const Address& address, std::shared_ptr<SessionLink> link) {
   const std::string where = to_string(address);
-  Links& all = links();
-  {
-    const std::lock_guard lock{all.mutex};
-    if (const auto key = all.keys.find(where); key != all.keys.end()) options.authkey = key->second;
-  }
-  if (!options.authkey && std::holds_alternative<TcpAddress>(address)) options.authkey = authkey();
-  PASSEL_TRY(auto link,
-             SessionLink::connect(*loop, address, options, Deadline::after(connect_limit)));
   std::vector<std::shared_ptr<SessionLink>> gone;
+  Links& all = links();
   const std::lock_guard lock{all.mutex};
   for (auto it = all.open.begin(); it != all.open.end();) {
     const bool broken = !it->second->is_open();
     if (broken) gone.push_back(std::move(it->second));
     it = broken ? all.open.erase(it) : std::next(it);
   }
-  // Another thread may have been quicker.
   if (const auto found = all.open.find(where); found != all.open.end()) {
     gone.push_back(std::exchange(link, found->second));
     return link;
@@ -98,11 +108,86 @@ Result<std::shared_ptr<SessionLink>> link_to_manager(const Address& address) {
   return link;
 }
 
-void set_manager_key(const Address& address, std::optional<AuthKey> key) {
+std::optional<AuthKey> known_key(const Address& address) {
   Links& all = links();
   const std::lock_guard lock{all.mutex};
-  all.keys.erase(to_string(address));
-  if (key) all.keys.emplace(to_string(address), *std::move(key));
+  const auto known = all.keys.find(to_string(address));
+  if (known == all.keys.end()) return std::nullopt;
+  return known->second.key;
+}
+
+}  // namespace
+
+Result<std::shared_ptr<SessionLink>> link_to_manager(const Address& address) {
+  if (auto link = open_link_to_manager(address)) return link;
+  const auto known = known_key(address);
+  PASSEL_TRY(auto link, new_link(address, known ? *known : authkey()));
+  return add_link(address, std::move(link));
+}
+
+Result<void> join_manager(const Address& address, const AuthKey& key) {
+  if (known_key(address) != key || open_link_to_manager(address) == nullptr) {
+    PASSEL_TRY(auto link, new_link(address, key));
+    static_cast<void>(add_link(address, std::move(link)));
+  }
+  set_manager_key(address, key);
+  return {};
+}
+
+void set_manager_key(const Address& address, AuthKey key) {
+  Links& all = links();
+  const std::lock_guard lock{all.mutex};
+  const auto [known, fresh] = all.keys.try_emplace(to_string(address), Links::Known{key, 0});
+  if (!(known->second.key == key)) known->second = {std::move(key), 0};
+  ++known->second.times;
+}
+
+void forget_manager_key(const Address& address, const AuthKey& key) {
+  Links& all = links();
+  const std::lock_guard lock{all.mutex};
+  const auto known = all.keys.find(to_string(address));
+  if (known == all.keys.end() || !(known->second.key == key)) return;
+  if (--known->second.times == 0) all.keys.erase(known);
+}
+
+void add_manager_keys(std::vector<std::byte>& args) {
+  TravellingKeys keys;
+  const AuthKey usual = authkey();
+  {
+    Links& all = links();
+    const std::lock_guard lock{all.mutex};
+    for (const auto& [where, known] : all.keys) {
+      const auto bytes = known.key.bytes();
+      if (!(known.key == usual))
+        keys.emplace_back(where, std::vector<std::byte>{bytes.begin(), bytes.end()});
+    }
+  }
+  std::vector<std::byte> text;
+  if (!keys.empty()) text = encode(keys).unwrap().bytes;
+  const std::uint64_t size = text.size();
+  const auto* raw_size = reinterpret_cast<const std::byte*>(&size);
+  args.insert(args.end(), text.begin(), text.end());
+  args.insert(args.end(), raw_size, raw_size + sizeof size);
+}
+
+Result<void> inherit_manager_keys(std::vector<std::byte>& args) {
+  std::uint64_t size = 0;
+  const auto torn = [] {
+    return Error{Errc::malformed, "a child was started without the keys of managers"};
+  };
+  if (args.size() < sizeof size) return torn();
+  const std::size_t rest = args.size() - sizeof size;
+  std::memcpy(&size, args.data() + rest, sizeof size);
+  if (size > rest) return torn();
+  if (size != 0) {
+    PASSEL_TRY(const auto keys, decode<TravellingKeys>(std::span{args}.subspan(rest - size, size)));
+    Links& all = links();
+    const std::lock_guard lock{all.mutex};
+    for (const auto& [where, key] : keys)
+      all.keys.insert_or_assign(where, Links::Known{AuthKey{std::span{key}}, 1});
+  }
+  args.resize(rest - size);
+  return {};
 }
 
 void leave_manager(const Address& address) {

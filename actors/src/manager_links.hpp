@@ -6,8 +6,9 @@
 #include <passel/listener.hpp>
 #include <passel/result.hpp>
 
+#include <cstddef>
 #include <memory>
-#include <optional>
+#include <vector>
 
 namespace passel::inline v0::detail {
 
@@ -17,8 +18,17 @@ namespace passel::inline v0::detail {
 [[nodiscard]] Result<std::shared_ptr<SessionLink>> link_to_manager(const Address& address);
 /// The same, when there is an open one already; else nullptr.
 [[nodiscard]] std::shared_ptr<SessionLink> open_link_to_manager(const Address& address);
-/// The key to use at that address; without one this process's authkey is used over TCP.
-void set_manager_key(const Address& address, std::optional<AuthKey> key);
+/// The key to use at that address; where none is known this process's authkey is used.
+void set_manager_key(const Address& address, AuthKey key);
+/// Connects with the manager at that address, and uses that key there from now on. Errors: as
+/// link_to_manager, auth_failed.
+[[nodiscard]] Result<void> join_manager(const Address& address, const AuthKey& key);
+/// Forgets it, unless another one has been set or it has been set again.
+void forget_manager_key(const Address& address, const AuthKey& key);
+/// Appends what a child has to know beside its authkey to what it is started with.
+void add_manager_keys(std::vector<std::byte>& args);
+/// Takes it off again. Errors: malformed.
+[[nodiscard]] Result<void> inherit_manager_keys(std::vector<std::byte>& args);
 /// Says goodbye to the manager at that address.
 void leave_manager(const Address& address);
 

@@ -6,6 +6,7 @@
 #include <passel/log.hpp>
 
 #include "family.hpp"
+#include "manager_links.hpp"
 
 #include <unistd.h>
 #include <cstdio>
@@ -23,7 +24,8 @@ void end_family_at_exit() {
 
 int run_task(ChildStart& start) {
   const auto task = find_task(start.task);
-  const auto key = inherit_authkey(start.args);
+  auto key = inherit_manager_keys(start.args);
+  if (key) key = inherit_authkey(start.args);
   std::string trouble;
   if (!task || !key) {
     trouble = (task ? key.error() : task.error()).to_string();

@@ -9,6 +9,8 @@
 
 #include "support/process_census.hpp"
 
+#include <netinet/in.h>
+#include <sys/socket.h>
 #include <unistd.h>
 #include <csignal>
 #include <filesystem>
@@ -22,6 +24,7 @@
 namespace {
 
 using namespace std::chrono_literals;
+using passel::Address;
 using passel::BaseManager;
 using passel::DynamicProxy;
 using passel::Errc;
@@ -29,6 +32,7 @@ using passel::Future;
 using passel::Process;
 using passel::Proxy;
 using passel::Result;
+using passel::TcpAddress;
 using passel::UnixAddress;
 using passel::WireValue;
 using ::testing::ElementsAre;
@@ -98,11 +102,29 @@ void register_types(BaseManager& manager) {
   manager.register_type<Sleeper, &Sleeper::sleep_until_killed>("Sleeper").unwrap();
 }
 
-/// A server of its own for each case.
-class Manager : public ::testing::Test {
+std::string kind_of(const testing::TestParamInfo<Address>& address) {
+  if (address.param.index() == 0) return "Unix";
+  return std::get<TcpAddress>(address.param).host == "::1" ? "TcpV6" : "Tcp";
+}
+
+/// Whether this host has an IPv6 loopback.
+bool has_v6() {
+  const int fd = ::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in6 raw{};
+  raw.sin6_family = AF_INET6;
+  raw.sin6_addr = in6addr_loopback;
+  const bool has = fd >= 0 && ::bind(fd, reinterpret_cast<sockaddr*>(&raw), sizeof raw) == 0;
+  ::close(fd);
+  return has;
+}
+
+/// A server of its own for each case, at each kind of address.
+class Manager : public testing::TestWithParam<Address> {
  protected:
-  Manager() {
-    register_types(manager);
+  Manager() : manager{{.address = GetParam()}} { register_types(manager); }
+  void SetUp() override {
+    if (GetParam() == Address{TcpAddress{"::1", 0}} && !has_v6())
+      GTEST_SKIP() << "this host has no ::1";
     manager.start().unwrap();
   }
   Proxy<Counter> counter(int start = 0, const char* name = "c") {
@@ -110,9 +132,13 @@ class Manager : public ::testing::Test {
   }
   BaseManager manager;
 };
+INSTANTIATE_TEST_SUITE_P(Addresses, Manager,
+                         testing::Values(Address{UnixAddress{}}, Address{TcpAddress{}},
+                                         Address{TcpAddress{"::1", 0}}),
+                         kind_of);
 
 // CPython: _TestMyManager.test_mymanager
-TEST_F(Manager, CallsMethodsOfObjectsInItsServer) {
+TEST_P(Manager, CallsMethodsOfObjectsInItsServer) {
   auto c = counter(5, "first");
   EXPECT_EQ(c.call<&Counter::add>(3).unwrap(), 8);
   EXPECT_EQ(c.call<&Counter::get>().unwrap(), 8);
@@ -121,7 +147,7 @@ TEST_F(Manager, CallsMethodsOfObjectsInItsServer) {
   EXPECT_NE(c.call<&Counter::pid>().unwrap(), ::getpid());
 }
 
-TEST_F(Manager, CallsByNameWithoutTheClass) {
+TEST_P(Manager, CallsByNameWithoutTheClass) {
   const DynamicProxy c = manager.create("Counter", 5, "first").unwrap();
   EXPECT_EQ(c.call<int>("add", 3).unwrap(), 8);
   EXPECT_EQ(c.call("get").unwrap(), WireValue{8});
@@ -130,13 +156,13 @@ TEST_F(Manager, CallsByNameWithoutTheClass) {
               ElementsAre("add", "fail", "get", "name", "pid", "refuse", "times"));
 }
 
-TEST_F(Manager, CallsAFunctionAsAMethodUnderItsOwnName) {
+TEST_P(Manager, CallsAFunctionAsAMethodUnderItsOwnName) {
   auto c = counter(5);
   EXPECT_EQ((c.call<passel::exposed<"times", &doubled>>(3).unwrap()), 15);
 }
 
 // CPython: _TestMyManager.test_mymanager (exposed)
-TEST_F(Manager, ExposesWhatIsListedAndNothingElse) {
+TEST_P(Manager, ExposesWhatIsListedAndNothingElse) {
   const auto c = counter();
   const auto refused = c.call<int>("secret");
   ASSERT_FALSE(refused);
@@ -147,7 +173,7 @@ TEST_F(Manager, ExposesWhatIsListedAndNothingElse) {
 }
 
 // CPython: TestManagerExceptions.test_dispatch
-TEST_F(Manager, ErrorsOfMethodsArriveAsWhatTheyAre) {
+TEST_P(Manager, ErrorsOfMethodsArriveAsWhatTheyAre) {
   const auto c = counter();
   const auto thrown = c.call<&Counter::fail>();
   ASSERT_FALSE(thrown);
@@ -162,7 +188,7 @@ TEST_F(Manager, ErrorsOfMethodsArriveAsWhatTheyAre) {
   EXPECT_EQ(returned.error().what(), "limit 7");
 }
 
-TEST_F(Manager, ArgumentsOfOtherTypesAreErrorsOfTheCallAlone) {
+TEST_P(Manager, ArgumentsOfOtherTypesAreErrorsOfTheCallAlone) {
   const auto c = counter();
   const auto wrong = c.call<int>("add", "three");
   ASSERT_FALSE(wrong);
@@ -173,7 +199,7 @@ TEST_F(Manager, ArgumentsOfOtherTypesAreErrorsOfTheCallAlone) {
 }
 
 // CPython: _TestRemoteManager.test_remote (an unregistered type)
-TEST_F(Manager, UnknownTypesAreNamed) {
+TEST_P(Manager, UnknownTypesAreNamed) {
   const auto none = manager.create("Nothing");
   ASSERT_FALSE(none);
   EXPECT_EQ(none.error(), Errc::not_found);
@@ -182,12 +208,12 @@ TEST_F(Manager, UnknownTypesAreNamed) {
   EXPECT_EQ(manager.create("Counter", "wrong").error(), Errc::type_mismatch);
 }
 
-TEST_F(Manager, QuickMethodsRunLikeOthers) {
+TEST_P(Manager, QuickMethodsRunLikeOthers) {
   auto c = manager.create<Counter>("Quick").unwrap();
   EXPECT_EQ(c.call<&Counter::add>(3).unwrap(), 3);
 }
 
-TEST_F(Manager, AnswersLater) {
+TEST_P(Manager, AnswersLater) {
   auto c = counter();
   Future<int> first = c.call_async<&Counter::add>(3);
   Future<int> second = c.call_async<int>("add", 4);
@@ -195,7 +221,7 @@ TEST_F(Manager, AnswersLater) {
   EXPECT_EQ(first.get().unwrap(), 3);
 }
 
-TEST_F(Manager, AMethodThatReturnsAFutureHoldsUpNobody) {
+TEST_P(Manager, AMethodThatReturnsAFutureHoldsUpNobody) {
   auto meeting = manager.create<Rendezvous>("Rendezvous").unwrap();
   Future<int> first = meeting.call_async<&Rendezvous::wait>();
   Future<int> second = meeting.call_async<&Rendezvous::wait>();
@@ -204,7 +230,7 @@ TEST_F(Manager, AMethodThatReturnsAFutureHoldsUpNobody) {
   EXPECT_EQ(second.get().unwrap(), 9);
 }
 
-TEST_F(Manager, AnsweringSideThatGoesAwayBreaksTheCall) {
+TEST_P(Manager, AnsweringSideThatGoesAwayBreaksTheCall) {
   auto meeting = manager.create<Rendezvous>("Rendezvous").unwrap();
   Future<int> waits = meeting.call_async<&Rendezvous::wait>();
   manager.shutdown().unwrap();
@@ -215,7 +241,7 @@ TEST_F(Manager, AnsweringSideThatGoesAwayBreaksTheCall) {
       << broken.error().to_string();
 }
 
-TEST_F(Manager, ACallEndsAtItsDeadline) {
+TEST_P(Manager, ACallEndsAtItsDeadline) {
   auto meeting = manager.create<Rendezvous>("Rendezvous").unwrap();
   const auto late = meeting.call_for<&Rendezvous::wait>(10ms);
   ASSERT_FALSE(late);
@@ -225,7 +251,7 @@ TEST_F(Manager, ACallEndsAtItsDeadline) {
 }
 
 // CPython: _TestRemoteManager.test_remote (the get_queue pattern)
-TEST_F(Manager, AFactoryThatGivesOneObjectGivesItToAll) {
+TEST_P(Manager, AFactoryThatGivesOneObjectGivesItToAll) {
   auto mine = manager.create<Board>("Board").unwrap();
   auto yours = manager.create<Board>("Board").unwrap();
   EXPECT_EQ(mine, yours);
@@ -234,7 +260,7 @@ TEST_F(Manager, AFactoryThatGivesOneObjectGivesItToAll) {
   EXPECT_EQ(manager.number_of_objects().unwrap(), 1U);
 }
 
-TEST_F(Manager, ObjectsLiveAsLongAsTheirProxies) {
+TEST_P(Manager, ObjectsLiveAsLongAsTheirProxies) {
   EXPECT_EQ(manager.number_of_objects().unwrap(), 0U);
   {
     const auto first = counter();
@@ -247,13 +273,13 @@ TEST_F(Manager, ObjectsLiveAsLongAsTheirProxies) {
   EXPECT_EQ(manager.number_of_objects().unwrap(), 0U);
 }
 
-TEST_F(Manager, DebugInfoShowsObjectsAndReferences) {
+TEST_P(Manager, DebugInfoShowsObjectsAndReferences) {
   const auto c = counter(3);
   EXPECT_EQ(manager.debug_info().unwrap(), "1: Counter refcount=1\n    Counter at 3\n");
 }
 
 // CPython: _TestMyManager.test_mymanager (repr and str)
-TEST_F(Manager, ProxiesPrintWhatTheyAre) {
+TEST_P(Manager, ProxiesPrintWhatTheyAre) {
   const auto c = counter(3);
   EXPECT_EQ(c.to_string(),
             "<Proxy[Counter] object 1 at " + passel::to_string(manager.address()) + ">");
@@ -262,7 +288,7 @@ TEST_F(Manager, ProxiesPrintWhatTheyAre) {
   EXPECT_EQ(c.address(), manager.address());
 }
 
-TEST_F(Manager, ABlockedMethodHoldsUpNoOtherObject) {
+TEST_P(Manager, ABlockedMethodHoldsUpNoOtherObject) {
   auto sleeper = manager.create<Sleeper>("Sleeper").unwrap();
   Future<void> never = sleeper.call_async<&Sleeper::sleep_until_killed>();
   auto c = counter();
@@ -270,7 +296,7 @@ TEST_F(Manager, ABlockedMethodHoldsUpNoOtherObject) {
   EXPECT_FALSE(never.done());
 }
 
-TEST_F(Manager, ThreadsShareOneConnection) {
+TEST_P(Manager, ThreadsShareOneConnection) {
   auto c = counter();
   std::vector<std::thread> threads;
   for (int t = 0; t < 8; ++t)
@@ -281,7 +307,7 @@ TEST_F(Manager, ThreadsShareOneConnection) {
   EXPECT_EQ(c.call<&Counter::get>().unwrap(), 800);
 }
 
-TEST_F(Manager, ThreadsThatWaitAreEachToldOfTheirOwnAnswer) {
+TEST_P(Manager, ThreadsThatWaitAreEachToldOfTheirOwnAnswer) {
   auto meeting = manager.create<Rendezvous>("Rendezvous").unwrap();
   auto c = counter();
   std::vector<std::future<int>> waiting;
@@ -299,13 +325,13 @@ TEST_F(Manager, ThreadsThatWaitAreEachToldOfTheirOwnAnswer) {
 void add_in_child(const Proxy<Counter>& c, int n) { c.call<&Counter::add>(n).unwrap(); }
 
 // CPython: TestSyncManagerTypes.test_queue (a proxy given to a process)
-TEST_F(Manager, ProxiesGoToOtherProcesses) {
+TEST_P(Manager, ProxiesGoToOtherProcesses) {
   auto c = counter();
   for (int n = 1; n <= 3; ++n) Process::spawn<add_in_child>(c, n).unwrap().join().unwrap();
   EXPECT_EQ(c.call<&Counter::get>().unwrap(), 6);
 }
 
-TEST_F(Manager, AProxyOnItsWayKeepsItsObject) {
+TEST_P(Manager, AProxyOnItsWayKeepsItsObject) {
   std::optional<Process> child;
   {
     auto c = counter();
@@ -317,7 +343,7 @@ TEST_F(Manager, AProxyOnItsWayKeepsItsObject) {
 }
 
 // CPython: _TestMyManager.test_mymanager_context_prestarted
-TEST_F(Manager, StartsOnce) {
+TEST_P(Manager, StartsOnce) {
   const auto again = manager.start();
   ASSERT_FALSE(again);
   EXPECT_EQ(again.error(), Errc::invalid_state);
@@ -329,7 +355,7 @@ TEST_F(Manager, StartsOnce) {
 }
 
 // CPython: _TestMyManager.test_mymanager (exitcode)
-TEST_F(Manager, ShutDownEndsTheServerWithExitcode0) {
+TEST_P(Manager, ShutDownEndsTheServerWithExitcode0) {
   const auto c = counter();
   EXPECT_EQ(manager.exitcode(), std::nullopt);
   manager.shutdown().unwrap();
@@ -337,11 +363,13 @@ TEST_F(Manager, ShutDownEndsTheServerWithExitcode0) {
   manager.shutdown().unwrap();
   manager.join().unwrap();
   EXPECT_EQ(c.call<&Counter::get>().error(), Errc::peer_lost);
-  EXPECT_FALSE(std::filesystem::exists(std::get<UnixAddress>(manager.address()).path));
+  if (const auto address = manager.address(); address.index() == 0) {
+    EXPECT_FALSE(std::filesystem::exists(std::get<UnixAddress>(address).path));
+  }
   EXPECT_EQ(manager.create("Counter", 1, "x").error(), Errc::invalid_state);
 }
 
-TEST_F(Manager, AServerThatDoesNotEndIsKilled) {
+TEST_P(Manager, AServerThatDoesNotEndIsKilled) {
   auto sleeper = manager.create<Sleeper>("Sleeper").unwrap();
   Future<void> never = sleeper.call_async<&Sleeper::sleep_until_killed>();
   // The call is there before the next one is answered.
@@ -352,7 +380,7 @@ TEST_F(Manager, AServerThatDoesNotEndIsKilled) {
 }
 
 // CPython: _TestSharedMemory.test_shared_memory_SharedMemoryServer_ignores_sigint
-TEST_F(Manager, TheServerIgnoresSigint) {
+TEST_P(Manager, TheServerIgnoresSigint) {
   auto c = counter();
   ::kill(*manager.pid(), SIGINT);
   EXPECT_EQ(c.call<&Counter::add>(1).unwrap(), 1);
@@ -401,18 +429,28 @@ TEST(ManagerSurface, AnInitializerThatThrowsIsTheErrorOfTheStart) {
   EXPECT_EQ(passel_test::ProcessCensus::settle(before), "");
 }
 
-void use_from_elsewhere(const std::string& path, const passel::Queue<int>& out) {
-  BaseManager manager{{.address = UnixAddress{path}}};
+/// A port of loopback, v4 or v6, or a file.
+void use_from_elsewhere(const std::string& where, std::uint16_t port,
+                        const passel::Queue<int>& out) {
+  Address address = UnixAddress{where};
+  if (port != 0) address = TcpAddress{where, port};
+  BaseManager manager{{.address = address}};
   manager.connect().unwrap();
   auto c = manager.create<Counter>("Counter", 10, "far").unwrap();
   out.put(c.call<&Counter::add>(1).unwrap()).unwrap();
 }
 
+std::pair<std::string, std::uint16_t> place(const Address& address) {
+  if (const auto* file = std::get_if<UnixAddress>(&address)) return {file->path, 0};
+  const auto& tcp = std::get<TcpAddress>(address);
+  return {tcp.host, tcp.port};
+}
+
 // CPython: _TestRemoteManager.test_remote
-TEST_F(Manager, OtherProcessesConnectByAddress) {
+TEST_P(Manager, OtherProcessesConnectByAddress) {
   const passel::Queue<int> out;
-  const auto path = std::get<UnixAddress>(manager.address()).path;
-  Process::spawn<use_from_elsewhere>(path, out).unwrap().join().unwrap();
+  const auto [where, port] = place(manager.address());
+  Process::spawn<use_from_elsewhere>(where, port, out).unwrap().join().unwrap();
   EXPECT_EQ(out.get().unwrap(), 11);
   EXPECT_EQ(manager.number_of_objects().unwrap(), 0U);
 }
@@ -421,16 +459,71 @@ TEST(ManagerSurface, ConnectingToNobodyIsAnError) {
   BaseManager manager{{.address = UnixAddress{"/tmp/passel-nobody-is-here"}}};
   EXPECT_EQ(manager.connect().error(), Errc::not_found);
   EXPECT_EQ(manager.shutdown().error(), Errc::invalid_state);
+  // A port that nobody else can get meanwhile.
+  const int taken = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in raw{};
+  raw.sin_family = AF_INET;
+  raw.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof raw;
+  ASSERT_EQ(::bind(taken, reinterpret_cast<sockaddr*>(&raw), size), 0);
+  ASSERT_EQ(::getsockname(taken, reinterpret_cast<sockaddr*>(&raw), &size), 0);
+  const auto nobody =
+      BaseManager{{.address = TcpAddress{"127.0.0.1", ntohs(raw.sin_port)}}}.connect();
+  ::close(taken);
+  ASSERT_FALSE(nobody);
+  EXPECT_EQ(nobody.error(), Errc::refused);
+  EXPECT_THAT(nobody.error().what(), HasSubstr("connection refused"));
+}
+
+/// An address that no other process of this host takes when it is free for a moment.
+Address own_place(const Address& kind, const char* what) {
+  const int pid = ::getpid();
+  if (kind.index() == 0)
+    return UnixAddress{std::string{"/tmp/passel-"} + what + "-" + std::to_string(pid)};
+  return TcpAddress{"127." + std::to_string(64 + (pid >> 16)) + "." +
+                        std::to_string(pid >> 8 & 255) + "." + std::to_string(pid & 255),
+                    0};
+}
+
+/// Cases that make their own managers at each kind of address.
+class ManagerPlace : public testing::TestWithParam<Address> {};
+INSTANTIATE_TEST_SUITE_P(Addresses, ManagerPlace,
+                         testing::Values(Address{UnixAddress{}}, Address{TcpAddress{}}), kind_of);
+
+passel::Result<void> connect_with(const Address& address, const char* key) {
+  return BaseManager{{.address = address, .authkey = passel::AuthKey{key}}}.connect();
+}
+
+// CPython: _TestRemoteManager.test_remote (another authkey)
+TEST_P(ManagerPlace, WhoHasAnotherKeyIsRefused) {
+  const char* const key = "the key of both, which is long";
+  BaseManager manager{{.address = GetParam(), .authkey = passel::AuthKey{key}}};
+  register_types(manager);
+  manager.start().unwrap();
+  EXPECT_EQ(connect_with(manager.address(), "another key, which is long").error(),
+            Errc::auth_failed);
+  EXPECT_EQ(connect_with(manager.address(), "").error(), Errc::auth_failed);
+  EXPECT_TRUE(connect_with(manager.address(), key));
+  EXPECT_EQ(manager.create<Counter>("Counter", 1, "c").unwrap().call<&Counter::get>().unwrap(), 1);
+}
+
+TEST_P(ManagerPlace, ChildrenThatGetAProxyKnowItsKey) {
+  BaseManager manager{{.address = GetParam(), .authkey = passel::AuthKey::generate()}};
+  register_types(manager);
+  manager.start().unwrap();
+  auto c = manager.create<Counter>("Counter", 0, "c").unwrap();
+  Process::spawn<add_in_child>(c, 3).unwrap().join().unwrap();
+  EXPECT_EQ(c.call<&Counter::get>().unwrap(), 3);
 }
 
 // CPython: _TestManagerRestart.test_rapid_restart (get_server and serve_forever)
-TEST(ManagerSurface, AServerInThisProcessServesOthers) {
-  BaseManager manager;
+TEST_P(ManagerPlace, AServerInThisProcessServesOthers) {
+  BaseManager manager{{.address = GetParam()}};
   register_types(manager);
   auto server = manager.get_server().unwrap();
   const passel::Queue<int> out;
-  const auto path = std::get<UnixAddress>(server.address()).path;
-  auto client = Process::spawn<use_from_elsewhere>(path, out).unwrap();
+  const auto [where, port] = place(server.address());
+  auto client = Process::spawn<use_from_elsewhere>(where, port, out).unwrap();
   std::thread stopper{[&] {
     EXPECT_EQ(out.get().unwrap(), 11);
     server.stop();
@@ -440,8 +533,8 @@ TEST(ManagerSurface, AServerInThisProcessServesOthers) {
   client.join().unwrap();
 }
 
-TEST(ManagerSurface, AServerInThisProcessIsUsedHere) {
-  BaseManager manager;
+TEST_P(ManagerPlace, AServerInThisProcessIsUsedHere) {
+  BaseManager manager{{.address = GetParam()}};
   register_types(manager);
   const auto server = manager.get_server().unwrap();
   auto c = manager.create<Counter>("Counter", 1, "here").unwrap();
@@ -450,24 +543,20 @@ TEST(ManagerSurface, AServerInThisProcessIsUsedHere) {
 }
 
 // CPython: _TestManagerRestart.test_rapid_restart
-TEST(ManagerSurface, ANewManagerTakesTheAddressJustFreed) {
-  std::string path;
+TEST_P(ManagerPlace, ANewManagerTakesTheAddressJustFreed) {
+  Address address = own_place(GetParam(), "restart");
   for (int life = 0; life < 5; ++life) {
-    BaseManager manager{{.address = UnixAddress{path}}};
+    BaseManager manager{{.address = address}};
     register_types(manager);
     manager.start().unwrap();
-    if (path.empty()) {
-      path = "/tmp/passel-restart-" + std::to_string(::getpid());
-      continue;
-    }
-    EXPECT_EQ(std::get<UnixAddress>(manager.address()).path, path);
+    address = manager.address();
     EXPECT_EQ(manager.create<Counter>("Counter", life, "c").unwrap().call<&Counter::get>().unwrap(),
               life);
   }
 }
 
 // Fault 36.
-TEST_F(Manager, AKilledServerEndsEveryCallAtOnce) {
+TEST_P(Manager, AKilledServerEndsEveryCallAtOnce) {
   auto meeting = manager.create<Rendezvous>("Rendezvous").unwrap();
   Future<int> waits = meeting.call_async<&Rendezvous::wait>();
   auto blocked =
@@ -481,12 +570,13 @@ TEST_F(Manager, AKilledServerEndsEveryCallAtOnce) {
 }
 
 // Fault 36.
-TEST(ManagerSurface, ProxiesOfAnEarlierLifeAreStale) {
-  const std::string path = "/tmp/passel-lives-" + std::to_string(::getpid());
-  const auto begin = [&path] {
-    BaseManager manager{{.address = UnixAddress{path}}};
+TEST_P(ManagerPlace, ProxiesOfAnEarlierLifeAreStale) {
+  Address address = own_place(GetParam(), "lives");
+  const auto begin = [&address] {
+    BaseManager manager{{.address = address}};
     register_types(manager);
     manager.start().unwrap();
+    address = manager.address();
     return manager;
   };
   BaseManager first = begin();
@@ -504,7 +594,7 @@ void hold_and_wait(const Proxy<Counter>& c, const passel::Queue<int>& out) {
   for (;;) ::pause();
 }
 
-TEST_F(Manager, AKilledClientGivesUpItsProxies) {
+TEST_P(Manager, AKilledClientGivesUpItsProxies) {
   const passel::Queue<int> out;
   std::optional<Process> child;
   {

@@ -17,6 +17,8 @@ namespace {
 // Descriptors that came before the frame they belong to was complete: no more than one frame may
 // have, twice over, because the next frame's first byte may be in already.
 constexpr std::size_t max_arrived = 2 * max_frame_descriptors;
+constexpr std::size_t scratch_size = std::size_t{32} << 10;
+constexpr std::size_t encrypted_at_once = std::size_t{256} << 10;
 constexpr std::size_t kept_outbox = std::size_t{1} << 20;
 
 constexpr std::size_t control_size = CMSG_SPACE(sizeof(int) * max_descriptors_at_once);
@@ -98,6 +100,10 @@ Result<void> FrameSocket::close_frame(std::span<const std::shared_ptr<Descriptor
                                        " descriptors, limit " +
                                        std::to_string(max_frame_descriptors));
   }
+  if (!descriptors.empty() && carrier_ == Carrier::network) {
+    return refuse(Errc::unsupported, "frame with " + std::to_string(descriptors.size()) +
+                                         " descriptors, which no network carries");
+  }
   if (const std::size_t waiting = frame_start_ - sent_;
       waiting != 0 && waiting + length > limits_.outbox) {
     return refuse(Errc::full, "frame of " + std::to_string(length) + " bytes behind " +
@@ -152,7 +158,44 @@ Result<std::size_t> FrameSocket::send_once() {
   }
 }
 
+Result<bool> FrameSocket::flush_cipher() {
+  while (cipher_sent_ < cipher_.size()) {
+    const ssize_t sent = ::send(socket_.get(), cipher_.data() + cipher_sent_,
+                                cipher_.size() - cipher_sent_, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent >= 0) {
+      cipher_sent_ += static_cast<std::size_t>(sent);
+    } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+      return false;
+    } else if (errno != EINTR) {
+      return send_error(errno);
+    }
+  }
+  cipher_.clear();
+  if (cipher_.capacity() > kept_outbox) std::vector<std::byte>{}.swap(cipher_);
+  cipher_sent_ = 0;
+  return true;
+}
+
+Result<bool> FrameSocket::flush_stream() {
+  stream_->take(cipher_);
+  while (true) {
+    PASSEL_TRY(const bool gone, flush_cipher());
+    if (!gone || !stream_->encrypts() || !established() || sent_ == outbox_.size()) return gone;
+    const std::size_t piece = std::min(outbox_.size() - sent_, encrypted_at_once);
+    PASSEL_CHECK(stream_->write(std::span{outbox_}.subspan(sent_, piece)));
+    stream_->take(cipher_);
+    sent_ += piece;
+    drop_sent();
+  }
+}
+
 Result<bool> FrameSocket::flush() {
+  if (stream_) {
+    PASSEL_TRY(const bool gone, flush_stream());
+    if (!gone || !established() || stream_->encrypts()) return gone;
+    // From now on bytes go as they are: all that came before has been read out of the stream.
+    stream_.reset();
+  }
   while (wants_write()) {
     PASSEL_TRY(const std::size_t sent, send_once());
     if (sent == 0) {
@@ -177,8 +220,26 @@ void FrameSocket::drop_sent() {
   }
 }
 
+Result<void> FrameSocket::decrypt(std::span<const std::byte> bytes) {
+  if (!arrived_.empty() && !established())
+    return Error{Errc::malformed, "descriptors came before the proof of the key"};
+  const auto fed = stream_->feed(bytes);
+  stream_->take(cipher_);
+  if (!fed) stream_error_ = fed.error();
+  while (stream_->established()) {
+    const auto got = stream_->read(reader_.space());
+    if (!got && !stream_error_) stream_error_ = got.error();
+    if (!got || *got == 0) break;
+    reader_.received(*got);
+  }
+  if (stream_error_ && !stream_->established()) return *stream_error_;
+  return {};
+}
+
 Result<FrameSocket::Got> FrameSocket::receive_once() {
-  const std::span<std::byte> space = reader_.space();
+  if (stream_error_) return *stream_error_;
+  std::array<std::byte, scratch_size> scratch;
+  const std::span<std::byte> space = stream_ ? std::span<std::byte>{scratch} : reader_.space();
   iovec bytes{space.data(), space.size()};
   alignas(cmsghdr) std::array<char, control_size> control;
   msghdr message{};
@@ -221,7 +282,12 @@ Result<FrameSocket::Got> FrameSocket::receive_once() {
     return Error{Errc::closed, "the peer has closed its end in the middle of a frame, after " +
                                    std::to_string(reader_.pending()) + " bytes of it"};
   }
-  reader_.received(static_cast<std::size_t>(count));
+  if (stream_) {
+    PASSEL_CHECK(decrypt(space.first(static_cast<std::size_t>(count))));
+    if (stream_error_) return Got::something;
+  } else {
+    reader_.received(static_cast<std::size_t>(count));
+  }
   // The kernel stops behind a byte that carries descriptors, full buffer or not.
   return attached || static_cast<std::size_t>(count) == space.size() ? Got::something : Got::all;
 }

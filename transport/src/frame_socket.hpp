@@ -1,4 +1,4 @@
-// Layer transport: frames with descriptors over one Unix stream socket.
+// Layer transport: frames with descriptors over one stream socket, as they are or encrypted.
 #pragma once
 
 #include <passel/detail/deadline.hpp>
@@ -6,6 +6,7 @@
 #include <passel/result.hpp>
 
 #include "frame.hpp"
+#include "secure_stream.hpp"
 
 #include <cstddef>
 #include <deque>
@@ -27,6 +28,9 @@ struct ReceivedFrame {
 /// outbox until `flush`, so that many frames cost one system call. Never waits, except in the two
 /// functions named `_blocking`. Not for use by several threads at once.
 ///
+/// With a SecureStream nothing is sent and no frame is taken before both sides have proved that
+/// they know the key; what is sent meanwhile collects.
+///
 /// | the peer          | send        | flush                     | receive | | ----------------- |
 /// ----------- | ------------------------- | ----------------------------------------- | | reads |
 /// Ok          | true                      | its frames                                | | reads
@@ -45,12 +49,22 @@ class FrameSocket {
   FrameSocket(Descriptor socket, Limits limits)
       : socket_{std::move(socket)}, limits_{limits}, reader_{limits.frame} {}
 
+  /// Everything goes through the stream; call it before anything is sent. Over a network frames
+  /// carry no descriptors.
+  void protect(std::unique_ptr<SecureStream> stream, Carrier carrier) noexcept {
+    stream_ = std::move(stream);
+    carrier_ = carrier;
+  }
+  /// Both sides know the key, or none was asked for.
+  [[nodiscard]] bool established() const noexcept { return !stream_ || stream_->established(); }
+
   [[nodiscard]] int fd() const noexcept { return socket_.get(); }
   [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(socket_); }
   void close() noexcept { socket_.reset(); }
 
   /// Puts a frame into the outbox. The descriptors are kept open until they are sent. Errors:
-  /// too_large (frame, number of descriptors), full (outbox); nothing has been sent or kept then.
+  /// too_large (frame, number of descriptors), full (outbox), unsupported (descriptors over a
+  /// network); nothing has been sent or kept then.
   [[nodiscard]] Result<void> send(std::span<const std::byte> payload,
                                   std::span<const std::shared_ptr<Descriptor>> descriptors = {});
   /// The same for descriptors that somebody else owns: takes duplicates. Errors also: no_space.
@@ -67,7 +81,9 @@ class FrameSocket {
   /// more now. Errors: closed, no_space (too many descriptors on their way, no memory in the
   /// kernel), system.
   [[nodiscard]] Result<bool> flush();
-  [[nodiscard]] bool wants_write() const noexcept { return sent_ < outbox_.size(); }
+  [[nodiscard]] bool wants_write() const noexcept {
+    return cipher_sent_ < cipher_.size() || (established() && sent_ < outbox_.size());
+  }
 
   /// Takes what has come and calls `on_frame(ReceivedFrame&&) -> void` for each complete frame;
   /// returns their number, 0 when nothing complete is there. Reads at most 1 MiB or so, so that
@@ -96,6 +112,11 @@ class FrameSocket {
   Result<Got> receive_once();
   Result<std::optional<ReceivedFrame>> next_frame();
   Result<std::size_t> send_once();
+  // What came, through the stream; an error of the stream comes after what was good.
+  Result<void> decrypt(std::span<const std::byte> bytes);
+  // False when the socket takes no more.
+  Result<bool> flush_stream();
+  Result<bool> flush_cipher();
   Result<void> wait_readable(Deadline deadline) const;
   void drop_sent();
 
@@ -107,6 +128,11 @@ class FrameSocket {
   std::deque<Attachment> attachments_;
   FrameReader reader_;
   std::deque<std::shared_ptr<Descriptor>> arrived_;
+  std::unique_ptr<SecureStream> stream_;
+  Carrier carrier_ = Carrier::host;
+  std::vector<std::byte> cipher_;  // what the stream wants sent
+  std::size_t cipher_sent_ = 0;
+  std::optional<Error> stream_error_;
 };
 
 template <class OnFrame>

@@ -189,7 +189,7 @@ void Session::on(session_event::Call&& call, Time now, Actions& actions) {
     if (*call.deadline <= now)
       return fail({Errc::timeout, "the call's time was up before it was sent"});
     left = std::chrono::ceil<std::chrono::microseconds>(*call.deadline - now);
-    deadlines_.insert({*call.deadline, call.id});
+    if (options_.deadlines == CallDeadlines::kept) deadlines_.insert({*call.deadline, call.id});
   }
   asked_.emplace(call.id, call.deadline);
   actions.emplace_back(session_action::Send{

@@ -15,6 +15,12 @@
 
 namespace passel::inline v0::detail {
 
+/// Who ends a call whose time is up.
+enum class CallDeadlines {
+  kept,  ///< the session, at a Tick
+  told,  ///< whoever made the call, by a Cancel; the peer is told the deadline all the same
+};
+
 struct SessionOptions {
   Hello hello;  ///< who we are
   /// Peers that name another build are turned away. Needed where tasks are named by their place in
@@ -27,6 +33,7 @@ struct SessionOptions {
   std::chrono::milliseconds heartbeat{0};
   /// The peer counts as lost when nothing came for so long; zero: never.
   std::chrono::milliseconds silence{0};
+  CallDeadlines deadlines = CallDeadlines::kept;
   std::size_t max_open_calls = 100'000;  ///< in each direction; also of grants held at once
 };
 

@@ -44,13 +44,24 @@ Deadline with_patience(const SessionCall& call) {
   return Deadline::after(call.deadline.left() + call.patience);
 }
 
+constexpr std::chrono::milliseconds tick_pause{20};
+
+bool is_readable(int fd) {
+  pollfd watched{fd, POLLIN, 0};
+  return ::poll(&watched, 1, 0) == 1;
+}
+
 }  // namespace
 
 /// The session machine and everybody who waits for it. One mutex; callbacks run without it.
 class SessionLink::Core : public SessionHandler, public std::enable_shared_from_this<Core> {
  public:
-  Core(IoLoop& loop, Descriptor socket, SessionOptions options)
-      : loop_{loop}, port_{std::move(socket), std::move(options), *this} {}
+  Core(IoLoop& loop, SessionCarrier carrier, SessionOptions options)
+      : loop_{loop},
+        far_{carrier.carrier == Carrier::network},
+        port_{std::move(carrier.socket), std::move(options), *this} {
+    port_.protect(std::move(carrier.stream), carrier.carrier);
+  }
 
   Result<void> open(Deadline deadline);
   Result<SessionReply> call(const SessionCall& call);
@@ -85,11 +96,14 @@ class SessionLink::Core : public SessionHandler, public std::enable_shared_from_
   void pass_on();
   void ready(std::uint32_t events);
   void adjust_watch();
+  void arm();
+  void tick();
   [[nodiscard]] Error limit_passed(std::string_view method) const {
     return {Errc::timeout, "'" + std::string{method} + "' was not answered in the time given"};
   }
 
   IoLoop& loop_;
+  const bool far_;  // over a network: the peer is asked now and then whether it lives
   mutable std::mutex mutex_;
   SessionPort port_;
   IoLoop::Watch watch_;
@@ -147,7 +161,35 @@ Result<void> SessionLink::Core::open(Deadline deadline) {
   PASSEL_TRY(watch_, loop_.watch(port_.fd(), 0, [weak = weak_from_this()](std::uint32_t events) {
     if (const auto core = weak.lock()) core->ready(events);
   }));
+  arm();
   return {};
+}
+
+/// With the mutex held.
+void SessionLink::Core::arm() {
+  const auto next = port_.next_wakeup();
+  if (!far_ || !next) return;
+  loop_.at(Deadline::at(*next), [weak = weak_from_this()] {
+    if (const auto core = weak.lock()) core->tick();
+  });
+}
+
+void SessionLink::Core::tick() {
+  Locked locked{*this};
+  const auto now = Clock::now();
+  // What came while this process was not running is no silence.
+  if (is_readable(port_.fd())) {
+    if (reading_) {
+      loop_.at(Deadline::after(tick_pause), [weak = weak_from_this()] {
+        if (const auto core = weak.lock()) core->tick();
+      });
+      return;
+    }
+    port_.readable(now);
+  }
+  port_.tick(now);
+  port_.flush(now);
+  arm();
 }
 
 std::uint64_t SessionLink::Core::send(const SessionCall& call, Clock::time_point now) {
@@ -302,7 +344,7 @@ void SessionLink::Core::ready(std::uint32_t events) {
 void SessionLink::Core::adjust_watch() {
   if (!watch_) return;
   std::uint32_t wanted = port_.wants_write() ? static_cast<std::uint32_t>(EPOLLOUT) : 0U;
-  if (!reading_ && !asked_.empty()) wanted |= EPOLLIN;
+  if (!reading_ && (far_ || !asked_.empty())) wanted |= EPOLLIN;
   if (wanted != watched_) watch_.set_events(wanted);
   watched_ = wanted;
 }
@@ -314,12 +356,17 @@ SessionLink::~SessionLink() { leave(); }
 Result<std::shared_ptr<SessionLink>> SessionLink::connect(IoLoop& loop, const Address& address,
                                                           const SessionLinkOptions& options,
                                                           Deadline deadline) {
-  PASSEL_TRY(Descriptor socket, connect_session(address, deadline));
+  PASSEL_TRY(SessionCarrier carrier, connect_session(address, options.authkey, deadline));
   SessionOptions session;
   session.hello.name = options.name;
   session.hello.role = options.role;
   session.hello.pid = ::getpid();
-  auto core = std::make_shared<Core>(loop, std::move(socket), std::move(session));
+  session.deadlines = CallDeadlines::told;
+  if (carrier.carrier == Carrier::network) {
+    session.heartbeat = options.heartbeat;
+    session.silence = options.silence;
+  }
+  auto core = std::make_shared<Core>(loop, std::move(carrier), std::move(session));
   PASSEL_CHECK(core->open(deadline));
   return std::make_shared<SessionLink>(std::move(core));
 }

@@ -6,6 +6,7 @@
 #include "session.hpp"
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -41,7 +42,7 @@ class SessionHandler {
   virtual void closed(const Error& error);
 };
 
-/// One end of a session on a Unix stream socket. No threads and no waiting: call `readable`,
+/// One end of a session on a stream socket. No threads and no waiting: call `readable`,
 /// `writable` and `tick` when the socket or the clock says so. Everything that is sent collects
 /// until `flush`, so answer a batch, then flush once. Not for use by several threads at once.
 class SessionPort {
@@ -50,6 +51,11 @@ class SessionPort {
 
   SessionPort(Descriptor socket, SessionOptions options, SessionHandler& handler,
               FrameSocket::Limits limits = {});
+  /// Nothing is said, and nothing taken, before both sides know that they have the same key. Call
+  /// it before `start`. What goes wrong ends the session with auth_failed.
+  void protect(std::unique_ptr<SecureStream> stream, Carrier carrier) noexcept {
+    socket_.protect(std::move(stream), carrier);
+  }
 
   /// Says hello. Call it once, first.
   void start(Time now);

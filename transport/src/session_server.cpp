@@ -1,17 +1,20 @@
 // Layer transport: a server of sessions on the I/O thread.
 #include <passel/detail/session_server.hpp>
 
+#include <passel/log.hpp>
+
+#include "refusals.hpp"
 #include "session_port.hpp"
 #include "session_socket.hpp"
 
 #include <sys/epoll.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
-#include <cerrno>
 #include <future>
 #include <map>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -49,14 +52,28 @@ class SessionServer::Core : public std::enable_shared_from_this<Core> {
   void reply(std::uint64_t session, std::uint64_t call, Result<Encoded> answer);
   [[nodiscard]] const Address& address() const noexcept { return socket_.address; }
   [[nodiscard]] std::size_t sessions() const noexcept { return count_.load(); }
+  [[nodiscard]] std::uint64_t rejected() const noexcept { return rejected_.load(); }
 
  private:
   struct Served;
   class Batch;
 
+  struct Guest {
+    IoLoop::TimerKey timer;
+    std::string host;
+  };
+
   void accept();
   bool accept_one();
+  void pause_accepting();
+  void add_guest(SessionCarrier carrier);
+  void make_room();
   void drop_guest(std::uint64_t session);
+  void listen_to(std::uint64_t session);
+  void let_in(std::uint64_t session);
+  void refused(const std::string& host);
+  void arm(Served& served);
+  void tick(std::uint64_t session);
   void ready(std::uint64_t session, std::uint32_t events);
   void answer(std::uint64_t session, std::uint64_t call, Result<Encoded> answer);
   void settle();
@@ -68,27 +85,32 @@ class SessionServer::Core : public std::enable_shared_from_this<Core> {
   SessionSocket socket_;
   IoLoop::Watch watch_;
   std::map<std::uint64_t, std::unique_ptr<Served>> served_;
-  std::map<std::uint64_t, IoLoop::TimerKey> greeting_;  // who has not said hello, oldest first
-  std::vector<std::uint64_t> touched_;                  // to be flushed, watched anew or removed
+  std::map<std::uint64_t, Guest> greeting_;  // who has not said hello, oldest first
+  Refusals refusals_;
+  std::vector<std::uint64_t> touched_;  // to be flushed, watched anew or removed
   std::uint64_t last_session_ = 0;
   int depth_ = 0;
   bool closed_ = false;
   std::atomic<std::size_t> count_{0};
+  std::atomic<std::uint64_t> rejected_{0};
 };
 
 /// One client.
 struct SessionServer::Core::Served final : SessionHandler {
-  Served(Core& owner, std::uint64_t number, Descriptor socket, SessionOptions options)
+  Served(Core& owner, std::uint64_t number, SessionCarrier carrier, SessionOptions options)
       : core{owner},
         id{number},
-        port{std::move(socket), std::move(options), *this, served_limits} {}
+        host{std::move(carrier.host)},
+        port{std::move(carrier.socket), std::move(options), *this, served_limits} {
+    port.protect(std::move(carrier.stream), carrier.carrier);
+  }
 
   void touch() {
     if (!std::exchange(touched, true)) core.touched_.push_back(id);
   }
   void opened(const Hello& peer) override {
-    if (const auto timer = core.greeting_.extract(id)) core.loop_.cancel(timer.mapped());
     is_open = true;
+    core.let_in(id);
     core.service_.session_opened(id, {peer.name, peer.role, peer.pid});
   }
   void serve(SessionPort&, session_action::Serve&& call) override {
@@ -109,13 +131,16 @@ struct SessionServer::Core::Served final : SessionHandler {
   }
   void closed(const Error& error) override {
     touch();
-    if (is_open) core.service_.session_closed(id, error);
+    if (is_open) return core.service_.session_closed(id, error);
+    if (error == Errc::auth_failed) core.refused(host);
   }
 
   Core& core;
   const std::uint64_t id;
+  const std::string host;  // empty: this one
   SessionPort port;
   IoLoop::Watch watch;
+  std::optional<IoLoop::TimerKey> ticking;
   std::uint32_t watched = EPOLLIN;
   bool is_open = false;
   bool touched = false;
@@ -173,7 +198,7 @@ void SessionServer::Core::close() {
         served->touch();
       }
     }
-    for (const auto& [id, timer] : greeting_) loop_.cancel(timer);
+    for (const auto& [id, guest] : greeting_) loop_.cancel(guest.timer);
     greeting_.clear();
     served_.clear();
     count_ = 0;
@@ -187,50 +212,124 @@ void SessionServer::Core::accept() {
 }
 
 bool SessionServer::Core::accept_one() {
-  Descriptor client{::accept4(socket_.socket.get(), nullptr, nullptr, SOCK_CLOEXEC)};
-  if (!client) {
-    if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
-      // The client stays where it is, in the kernel's line, and we do not turn in circles.
-      watch_.set_events(0);
-      loop_.at(Deadline::after(descriptors_pause), [weak = weak_from_this()] {
-        const auto core = weak.lock();
-        if (core && core->watch_) core->watch_.set_events(EPOLLIN);
-      });
-    }
-    return errno == ECONNABORTED || errno == EINTR;
+  auto carrier = accept_session(socket_);
+  if (!carrier) {
+    if (carrier.error() == Errc::no_space) pause_accepting();
+    return false;
   }
-  if (const auto same = same_user(client.get()); !same || !*same) return true;
-  if (served_.size() >= options_.max_sessions) return true;
-  if (greeting_.size() >= options_.max_greeting) drop_guest(greeting_.begin()->first);
+  if (*carrier && served_.size() < options_.max_sessions) add_guest(**std::move(carrier));
+  return true;
+}
+
+// The client stays where it is, in the kernel's line, and we do not turn in circles.
+void SessionServer::Core::pause_accepting() {
+  watch_.set_events(0);
+  loop_.at(Deadline::after(descriptors_pause), [weak = weak_from_this()] {
+    const auto core = weak.lock();
+    if (core && core->watch_) core->watch_.set_events(EPOLLIN);
+  });
+}
+
+void SessionServer::Core::add_guest(SessionCarrier carrier) {
+  if (greeting_.size() >= options_.max_greeting) make_room();
   const std::uint64_t id = ++last_session_;
   SessionOptions session;
   session.hello.name = options_.name;
   session.hello.role = "server";
   session.hello.pid = ::getpid();
   session.hello.epoch = options_.epoch;
-  auto served = std::make_unique<Served>(*this, id, std::move(client), std::move(session));
-  auto watch = loop_.watch(served->port.fd(), EPOLLIN,
+  if (carrier.carrier == Carrier::network) {
+    session.heartbeat = options_.heartbeat;
+    session.silence = options_.silence;
+  }
+  const auto now = Clock::now();
+  const auto begin = refusals_.listened_to(carrier.host, now);
+  auto served = std::make_unique<Served>(*this, id, std::move(carrier), std::move(session));
+  if (begin > now) served->watched = 0;
+  auto watch = loop_.watch(served->port.fd(), served->watched,
                            [this, id](std::uint32_t events) { ready(id, events); });
-  if (!watch) return true;
+  if (!watch) return;
   served->watch = *std::move(watch);
-  greeting_.emplace(
-      id, loop_.at(Deadline::after(options_.greeting_timeout), [weak = weak_from_this(), id] {
+  if (begin > now) {
+    loop_.at(Deadline::at(begin), [weak = weak_from_this(), id] {
+      if (const auto core = weak.lock()) core->listen_to(id);
+    });
+  }
+  const auto timer =
+      loop_.at(Deadline::at(begin + options_.greeting_timeout), [weak = weak_from_this(), id] {
         if (const auto core = weak.lock()) core->drop_guest(id);
-      }));
+      });
+  greeting_.emplace(id, Guest{timer, served->host});
   Served& added = *served_.emplace(id, std::move(served)).first->second;
   count_ = served_.size();
-  added.port.start(Clock::now());
-  added.touch();
-  return true;
+  added.port.start(now);
+}
+
+// The oldest goes, of those who came from where most of them did.
+void SessionServer::Core::make_room() {
+  std::map<std::string_view, std::size_t> from;
+  for (const auto& [id, guest] : greeting_) ++from[guest.host];
+  std::size_t most = 0;
+  for (const auto& [host, count] : from) most = std::max(most, count);
+  for (const auto& [id, guest] : greeting_)
+    if (from[guest.host] == most) return drop_guest(id);
 }
 
 void SessionServer::Core::drop_guest(std::uint64_t session) {
+  const Batch batch{*this};
+  if (const auto guest = greeting_.extract(session)) loop_.cancel(guest.mapped().timer);
+  const auto found = served_.find(session);
+  if (found == served_.end()) return;
+  found->second->port.leave("no hello in time", Clock::now());
+  found->second->touch();
+}
+
+void SessionServer::Core::listen_to(std::uint64_t session) {
+  const auto found = served_.find(session);
+  if (found == served_.end()) return;
+  found->second->watched = EPOLLIN;
+  found->second->watch.set_events(EPOLLIN);
+}
+
+void SessionServer::Core::let_in(std::uint64_t session) {
+  auto guest = greeting_.extract(session);
+  if (!guest) return;
+  loop_.cancel(guest.mapped().timer);
+  if (socket_.keys->wanted()) refusals_.let_in(guest.mapped().host);
+  if (const auto found = served_.find(session); found != served_.end()) arm(*found->second);
+}
+
+void SessionServer::Core::refused(const std::string& host) {
+  const auto now = Clock::now();
+  refusals_.refused(host, now);
+  rejected_.store(refusals_.total());
+  if (const auto count = refusals_.to_be_told(now)) {
+    get_logger().warning("the server at " + to_string(socket_.address) + " refused " +
+                         std::to_string(*count) + " for their keys, the last from " +
+                         (host.empty() ? "this host" : host));
+  }
+}
+
+void SessionServer::Core::arm(Served& served) {
+  served.ticking.reset();
+  if (const auto next = served.port.next_wakeup()) {
+    served.ticking = loop_.at(Deadline::at(*next), [weak = weak_from_this(), id = served.id] {
+      if (const auto core = weak.lock()) core->tick(id);
+    });
+  }
+}
+
+void SessionServer::Core::tick(std::uint64_t session) {
   const auto found = served_.find(session);
   if (found == served_.end()) return;
   const Batch batch{*this};
-  greeting_.erase(session);
-  found->second->port.leave("no hello in time", Clock::now());
-  found->second->touch();
+  Served& served = *found->second;
+  served.touch();
+  const auto now = Clock::now();
+  // What came while this process was not running is no silence.
+  served.port.readable(now);
+  served.port.tick(now);
+  arm(served);
 }
 
 void SessionServer::Core::ready(std::uint64_t session, std::uint32_t events) {
@@ -257,11 +356,13 @@ void SessionServer::Core::settle(Served& served) {
   served.touched = false;
   const bool sent = served.port.flush(Clock::now());
   if (served.port.session().is_closed()) {
-    if (const auto timer = greeting_.extract(served.id)) loop_.cancel(timer.mapped());
+    if (const auto guest = greeting_.extract(served.id)) loop_.cancel(guest.mapped().timer);
+    if (served.ticking) loop_.cancel(*served.ticking);
     served_.erase(served.id);
     count_ = served_.size();
     return;
   }
+  if (served.watched == 0) return;  // it is not listened to yet
   const std::uint32_t wanted = sent ? EPOLLIN : EPOLLOUT;
   if (wanted != served.watched && served.watch) served.watch.set_events(wanted);
   served.watched = wanted;
@@ -295,10 +396,16 @@ SessionServer::~SessionServer() { core_->close(); }
 Result<std::unique_ptr<SessionServer>> SessionServer::open(IoLoop& loop,
                                                            SessionServerOptions options,
                                                            SessionService& service) {
-  PASSEL_TRY(SessionSocket socket, listen_for_sessions(options.address, options.backlog));
+  PASSEL_TRY(SessionSocket socket,
+             listen_for_sessions(options.address, options.authkey, options.backlog));
   auto core = std::make_shared<Core>(loop, std::move(options), service, std::move(socket));
   PASSEL_CHECK(core->start());
   return std::make_unique<SessionServer>(std::move(core));
+}
+
+void SessionServer::prepare(const SessionServerOptions& options) {
+  if (!options.authkey || !std::holds_alternative<TcpAddress>(options.address)) return;
+  static_cast<void>(derive_network_key(*options.authkey).is_ok());
 }
 
 void SessionServer::reply(std::uint64_t session, std::uint64_t call, Result<Encoded> answer) {
@@ -310,5 +417,6 @@ void SessionServer::reply(const std::weak_ptr<Core>& core, std::uint64_t session
 }
 const Address& SessionServer::address() const noexcept { return core_->address(); }
 std::size_t SessionServer::sessions() const { return core_->sessions(); }
+std::uint64_t SessionServer::rejected() const noexcept { return core_->rejected(); }
 
 }  // namespace passel::inline v0::detail

@@ -1,65 +1,210 @@
 // Layer transport: the stream sockets that sessions of different processes run over.
 #include "session_socket.hpp"
 
+#include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
 #include <cerrno>
-#include <string>
+#include <cstring>
+#include <span>
 #include <utility>
 
 namespace passel::inline v0::detail {
 namespace {
 
-Error no_network() { return {Errc::unsupported, "sessions are served at a UnixAddress only"}; }
-
-Error connect_failed(int error_number, const std::string& path) {
+Error connect_failed(int error_number, const std::string& name) {
   switch (error_number) {
-    case ECONNREFUSED: return {Errc::refused, "connection refused: nobody serves at " + path};
-    case ENOENT: return {Errc::not_found, "nobody serves at " + path + ": no such file"};
-    case EPROTOTYPE: return {Errc::refused, "what listens at " + path + " serves no sessions"};
-    case EACCES: return {Errc::refused, path + " belongs to another user"};
-    default: return system_error("connect(" + path + ")", error_number);
+    case ECONNREFUSED: return {Errc::refused, "connection refused: nobody serves at " + name};
+    case ENOENT: return {Errc::not_found, "nobody serves at " + name + ": no such file"};
+    case EPROTOTYPE: return {Errc::refused, "what listens at " + name + " serves no sessions"};
+    case EACCES: return {Errc::refused, name + " belongs to another user"};
+    case ETIMEDOUT: return {Errc::timeout, "no connection with " + name + " in time"};
+    default: return system_error("connect(" + name + ")", error_number);
   }
+}
+
+Result<std::shared_ptr<const HandshakeKeys>> ready_keys(Carrier carrier,
+                                                        const std::optional<AuthKey>& key) {
+  return HandshakeKeys::make(carrier,
+                             std::span<const AuthKey>{key ? &*key : nullptr, key ? 1U : 0U});
+}
+
+Result<Descriptor> stream_socket(int family) {
+  Descriptor socket{::socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
+  if (!socket) return system_error("socket", errno);
+  return socket;
+}
+
+// ---- listening ----------------------------------------------------------------------------------
+
+Result<void> bind_and_listen(int fd, const SocketAddress& raw, int backlog,
+                             const std::string& name) {
+  if (::bind(fd, raw.raw(), raw.size) == 0 && ::listen(fd, backlog) == 0) return {};
+  if (errno == ENOENT) return Error{Errc::not_found, "bind(" + name + "): no such directory"};
+  if (errno == EADDRINUSE)
+    return Error{Errc::refused, name + " is in use: another server is there"};
+  return system_error("bind(" + name + ")", errno);
+}
+
+Result<SessionSocket> listen_at_file(const std::string& path, const std::optional<AuthKey>& key,
+                                     int backlog) {
+  PASSEL_TRY(auto keys, ready_keys(Carrier::host, key));
+  PASSEL_TRY(SocketPlace place, SocketPlace::take(path));
+  PASSEL_TRY(const SocketAddress raw, unix_socket_address(place.path()));
+  PASSEL_TRY(Descriptor socket, stream_socket(AF_UNIX));
+  ::fchmod(socket.get(), 0600);  // what bind gives the file
+  PASSEL_CHECK(bind_and_listen(socket.get(), raw, backlog, place.path()));
+  UnixAddress chosen{place.path()};
+  std::string bound = bound_name(socket.get());
+  return SessionSocket{std::move(socket), std::move(chosen), std::move(place), std::move(keys),
+                       std::move(bound)};
+}
+
+Result<SessionSocket> listen_at_port(const TcpAddress& address, const std::optional<AuthKey>& key,
+                                     int backlog) {
+  if (!key) return Error{Errc::refused, "sessions at " + to_string(address) + " need an authkey"};
+  PASSEL_TRY(auto keys, ready_keys(Carrier::network, key));
+  PASSEL_TRY(const auto found, look_up(address));
+  const SocketAddress& raw = found.front();
+  PASSEL_TRY(Descriptor socket, stream_socket(raw.family()));
+  const int on = 1;
+  ::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  if (raw.family() == AF_INET6)
+    ::setsockopt(socket.get(), IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+  PASSEL_CHECK(bind_and_listen(socket.get(), raw, backlog, to_string(address)));
+  SocketAddress bound;
+  bound.size = sizeof bound.storage;
+  if (::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&bound.storage), &bound.size) != 0)
+    return system_error("getsockname", errno);
+  return SessionSocket{std::move(socket), to_address(bound), SocketPlace{}, std::move(keys), {}};
+}
+
+// ---- connecting ---------------------------------------------------------------------------------
+
+Result<Descriptor> connect_to_file(const std::string& path, Deadline deadline) {
+  PASSEL_TRY(const SocketAddress raw, unix_socket_address(path));
+  PASSEL_TRY(Descriptor socket, stream_socket(AF_UNIX));
+  while (::connect(socket.get(), raw.raw(), raw.size) != 0) {
+    if (errno == EINTR) continue;
+    if (errno != EAGAIN) return connect_failed(errno, path);
+    // The server has as many in line as it takes: nothing tells when there is room again.
+    if (deadline.passed())
+      return Error{Errc::timeout, "no place in the line of " + path + " in time"};
+    ::poll(nullptr, 0, 1);
+  }
+  PASSEL_TRY(const bool same, same_user(socket.get()));
+  if (!same) return Error{Errc::refused, path + " is served by another user"};
+  return socket;
+}
+
+/// 0, or why it failed.
+int outcome_of_connect(int fd, Deadline deadline) {
+  while (true) {
+    pollfd watched{fd, POLLOUT, 0};
+    timespec left{};
+    const auto rest = std::chrono::duration_cast<std::chrono::nanoseconds>(deadline.left()).count();
+    left.tv_sec = static_cast<time_t>(rest / 1'000'000'000);
+    left.tv_nsec = static_cast<long>(rest % 1'000'000'000);
+    const int ready = ::ppoll(&watched, 1, deadline.is_never() ? nullptr : &left, nullptr);
+    if (ready == 0 && deadline.passed()) return ETIMEDOUT;
+    if (ready < 0 && errno != EINTR) return errno;
+    if (ready <= 0) continue;
+    int outcome = 0;
+    socklen_t size = sizeof outcome;
+    ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &outcome, &size);
+    return outcome;
+  }
+}
+
+/// A connect to a free port of one's own host may meet itself.
+bool met_itself(int fd) {
+  SocketAddress mine;
+  SocketAddress other;
+  mine.size = other.size = sizeof mine.storage;
+  return ::getsockname(fd, reinterpret_cast<sockaddr*>(&mine.storage), &mine.size) == 0 &&
+         ::getpeername(fd, reinterpret_cast<sockaddr*>(&other.storage), &other.size) == 0 &&
+         mine.size == other.size && std::memcmp(&mine.storage, &other.storage, mine.size) == 0;
+}
+
+Result<Descriptor> connect_to_port(const SocketAddress& raw, const std::string& name,
+                                   Deadline deadline) {
+  PASSEL_TRY(Descriptor socket, stream_socket(raw.family()));
+  int failed = ::connect(socket.get(), raw.raw(), raw.size) == 0 ? 0 : errno;
+  // Interrupted or not: the attempt goes on, and its outcome is told by the socket.
+  if (failed == EINPROGRESS || failed == EINTR) failed = outcome_of_connect(socket.get(), deadline);
+  if (failed == 0 && met_itself(socket.get())) failed = ECONNREFUSED;
+  if (failed != 0) return connect_failed(failed, name);
+  prepare_tcp(socket.get());
+  return socket;
+}
+
+Result<Descriptor> connect_to_host(const TcpAddress& address, Deadline deadline) {
+  PASSEL_TRY(const auto found, look_up(address));
+  std::optional<Error> failed;
+  for (const SocketAddress& raw : found) {
+    auto socket = connect_to_port(raw, to_string(address), deadline);
+    if (socket) return socket;
+    failed = socket.error();
+  }
+  return failed.value_or(
+      Error{Errc::invalid_argument, "host '" + address.host + "' has no address"});
 }
 
 }  // namespace
 
-Result<SessionSocket> listen_for_sessions(const Address& address, int backlog) {
-  const auto* file = std::get_if<UnixAddress>(&address);
-  if (file == nullptr) return no_network();
-  PASSEL_TRY(SocketPlace place, SocketPlace::take(file->path));
-  PASSEL_TRY(const SocketAddress raw, unix_socket_address(place.path()));
-  Descriptor socket{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
-  if (!socket) return system_error("socket", errno);
-  ::fchmod(socket.get(), 0600);  // what bind gives the file
-  if (::bind(socket.get(), raw.raw(), raw.size) != 0 || ::listen(socket.get(), backlog) != 0) {
-    if (errno == ENOENT)
-      return Error{Errc::not_found, "bind(" + place.path() + "): no such directory"};
-    return system_error("bind(" + place.path() + ")", errno);
-  }
-  UnixAddress chosen{place.path()};
-  return SessionSocket{std::move(socket), std::move(chosen), std::move(place)};
+Result<SessionSocket> listen_for_sessions(const Address& address, const std::optional<AuthKey>& key,
+                                          int backlog) {
+  if (const auto* file = std::get_if<UnixAddress>(&address))
+    return listen_at_file(file->path, key, backlog);
+  return listen_at_port(std::get<TcpAddress>(address), key, backlog);
 }
 
-Result<Descriptor> connect_session(const Address& address, Deadline deadline) {
-  const auto* file = std::get_if<UnixAddress>(&address);
-  if (file == nullptr) return no_network();
-  PASSEL_TRY(const SocketAddress raw, unix_socket_address(file->path));
-  Descriptor socket{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
-  if (!socket) return system_error("socket", errno);
-  while (::connect(socket.get(), raw.raw(), raw.size) != 0) {
-    if (errno == EINTR) continue;
-    if (errno != EAGAIN) return connect_failed(errno, file->path);
-    // The server has as many in line as it takes: nothing tells when there is room again.
-    if (deadline.passed())
-      return Error{Errc::timeout, "no place in the line of " + file->path + " in time"};
-    ::poll(nullptr, 0, 1);
+Result<std::optional<SessionCarrier>> accept_session(const SessionSocket& socket) {
+  SocketAddress from;
+  from.size = sizeof from.storage;
+  Descriptor client{::accept4(socket.socket.get(), reinterpret_cast<sockaddr*>(&from.storage),
+                              &from.size, SOCK_CLOEXEC)};
+  if (!client) {
+    if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
+      return Error{Errc::no_space, "no descriptor for a new client"};
+    if (errno == EAGAIN || errno == EWOULDBLOCK) return Error{Errc::empty, "no client is there"};
+    return std::optional<SessionCarrier>{};  // that client is gone already
   }
-  PASSEL_TRY(const bool same, same_user(socket.get()));
-  if (!same) return Error{Errc::refused, file->path + " is served by another user"};
-  return socket;
+  SessionCarrier out;
+  out.carrier = socket.keys->carrier();
+  if (out.carrier == Carrier::network) {
+    prepare_tcp(client.get());
+    out.host = std::get<TcpAddress>(to_address(from)).host;
+  } else if (const auto same = same_user(client.get()); !same || !*same) {
+    return std::optional<SessionCarrier>{};
+  }
+  PASSEL_TRY(out.stream, SecureStream::make(Side::listener, socket.keys, socket.bound));
+  out.socket = std::move(client);
+  return std::optional{std::move(out)};
+}
+
+Result<SessionCarrier> connect_session(const Address& address, const std::optional<AuthKey>& key,
+                                       Deadline deadline) {
+  const auto* file = std::get_if<UnixAddress>(&address);
+  if (file == nullptr && !key)
+    return Error{Errc::refused, "a session with " + to_string(address) + " needs an authkey"};
+  SessionCarrier out;
+  out.carrier = file != nullptr ? Carrier::host : Carrier::network;
+  // Before the server begins to count the time: a short key takes long.
+  PASSEL_TRY(const auto keys, ready_keys(out.carrier, key));
+  std::string place;
+  if (file != nullptr) {
+    PASSEL_TRY(out.socket, connect_to_file(file->path, deadline));
+    place = name_of_listener(out.socket.get());
+  } else {
+    const auto& tcp = std::get<TcpAddress>(address);
+    out.host = tcp.host;
+    PASSEL_TRY(out.socket, connect_to_host(tcp, deadline));
+  }
+  PASSEL_TRY(out.stream, SecureStream::make(Side::client, keys, std::move(place)));
+  return out;
 }
 
 }  // namespace passel::inline v0::detail

@@ -25,8 +25,8 @@ namespace passel::inline v0 {
 struct ManagerOptions {
   /// Where its server is, or shall be. The default is a socket in a new directory of this user's.
   Address address = UnixAddress{};
-  /// The secret of server and clients. Over TCP it is needed, and is this process's authkey unless
-  /// it is given; at a UnixAddress the kernel says who connects.
+  /// The secret of server and clients: this process's authkey unless it is given. Children that
+  /// are started later know it, whatever it is. Over TCP it also encrypts.
   std::optional<AuthKey> authkey{};
   /// How long the server has to end when it is shut down, before SIGTERM, and then before SIGKILL.
   std::chrono::milliseconds shutdown_timeout{1000};

@@ -5,6 +5,7 @@
 #include <passel/codec.hpp>
 #include <passel/detail/deadline.hpp>
 #include <passel/detail/io_loop.hpp>
+#include <passel/detail/session_pulse.hpp>
 #include <passel/listener.hpp>
 #include <passel/result.hpp>
 
@@ -30,8 +31,12 @@ struct SessionReply {
 struct SessionLinkOptions {
   std::string name{};  ///< of this process, for people
   std::string role = "client";
-  /// The key of the server at a TcpAddress; without one TCP is refused.
+  /// The key of the server; needed at a TcpAddress.
   std::optional<AuthKey> authkey{};
+  /// Over TCP: after so long a silence the server is asked whether it lives ...
+  std::chrono::milliseconds heartbeat = session_heartbeat;
+  /// ... and after this one it counts as lost.
+  std::chrono::milliseconds silence = session_silence;
 };
 
 /// One call: the object, what it shall do, and how long the caller waits for it.
@@ -48,9 +53,11 @@ struct SessionCall {
 
 /// The asking end of a session. Any thread calls; a thread that waits reads the connection itself
 /// when no other one does, and tells the others what came for them. While nobody waits, the I/O
-/// thread reads as far as answers are still to come for call_async.
+/// thread reads as far as answers are still to come for call_async, and always over TCP, where both
+/// sides ask each other for signs of life.
 ///
-/// Every call ends: with its answer, at its deadline, or with peer_lost when the server is gone.
+/// Every call ends: with its answer, at its deadline, or with peer_lost when the server is gone;
+/// over TCP also when nothing was heard of it for six seconds.
 /// Hold it by shared_ptr; the last one to go says goodbye.
 class PASSEL_API SessionLink {
  public:

@@ -4,6 +4,7 @@
 #include <passel/authkey.hpp>
 #include <passel/codec.hpp>
 #include <passel/detail/io_loop.hpp>
+#include <passel/detail/session_pulse.hpp>
 #include <passel/listener.hpp>
 #include <passel/result.hpp>
 
@@ -61,23 +62,36 @@ class PASSEL_API SessionService {
 
 struct SessionServerOptions {
   Address address = UnixAddress{};
-  std::optional<AuthKey> authkey{};  ///< needed at a TcpAddress
+  std::optional<AuthKey> authkey{};  ///< which clients must know; needed at a TcpAddress
   std::string name{};                ///< of the server, for people
   std::uint64_t epoch = 0;           ///< which life of the server this is
   int backlog = 128;
   std::chrono::milliseconds greeting_timeout{2000};  ///< a client that is slower is dropped
   std::size_t max_greeting = 64;      ///< clients that have not said hello; the oldest goes
   std::size_t max_sessions = 20'000;  ///< further ones are turned away
+  /// Over TCP: after so long a silence a client is asked whether it lives ...
+  std::chrono::milliseconds heartbeat = session_heartbeat;
+  /// ... and after this one it counts as lost.
+  std::chrono::milliseconds silence = session_silence;
 };
 
-/// Listens at an address and serves everybody who comes. At a UnixAddress only processes of the
-/// same user get in. A client that is silent or slow holds up nobody: it is dropped when it does
-/// not say hello in time, and nothing more is read from one that does not read its answers. When
-/// this process may have no more descriptors, new clients wait and those who are in are served.
+/// Listens at an address and serves everybody who comes and knows the key. At a UnixAddress only
+/// processes of the same user get in; over TCP everything is encrypted (TLS 1.3 with the key as the
+/// pre-shared one). Handshakes are made as their bytes come, between other work. A client that is
+/// silent or slow holds up nobody: it is dropped when it does not say hello in time, or, when there
+/// are many, as the oldest of those who came from where most of them did; nothing more is read from
+/// one that does not read its answers. One with another key is told that it is refused and nothing
+/// else, counted and logged (one line in a second); from the fourth on, whoever comes from that
+/// host is listened to after a pause. When this process may have no more descriptors, new clients
+/// wait and those who are in are served. Over TCP a client of which nothing was heard for six
+/// seconds is lost.
 class PASSEL_API SessionServer {
  public:
   class Core;
   /// Errors: as Listener::open. `service` must outlive it.
+  /// Makes the key ready for use, which takes 100 ms when it is a short one and goes to a network:
+  /// so that `open` does not do it on the I/O thread.
+  static void prepare(const SessionServerOptions& options);
   [[nodiscard]] static Result<std::unique_ptr<SessionServer>> open(IoLoop& loop,
                                                                    SessionServerOptions options,
                                                                    SessionService& service);
@@ -98,6 +112,8 @@ class PASSEL_API SessionServer {
 
   [[nodiscard]] const Address& address() const noexcept;
   [[nodiscard]] std::size_t sessions() const;
+  /// Clients that were refused for their keys.
+  [[nodiscard]] std::uint64_t rejected() const noexcept;
 
  private:
   std::shared_ptr<Core> core_;
