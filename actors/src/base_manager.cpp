@@ -269,6 +269,7 @@ Result<void> BaseManager::start_server(std::optional<detail::ManagerInitializer>
   } else {
     state_->address = UnixAddress{(*ready)->host};
   }
+  forget_former_manager(state_->address);
   set_manager_key(state_->address, state_->key());
   state_->child = child;
   state_->line = std::move(pipe.first);
@@ -296,6 +297,7 @@ Result<ManagerServer> BaseManager::get_server() {
   for (const auto& [name, type] : state_->types) options.types.emplace(name, type.factory);
   PASSEL_TRY(auto core, detail::ManagerCore::open(*loop, std::move(options)));
   state_->address = core->address();
+  detail::forget_former_manager(state_->address);
   detail::set_manager_key(state_->address, state_->key());
   state_->phase = State::Phase::serving;
   auto body = std::make_shared<ManagerServer::Body>(std::move(core));

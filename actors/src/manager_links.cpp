@@ -108,6 +108,16 @@ std::shared_ptr<SessionLink> add_link(const Address& address, std::shared_ptr<Se
   return link;
 }
 
+/// Whether the server is still there: its end is noticed by whoever reads.
+bool answers(SessionLink& link) {
+  return link
+      .call({.target = 0,
+             .method = "number_of_objects",
+             .args = {},
+             .deadline = Deadline::after(connect_limit)})
+      .is_ok();
+}
+
 std::optional<AuthKey> known_key(const Address& address) {
   Links& all = links();
   const std::lock_guard lock{all.mutex};
@@ -126,7 +136,8 @@ Result<std::shared_ptr<SessionLink>> link_to_manager(const Address& address) {
 }
 
 Result<void> join_manager(const Address& address, const AuthKey& key) {
-  if (known_key(address) != key || open_link_to_manager(address) == nullptr) {
+  const auto known = open_link_to_manager(address);
+  if (known_key(address) != key || known == nullptr || !answers(*known)) {
     PASSEL_TRY(auto link, new_link(address, key));
     static_cast<void>(add_link(address, std::move(link)));
   }
@@ -188,6 +199,11 @@ Result<void> inherit_manager_keys(std::vector<std::byte>& args) {
   }
   args.resize(rest - size);
   return {};
+}
+
+void forget_former_manager(const Address& address) {
+  const auto link = open_link_to_manager(address);
+  if (link != nullptr && !answers(*link)) link->leave();
 }
 
 void leave_manager(const Address& address) {

@@ -29,6 +29,9 @@ void forget_manager_key(const Address& address, const AuthKey& key);
 void add_manager_keys(std::vector<std::byte>& args);
 /// Takes it off again. Errors: malformed.
 [[nodiscard]] Result<void> inherit_manager_keys(std::vector<std::byte>& args);
+/// Ends the connection with whoever was at that address before, so that its end, which may not have
+/// been noticed yet, is known: another server is there now.
+void forget_former_manager(const Address& address);
 /// Says goodbye to the manager at that address.
 void leave_manager(const Address& address);
 
