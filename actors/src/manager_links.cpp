@@ -201,13 +201,28 @@ Result<void> inherit_manager_keys(std::vector<std::byte>& args) {
   return {};
 }
 
+namespace {
+
+/// Whoever still has the link finds it closed; nobody finds it any more.
+void leave(const Address& address, const std::shared_ptr<SessionLink>& link) {
+  {
+    Links& all = links();
+    const std::lock_guard lock{all.mutex};
+    const auto found = all.open.find(to_string(address));
+    if (found != all.open.end() && found->second == link) all.open.erase(found);
+  }
+  link->leave();
+}
+
+}  // namespace
+
 void forget_former_manager(const Address& address) {
   const auto link = open_link_to_manager(address);
-  if (link != nullptr && !answers(*link)) link->leave();
+  if (link != nullptr && !answers(*link)) leave(address, link);
 }
 
 void leave_manager(const Address& address) {
-  if (const auto link = open_link_to_manager(address)) link->leave();
+  if (const auto link = open_link_to_manager(address)) leave(address, link);
 }
 
 }  // namespace passel::inline v0::detail
