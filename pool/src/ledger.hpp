@@ -191,6 +191,10 @@ class Ledger {
   [[nodiscard]] bool is_failed() const noexcept { return phase_ == Phase::failed; }
   [[nodiscard]] std::uint64_t restarts() const noexcept { return restarts_; }
   /// The worker has not begun what it was sent in time.
+  /// Its slot is lent: another worker may run tasks in its place.
+  [[nodiscard]] bool is_lent(WorkerSlot worker) const noexcept {
+    return worker < workers_.size() && workers_[worker].state == WorkerState::lent;
+  }
   [[nodiscard]] bool is_stalled(WorkerSlot worker) const noexcept;
   /// The task that the worker is at, and since when.
   [[nodiscard]] std::optional<std::pair<TaskSlot, Time>> first_of(WorkerSlot worker) const noexcept;

@@ -117,7 +117,6 @@ class PoolCore final : public CellBody {
     bool broken = false;
     bool calls = false;    ///< its task waits for its calls
     bool waits = false;    ///< its task waits for its reader
-    bool lent = false;     ///< one of both: the ledger knows
     bool touched = false;  ///< has news since the last flush
   };
   struct Record {

@@ -154,10 +154,11 @@ void PoolCore::drain(WorkerSlot worker) {
 
 /// The slot of a task that waits for its own calls, or for whoever reads what it streams, is lent.
 void PoolCore::lend_or_regain(WorkerSlot worker) {
-  Link& link = *links_[worker];
-  if (link.lent == (link.calls || link.waits)) return;
-  link.lent = !link.lent;
-  if (link.lent) {
+  const Link& link = *links_[worker];
+  const bool waits = link.calls || link.waits;
+  // The ledger takes the slot back by itself with an answer, so it alone knows.
+  if (waits == ledger_.is_lent(worker)) return;
+  if (waits) {
     step(Ledger::Lend{worker});
   } else {
     step(Ledger::Regain{worker});
