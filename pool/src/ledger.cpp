@@ -178,6 +178,7 @@ void Ledger::fill(WorkerSlot slot, unsigned target, Time now, Actions& actions) 
     if (limits_.max_tasks_per_child != 0 && worker.sent >= limits_.max_tasks_per_child) return;
     const TaskSlot number = first_queued();
     Task& task = tasks_[number];
+    if (task.rank < outside_) return;
     dequeue(number);
     append(worker.tasks, number);
     task.state = TaskState::sent;

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <limits>
 #include <optional>
 #include <set>
 #include <string_view>
@@ -181,6 +182,11 @@ class Ledger {
   /// How many more tasks the pool could use now beyond what waits in the queue. Lazy inputs are fed
   /// by this.
   [[nodiscard]] std::size_t room(std::int64_t rank = 0) const noexcept;
+  /// No worker is given a task of lower rank than one that is not here yet; the lowest of all
+  /// numbers: none is. Returns true when it is lower than before: a Tick may find work then.
+  [[nodiscard]] bool set_outside(std::int64_t rank) noexcept {
+    return std::exchange(outside_, rank) > rank;
+  }
 
   [[nodiscard]] std::size_t queued() const noexcept { return queued_ + delayed_.size(); }
   [[nodiscard]] std::size_t sent() const noexcept { return sent_; }
@@ -337,6 +343,7 @@ class Ledger {
   std::vector<Task> tasks_;
   std::vector<Worker> workers_;
   std::vector<Level> levels_;  // of tasks that wait, the highest rank first
+  std::int64_t outside_ = std::numeric_limits<std::int64_t>::min();
   std::size_t queued_ = 0;     // on all levels
   std::vector<TaskSlot> delayed_;
   std::set<std::pair<Time, TaskSlot>> deadlines_;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <limits>
 
 namespace passel::inline v0::detail {
 namespace {
@@ -97,13 +98,19 @@ void PoolCore::refuse_late() {
 /// Tasks enter the ledger only as workers can use them, so that a million of them cost no memory
 /// here.
 void PoolCore::feed() {
-  if (feed_.empty()) return;
-  for (std::size_t at = 0; at < feed_.lines.size(); ++at) {
-    // Asked for each time anew: a task that was cancelled uses up none of the room.
-    while (feed_.lines[at].head != nullptr && ledger_.room(feed_.lines[at].rank) > 0)
-      feed_one(*feed_.lines[at].head);
+  std::int64_t outside = std::numeric_limits<std::int64_t>::min();
+  if (!feed_.empty()) {
+    for (std::size_t at = 0; at < feed_.lines.size(); ++at) {
+      // Asked for each time anew: a task that was cancelled uses up none of the room.
+      while (feed_.lines[at].head != nullptr && ledger_.room(feed_.lines[at].rank) > 0)
+        feed_one(*feed_.lines[at].head);
+    }
+    for (const FeedLine& line : feed_.lines) {
+      if (line.head != nullptr) outside = std::max(outside, line.rank);
+    }
+    feed_.forget_empty_lines();
   }
-  feed_.forget_empty_lines();
+  if (ledger_.set_outside(outside)) step(Ledger::Tick{});
 }
 
 void PoolCore::feed_one(PoolJob& job) {

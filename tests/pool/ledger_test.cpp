@@ -301,6 +301,17 @@ TEST(Ledger, CloseLetsTasksFinishAndWorkersGo) {
   EXPECT_EQ(pool.ledger.next_deadline(), std::nullopt);
 }
 
+TEST(Ledger, NothingOvertakesATaskOfHigherRankThatIsNotHereYet) {
+  Fixture pool{{.workers = 1}};
+  pool.start_ready(1);
+  EXPECT_FALSE(pool.ledger.set_outside(3));
+  EXPECT_EQ(pool.step(Ledger::Submit{.task = 0, .rank = 2}), Words{});
+  EXPECT_EQ(pool.step(Ledger::Submit{.task = 1, .rank = 3}), Words{"send 1 to 0"});
+  EXPECT_EQ(pool.step(Ledger::Done{0, 1, 1us}), Words{"settle 1 done"});
+  EXPECT_TRUE(pool.ledger.set_outside(-1));
+  EXPECT_EQ(pool.step(Ledger::Tick{}), Words{"send 0 to 0"});
+}
+
 TEST(Ledger, CloseLetsAStartingWorkerFinishItsStart) {
   Fixture pool{{.workers = 2, .start_timeout = 30s, .stop_grace = 1s}};
   pool.start_ready(1);
