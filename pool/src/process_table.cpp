@@ -134,7 +134,8 @@ std::vector<ListedProcess> find_families(std::vector<ListedProcess> processes,
     } else if (parent != nullptr && is_guardian(*parent)) {
       report.role = "child";
       report.root = parent->kernel_parent;
-    } else if (is_user(report.pid) || has_guardian(report.pid)) {
+    } else if (is_user(report.pid) || (report.pid != 1 && has_guardian(report.pid))) {
+      // Process 1 inherits the guardians whose process has died, until they have ended.
       report.role = "main";
       report.root = report.pid;
     } else {
