@@ -27,7 +27,7 @@ namespace passel::inline v0::detail {
 /// % cells. Results are written there and not sent, so that what a worker had finished outlives it,
 /// and so does the mark of what it had started.
 struct ChannelLayout {
-  static constexpr std::uint64_t kind = 0x706f6f6c'63680001;
+  static constexpr std::uint64_t kind = 0x706f6f6c'63680002;  // "pool" "ch", version 2
   static constexpr std::size_t cells = 256;
   static constexpr std::size_t inline_size = 80;
 

@@ -21,7 +21,7 @@ namespace passel::inline v0::detail {
 // Locks are taken in the order table, line of an object, line of another object (a condition's
 // before its lock's).
 
-inline constexpr std::uint64_t arena_kind = 0x70736c'73790001;  // "psl" "sy", version 1
+inline constexpr std::uint64_t arena_kind = 0x70736c'73790002;  // "psl" "sy", version 2
 inline constexpr std::size_t sync_chunk = 256;
 inline constexpr std::uint32_t sync_chunk_count = 1U << 18;
 inline constexpr std::uint32_t sync_process_count = 512;

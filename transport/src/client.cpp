@@ -120,12 +120,10 @@ Result<void> prove_key(ConnectionEnd& end, ClientHandshake handshake, Deadline d
   }
 }
 
-Result<ClientHandshake> new_handshake(const std::optional<AuthKey>& key, int fd, bool tcp) {
-  const Carrier carrier = tcp ? Carrier::network : Carrier::host;
+/// Before there is a connection: a short key takes a while, and the listener's patience is short.
+auto keys_of(const std::optional<AuthKey>& key, bool tcp) {
   const std::span<const AuthKey> keys{key ? &*key : nullptr, key ? 1U : 0U};
-  PASSEL_TRY(auto ready, HandshakeKeys::make(carrier, keys));
-  return ClientHandshake{std::move(ready), tcp ? std::string{} : name_of_listener(fd),
-                         fresh_nonce()};
+  return HandshakeKeys::make(tcp ? Carrier::network : Carrier::host, keys);
 }
 
 }  // namespace
@@ -134,13 +132,16 @@ Result<ClientHandshake> new_handshake(const std::optional<AuthKey>& key, int fd,
 Result<Connection> Client::connect_until(const Address& address, const ClientOptions& options,
                                          detail::Deadline deadline) {
   const auto* file = std::get_if<UnixAddress>(&address);
+  PASSEL_TRY(auto keys, detail::keys_of(options.authkey, file == nullptr));
   auto socket = file != nullptr
                     ? detail::connect_unix(*file, deadline)
                     : detail::connect_tcp(std::get<TcpAddress>(address), options, deadline);
   if (!socket) return socket.error();
   PASSEL_TRY(auto end, detail::ConnectionEnd::make(*std::move(socket), ConnectionMode::duplex));
-  PASSEL_TRY(auto handshake,
-             detail::new_handshake(options.authkey, end->socket().get(), file == nullptr));
+  detail::ClientHandshake handshake{
+      std::move(keys),
+      file == nullptr ? std::string{} : detail::name_of_listener(end->socket().get()),
+      detail::fresh_nonce()};
   end->set_kind(detail::PacketKind::greeting);
   PASSEL_CHECK(end->send(handshake.greeting(), {}, deadline));
   if (options.authkey) PASSEL_CHECK(detail::prove_key(*end, std::move(handshake), deadline));
