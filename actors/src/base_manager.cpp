@@ -28,6 +28,7 @@ struct ManagerPlan {
   std::vector<std::pair<std::string, std::pair<std::uint32_t, std::uint64_t>>> types;
   std::optional<std::pair<std::uint32_t, std::uint64_t>> initializer;
   std::vector<std::byte> initializer_args;
+  std::chrono::milliseconds silence{};
 };
 
 /// What it answers: where it is.
@@ -54,6 +55,7 @@ Result<std::shared_ptr<ManagerCore>> open_planned(const ManagerPlan& plan, Descr
     options.address = TcpAddress{host, port};
   }
   options.authkey = AuthKey{plan.key};
+  options.silence = plan.silence;
   for (const auto& [name, id] : plan.types) {
     PASSEL_TRY(const HostedFactory factory, find_hosted_factory(task_id(id)));
     options.types.emplace(name, factory);
@@ -240,6 +242,7 @@ Result<void> BaseManager::start_server(std::optional<detail::ManagerInitializer>
   }
   const auto key = state_->key().bytes();
   plan.key.assign(key.begin(), key.end());
+  plan.silence = state_->options.silence;
   for (const auto& [name, type] : state_->types) plan.types.emplace_back(name, plain(type.task));
   if (initializer) {
     plan.initializer = plain(initializer->task);
@@ -294,6 +297,7 @@ Result<ManagerServer> BaseManager::get_server() {
   options.address = state_->address;
   options.authkey = state_->options.authkey;
   options.name = state_->options.name;
+  options.silence = state_->options.silence;
   for (const auto& [name, type] : state_->types) options.types.emplace(name, type.factory);
   PASSEL_TRY(auto core, detail::ManagerCore::open(*loop, std::move(options)));
   state_->address = core->address();

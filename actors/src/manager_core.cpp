@@ -3,6 +3,7 @@
 
 #include <passel/log.hpp>
 
+#include <algorithm>
 #include <future>
 #include <utility>
 #include <vector>
@@ -11,6 +12,7 @@ namespace passel::inline v0::detail {
 namespace {
 
 constexpr std::size_t most_threads = 64;
+constexpr std::chrono::milliseconds least_silence{10};
 
 }  // namespace
 
@@ -49,6 +51,8 @@ Result<std::shared_ptr<ManagerCore>> ManagerCore::open(IoLoop& loop, ManagerCore
   serving.address = core->options_.address;
   serving.authkey = core->options_.authkey;
   serving.name = core->options_.name;
+  serving.silence = std::max(core->options_.silence, least_silence);
+  serving.heartbeat = serving.silence / 3;
   serving.epoch = core->epoch_;
   SessionServer::prepare(serving);
   // The first client may come before this thread has written down the server.

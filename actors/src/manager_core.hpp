@@ -32,6 +32,7 @@ struct ManagerCoreOptions {
   Address address = UnixAddress{};
   std::optional<AuthKey> authkey{};
   std::string name{};
+  std::chrono::milliseconds silence = session_silence;
   std::map<std::string, HostedFactory> types{};
 };
 

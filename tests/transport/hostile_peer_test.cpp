@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "middle.hpp"
+#include "raw_peer.hpp"
 #include "support/process_census.hpp"
 
 #include <arpa/inet.h>
@@ -43,8 +44,10 @@ using passel::Listener;
 using passel::ListenerOptions;
 using passel::TcpAddress;
 using passel::UnixAddress;
+using passel_test::greeting;
 using passel_test::Middle;
 using passel_test::ProcessCensus;
+using passel_test::RawPeer;
 namespace fs = std::filesystem;
 
 const AuthKey right{"the right key, which is long enough"};
@@ -76,67 +79,6 @@ struct Server {
 
 bool echoes(Connection& line) {
   return line.send_bytes("x").is_ok() && line.recv_bytes().unwrap().size() == 1;
-}
-
-/// A peer without a library, at either kind of address.
-struct RawPeer {
-  explicit RawPeer(const Address& address, const char* from = nullptr) {
-    if (const auto* file = std::get_if<UnixAddress>(&address)) {
-      fd = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-      std::memset(&raw, 0, sizeof raw);
-      sockaddr_un place{};
-      place.sun_family = AF_UNIX;
-      std::memcpy(place.sun_path, file->path.data(), file->path.size());
-      std::memcpy(&raw, &place, sizeof place);
-      size = sizeof place;
-      return;
-    }
-    fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    sockaddr_in place{};
-    place.sin_family = AF_INET;
-    if (from != nullptr) {
-      place.sin_addr.s_addr = ::inet_addr(from);
-      EXPECT_EQ(::bind(fd, reinterpret_cast<sockaddr*>(&place), sizeof place), 0);
-    }
-    place.sin_port = htons(std::get<TcpAddress>(address).port);
-    place.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    std::memcpy(&raw, &place, sizeof place);
-    size = sizeof place;
-  }
-  RawPeer(RawPeer&& other) noexcept
-      : fd{std::exchange(other.fd, -1)}, raw{other.raw}, size{other.size} {}
-  RawPeer& operator=(RawPeer&&) = delete;
-  ~RawPeer() {
-    if (fd >= 0) ::close(fd);
-  }
-  [[nodiscard]] bool connect() const {
-    return ::connect(fd, reinterpret_cast<const sockaddr*>(&raw), size) == 0;
-  }
-  /// False when nobody hears it any more.
-  [[nodiscard]] bool say(const std::string& bytes) const {
-    return ::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT) ==
-           static_cast<ssize_t>(bytes.size());
-  }
-  [[nodiscard]] bool dropped() const {
-    pollfd watched{fd, POLLRDHUP, 0};
-    return ::poll(&watched, 1, 0) == 1;
-  }
-  void wait_until_dropped() const {
-    pollfd watched{fd, POLLRDHUP, 0};
-    ::poll(&watched, 1, -1);
-  }
-  int fd = -1;
-  sockaddr_storage raw{};
-  socklen_t size = 0;
-};
-
-std::string greeting() {
-  std::string out(16 + 48, '\0');
-  out[0] = 48;
-  out[14] = 2;
-  out.replace(16, 8, "passelc1");
-  out[24] = 1;
-  return out;
 }
 
 class StrangersAt : public testing::TestWithParam<Address> {};
@@ -293,14 +235,8 @@ TEST(Strangers, Fault44AnEncryptedLineCutAtEveryByteGivesNoPartOfAMessage) {
 
 TEST(Strangers, Fault45LengthsThatAreLiesTakeNoMemory) {
   Listener listener = Listener::open(TcpAddress{}, {.authkey = right}).unwrap();
-  const auto peak = [] {
-    std::ifstream file{"/proc/self/status"};
-    for (std::string text; std::getline(file, text);)
-      if (text.starts_with("VmHWM:")) return std::atol(text.c_str() + 6);
-    return 0L;
-  };
   { const RawPeer warm{listener.address()}; }
-  const long before = peak();
+  const long before = passel_test::peak_memory();
   for (const std::uint64_t length :
        {std::uint64_t{257}, std::uint64_t{1} << 31, std::uint64_t{1} << 63, ~std::uint64_t{0}}) {
     const RawPeer peer{listener.address()};
@@ -310,7 +246,7 @@ TEST(Strangers, Fault45LengthsThatAreLiesTakeNoMemory) {
     ASSERT_TRUE(peer.say(lie));
     while (!peer.dropped()) EXPECT_EQ(listener.accept_for(1ms).error(), Errc::timeout);
   }
-  EXPECT_LT(peak() - before, 1024);
+  EXPECT_LT(passel_test::peak_memory() - before, 1024);
 }
 
 double thread_seconds() {

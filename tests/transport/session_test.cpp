@@ -354,6 +354,98 @@ TEST_F(SessionTest, SilenceEndsTheSessionAndPingsPreventIt) {
   EXPECT_EQ(session.next_wakeup(), std::nullopt);
 }
 
+/// A session whose peer takes it for lost after 800 ms, and what is known of its lease.
+struct LeasedSession : SessionTest {
+  LeasedSession() {
+    auto options = named("here");
+    options.heartbeat = 1h;
+    options.leased = true;
+    session = Session{options};
+    auto peer = named("there").hello;
+    peer.silence = 800ms;
+    step(session_event::Started{});
+    hear(peer);
+  }
+  /// An answer to something that was asked `ago`.
+  void answered_after(std::chrono::milliseconds ago) {
+    const std::uint64_t id = call();
+    now += ago;
+    hear(ResultMessage{id, BytesView{}});
+  }
+};
+
+TEST_F(LeasedSession, ALeaseLastsFromWhenSomethingWasSaidThatWasHeard) {
+  EXPECT_FALSE(session.holds(session.lease(), now));  // nothing was confirmed yet
+  answered_after(300ms);
+  const auto lease = session.lease();
+  now += 399ms;
+  EXPECT_TRUE(session.holds(lease, now));
+  now += 1ms;  // an eighth less than the peer's patience, counted from the question
+  EXPECT_FALSE(session.holds(lease, now));
+}
+
+TEST_F(LeasedSession, WhatThePeerSaysByItselfProlongsNothing) {
+  answered_after(0ms);
+  const auto lease = session.lease();
+  for (int n = 0; n < 7; ++n) {
+    now += 100ms;
+    hear(PingMessage{1});
+  }
+  EXPECT_FALSE(session.holds(lease, now));
+}
+
+TEST_F(LeasedSession, PingsProlongIt) {
+  answered_after(0ms);
+  const auto lease = session.lease();
+  for (int n = 0; n < 20; ++n) {
+    now += 266ms;  // a third of the peer's patience
+    ASSERT_EQ(session.next_wakeup(), now);
+    const auto pings = sent<PingMessage>(step(session_event::Tick{}));
+    ASSERT_EQ(pings.size(), 1U);
+    hear(PongMessage{pings[0].number});
+    EXPECT_TRUE(session.holds(lease, now));
+  }
+}
+
+TEST_F(LeasedSession, ALeaseThatRanOutIsNoneAgain) {
+  answered_after(0ms);
+  const auto lease = session.lease();
+  now += 266ms;
+  const auto pings = sent<PingMessage>(step(session_event::Tick{}));
+  now += 1s;
+  hear(PongMessage{pings.at(0).number});
+  EXPECT_FALSE(session.holds(lease, now));
+  answered_after(0ms);
+  EXPECT_FALSE(session.holds(lease, now));
+  EXPECT_TRUE(session.holds(session.lease(), now));
+  const auto second = session.lease();
+  step(session_event::Slept{});
+  EXPECT_FALSE(session.holds(second, now));
+  EXPECT_TRUE(session.holds(session.lease(), now));
+  step(session_event::Lost{{Errc::peer_lost, "gone"}});
+  EXPECT_FALSE(session.holds(session.lease(), now));
+}
+
+TEST_F(SessionTest, WithAPeerThatBelievesTheKernelALeaseLastsAsLongAsTheSession) {
+  auto options = named("here");
+  options.leased = true;
+  session = Session{options};
+  open();
+  now += 24h;
+  EXPECT_TRUE(session.holds(session.lease(), now));
+}
+
+TEST_F(SessionTest, PartOfAMessageIsASignOfLife) {
+  auto options = named("here");
+  options.silence = 300ms;
+  session = Session{options};
+  open();
+  now += 200ms;
+  step(session_event::Heard{});
+  EXPECT_EQ(session.heard(), now);
+  EXPECT_EQ(session.next_wakeup(), now + 300ms);
+}
+
 TEST_F(SessionTest, PingsAreAnswered) {
   open();
   EXPECT_EQ(sent<PongMessage>(hear(PingMessage{99})).at(0).number, 99U);

@@ -23,13 +23,28 @@ constexpr std::size_t kept_outbox = std::size_t{1} << 20;
 
 constexpr std::size_t control_size = CMSG_SPACE(sizeof(int) * max_descriptors_at_once);
 
+/// What a socket says when its other end is gone, or the network in between.
+bool is_gone(int error_number) {
+  switch (error_number) {
+    case EPIPE:
+    case ECONNRESET:
+    case ECONNABORTED:
+    case ETIMEDOUT:
+    case EHOSTUNREACH:
+    case ENETUNREACH:
+    case ENETDOWN: return true;
+    default: return false;
+  }
+}
+
 Error closed_error(int error_number) {
-  return {Errc::closed, error_number == EPIPE ? "the peer has closed its end"
-                                              : "the peer is gone (connection reset)"};
+  if (error_number == EPIPE) return {Errc::closed, "the peer has closed its end"};
+  if (error_number == ECONNRESET) return {Errc::closed, "the peer is gone (connection reset)"};
+  return {Errc::closed, std::string{"the peer is gone ("} + std::strerror(error_number) + ")"};
 }
 
 Error send_error(int error_number) {
-  if (error_number == EPIPE || error_number == ECONNRESET) return closed_error(error_number);
+  if (is_gone(error_number)) return closed_error(error_number);
   if (error_number == ETOOMANYREFS) {
     return {Errc::no_space,
             "sendmsg: too many descriptors on their way and not yet received (ETOOMANYREFS)"};
@@ -253,9 +268,10 @@ Result<FrameSocket::Got> FrameSocket::receive_once() {
   } while (count < 0 && errno == EINTR);
   if (count < 0) {
     if (errno == EAGAIN || errno == EWOULDBLOCK) return Got::nothing;
-    if (errno == ECONNRESET || errno == EPIPE) return closed_error(errno);
+    if (is_gone(errno)) return closed_error(errno);
     return system_error("recvmsg", errno);
   }
+  received_ += static_cast<std::size_t>(count);
   // Owned first, whatever is wrong with the message.
   bool attached = false;
   for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;

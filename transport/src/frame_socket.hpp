@@ -9,6 +9,7 @@
 #include "secure_stream.hpp"
 
 #include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <memory>
 #include <optional>
@@ -58,6 +59,7 @@ class FrameSocket {
   /// Both sides know the key, or none was asked for.
   [[nodiscard]] bool established() const noexcept { return !stream_ || stream_->established(); }
 
+  [[nodiscard]] Carrier carrier() const noexcept { return carrier_; }
   [[nodiscard]] int fd() const noexcept { return socket_.get(); }
   [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(socket_); }
   void close() noexcept { socket_.reset(); }
@@ -81,6 +83,8 @@ class FrameSocket {
   /// more now. Errors: closed, no_space (too many descriptors on their way, no memory in the
   /// kernel), system.
   [[nodiscard]] Result<bool> flush();
+  /// Bytes that have come, of whatever.
+  [[nodiscard]] std::uint64_t received() const noexcept { return received_; }
   [[nodiscard]] bool wants_write() const noexcept {
     return cipher_sent_ < cipher_.size() || (established() && sent_ < outbox_.size());
   }
@@ -132,6 +136,7 @@ class FrameSocket {
   Carrier carrier_ = Carrier::host;
   std::vector<std::byte> cipher_;  // what the stream wants sent
   std::size_t cipher_sent_ = 0;
+  std::uint64_t received_ = 0;
   std::optional<Error> stream_error_;
 };
 

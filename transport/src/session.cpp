@@ -9,6 +9,9 @@
 namespace passel::inline v0::detail {
 namespace {
 
+/// Of those that are not answered; more are on their way only when the peer is about to be lost.
+constexpr std::size_t most_pings = 64;
+
 std::string hex(const std::vector<std::byte>& bytes) {
   static constexpr char digits[] = "0123456789abcdef";
   std::string out;
@@ -37,22 +40,59 @@ std::optional<Session::Time> Session::next_wakeup() const {
   std::optional<Time> next;
   const auto consider = [&next](Time time) { next = next ? std::min(*next, time) : time; };
   if (!deadlines_.empty()) consider(deadlines_.begin()->first);
-  if (options_.heartbeat.count() > 0 && !pinged_) consider(heard_ + options_.heartbeat);
-  if (options_.silence.count() > 0) consider(heard_ + options_.silence);
+  if (const auto ping = next_ping()) consider(*ping);
+  if (silence_.count() > 0) consider(heard_ + silence_);
   return next;
+}
+
+std::optional<Session::Time> Session::next_ping() const {
+  if (heartbeat_.count() == 0) return std::nullopt;
+  if (lease_time_.count() == 0)
+    return pinged_ ? std::nullopt : std::optional<Time>{heard_ + heartbeat_};
+  return std::max(confirmed_, pinged_.value_or(Time::min())) + heartbeat_;
+}
+
+bool Session::holds(std::uint64_t lease, Time now) const noexcept {
+  if (state_ != State::open || lease != lease_) return false;
+  if (lease_time_.count() == 0) return true;
+  return confirmed_ != Time::min() && now < confirmed_ + lease_time_;
+}
+
+void Session::confirm(Time sent, Time now) {
+  if (lease_time_.count() == 0) return;
+  // Too late for what was held: the peer may have taken us for lost in between.
+  if (confirmed_ != Time::min() && now >= confirmed_ + lease_time_) ++lease_;
+  confirmed_ = std::max(confirmed_, sent);
+}
+
+void Session::ponged(std::uint64_t number, Time now) {
+  std::optional<Time> sent;
+  while (!unanswered_pings_.empty() && unanswered_pings_.front().first <= number) {
+    sent = unanswered_pings_.front().second;
+    unanswered_pings_.pop_front();
+  }
+  if (sent) confirm(*sent, now);
 }
 
 void Session::on(session_event::Started&&, Time now, Actions& actions) {
   if (state_ != State::fresh) return;
   state_ = State::hello;
   heard_ = now;
+  heartbeat_ = options_.heartbeat;
+  silence_ = options_.silence;
   actions.emplace_back(session_action::Send{options_.hello, {}});
 }
+
+void Session::on(session_event::Heard&&, Time now, Actions&) {
+  if (can_send()) heard_ = now;
+}
+
+void Session::on(session_event::Slept&&, Time, Actions&) { ++lease_; }
 
 void Session::on(session_event::Received&& received, Time now, Actions& actions) {
   if (!can_send()) return;
   heard_ = now;
-  pinged_.reset();
+  if (lease_time_.count() == 0) pinged_.reset();
   const bool first = state_ == State::hello;
   SharedDescriptors& descriptors = received.descriptors;
   if (first && !std::holds_alternative<Hello>(received.message) &&
@@ -64,11 +104,11 @@ void Session::on(session_event::Received&& received, Time now, Actions& actions)
           [&](Hello& hello) {
             if (!first)
               return refuse({Errc::malformed, peer_text() + " says hello twice"}, actions);
-            greeted(std::move(hello), actions);
+            greeted(std::move(hello), now, actions);
           },
           [&](CallMessage& call) { called(std::move(call), std::move(descriptors), now, actions); },
           [&](ResultMessage& answer) {
-            answered(std::move(answer), std::move(descriptors), actions);
+            answered(std::move(answer), std::move(descriptors), now, actions);
           },
           [&](CancelMessage& cancel) {
             if (const auto found = served_.find(cancel.id); found != served_.end()) {
@@ -92,14 +132,14 @@ void Session::on(session_event::Received&& received, Time now, Actions& actions)
           [&](PingMessage& ping) {
             actions.emplace_back(session_action::Send{PongMessage{ping.number}, {}});
           },
-          [&](PongMessage&) {},
+          [&](PongMessage& pong) { ponged(pong.number, now); },
           [&](GoodbyeMessage& goodbye) {
             close({Errc::closed, peer_text() + " said goodbye: " + goodbye.reason}, actions);
           }},
       received.message);
 }
 
-void Session::greeted(Hello&& hello, Actions& actions) {
+void Session::greeted(Hello&& hello, Time now, Actions& actions) {
   peer_ = std::move(hello);
   if (peer_.protocol != options_.hello.protocol) {
     return refuse({Errc::version_mismatch,
@@ -113,6 +153,15 @@ void Session::greeted(Hello&& hello, Actions& actions) {
                   actions);
   }
   state_ = State::open;
+  if (options_.leased && peer_.silence.count() > 0) {
+    // Shorter than the peer's patience by more than two clocks can differ.
+    // Whoever is taken for lost does not go on waiting.
+    silence_ = silence_.count() == 0 ? peer_.silence : std::min(silence_, peer_.silence);
+    lease_time_ = peer_.silence - peer_.silence / 8;
+    const auto often = peer_.silence / 3;
+    heartbeat_ = heartbeat_.count() == 0 ? often : std::min(heartbeat_, often);
+    pinged_ = now;
+  }
   actions.emplace_back(session_action::Opened{peer_});
 }
 
@@ -146,14 +195,17 @@ void Session::called(CallMessage&& call, SharedDescriptors&& descriptors, Time n
   actions.emplace_back(session_action::Serve{std::move(call), std::move(descriptors), deadline});
 }
 
-void Session::answered(ResultMessage&& answer, SharedDescriptors&& descriptors, Actions& actions) {
+void Session::answered(ResultMessage&& answer, SharedDescriptors&& descriptors, Time now,
+                       Actions& actions) {
   if (answer.id == 0 || answer.id > last_call_) {
     return refuse({Errc::malformed, peer_text() + " answers call " + std::to_string(answer.id) +
                                         ", the last one made was " + std::to_string(last_call_)},
                   actions);
   }
   // Not there any more: it was cancelled or its time was up, and its Answer has been given.
-  if (!asked_.contains(answer.id)) return;
+  const auto asked = asked_.find(answer.id);
+  if (asked == asked_.end()) return;
+  confirm(asked->second.sent, now);
   forget_call(answer.id);
   actions.emplace_back(
       session_action::Answer{answer.id, std::move(answer.result), std::move(descriptors)});
@@ -191,7 +243,7 @@ void Session::on(session_event::Call&& call, Time now, Actions& actions) {
     left = std::chrono::ceil<std::chrono::microseconds>(*call.deadline - now);
     if (options_.deadlines == CallDeadlines::kept) deadlines_.insert({*call.deadline, call.id});
   }
-  asked_.emplace(call.id, call.deadline);
+  asked_.emplace(call.id, Asked{call.deadline, now});
   actions.emplace_back(session_action::Send{
       CallMessage{call.id, call.target, std::move(call.method), call.args, left, call.trace},
       std::move(call.descriptors)});
@@ -245,10 +297,11 @@ void Session::on(session_event::Credit&& credit, Time, Actions& actions) {
 
 void Session::on(session_event::Tick&&, Time now, Actions& actions) {
   if (!can_send()) return;
-  if (options_.silence.count() > 0 && now >= heard_ + options_.silence) {
-    return refuse({Errc::peer_lost, peer_text() + " has said nothing for " +
-                                        std::to_string(options_.silence.count()) + " ms"},
-                  actions);
+  if (silence_.count() > 0 && now >= heard_ + silence_) {
+    // No goodbye: whoever still hears it shall know that it was lost, and did not leave.
+    return close({Errc::peer_lost, peer_text() + " has said nothing for " +
+                                       std::to_string(silence_.count()) + " ms"},
+                 actions);
   }
   while (!deadlines_.empty() && deadlines_.begin()->first <= now) {
     const std::uint64_t id = deadlines_.begin()->second;
@@ -257,8 +310,12 @@ void Session::on(session_event::Tick&&, Time now, Actions& actions) {
     actions.emplace_back(
         session_action::Answer{id, Error{Errc::timeout, "the call was not answered in time"}, {}});
   }
-  if (options_.heartbeat.count() > 0 && !pinged_ && now >= heard_ + options_.heartbeat) {
+  if (const auto due = next_ping(); due && now >= *due) {
     pinged_ = now;
+    if (lease_time_.count() > 0) {
+      unanswered_pings_.emplace_back(pings_ + 1, now);
+      if (unanswered_pings_.size() > most_pings) unanswered_pings_.pop_front();
+    }
     actions.emplace_back(session_action::Send{PingMessage{++pings_}, {}});
   }
 }
@@ -280,7 +337,7 @@ void Session::on(session_event::Lost&& lost, Time, Actions& actions) {
 void Session::forget_call(std::uint64_t id) {
   const auto found = asked_.find(id);
   if (found == asked_.end()) return;
-  if (found->second) deadlines_.erase({*found->second, id});
+  if (found->second.deadline) deadlines_.erase({*found->second.deadline, id});
   asked_.erase(found);
 }
 
@@ -292,7 +349,7 @@ void Session::refuse(Error error, Actions& actions) {
 void Session::close(const Error& error, Actions& actions) {
   state_ = State::closed;
   closed_ = error;
-  for (const auto& [id, deadline] : asked_)
+  for (const auto& [id, asked] : asked_)
     actions.emplace_back(session_action::Answer{id, error, {}});
   for (const auto& [id, target] : served_)
     actions.emplace_back(session_action::Abandon{id, target});

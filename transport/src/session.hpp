@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <optional>
 #include <set>
@@ -33,6 +34,10 @@ struct SessionOptions {
   std::chrono::milliseconds heartbeat{0};
   /// The peer counts as lost when nothing came for so long; zero: never.
   std::chrono::milliseconds silence{0};
+  /// What the peer grants is ours on a lease: as long as it is known to have heard of us so lately
+  /// that it cannot take us for lost. Pings go out to renew it. For a peer that says in its hello
+  /// after which silence it does so; with any other one the lease lasts as long as the session.
+  bool leased = false;
   CallDeadlines deadlines = CallDeadlines::kept;
   std::size_t max_open_calls = 100'000;  ///< in each direction; also of grants held at once
 };
@@ -44,7 +49,9 @@ struct Received {   ///< the peer says something
   SessionMessage message;
   SharedDescriptors descriptors;
 };
-struct Call {  ///< somebody here asks; `id` comes from Session::next_call_id
+struct Heard {};  ///< bytes came, of a message that is not complete yet
+struct Slept {};  ///< the host was suspended: whatever time that took, nobody counted it
+struct Call {     ///< somebody here asks; `id` comes from Session::next_call_id
   std::uint64_t id = 0;
   std::uint64_t target = 0;
   Method method;
@@ -88,11 +95,11 @@ struct Lost {  ///< the connection broke
 }  // namespace session_event
 
 using SessionEvent =
-    std::variant<session_event::Started, session_event::Received, session_event::Call,
-                 session_event::Reply, session_event::Unsent, session_event::Cancel,
-                 session_event::Grant, session_event::Release, session_event::Notify,
-                 session_event::Credit, session_event::Tick, session_event::Leave,
-                 session_event::Lost>;
+    std::variant<session_event::Started, session_event::Received, session_event::Heard,
+                 session_event::Slept, session_event::Call, session_event::Reply,
+                 session_event::Unsent, session_event::Cancel, session_event::Grant,
+                 session_event::Release, session_event::Notify, session_event::Credit,
+                 session_event::Tick, session_event::Leave, session_event::Lost>;
 
 /// What the session wants done. Views are those of the event.
 namespace session_action {
@@ -181,6 +188,12 @@ class Session {
   /// Why it is closed; only when it is.
   [[nodiscard]] const Error& closed_by() const noexcept { return *closed_; }
   [[nodiscard]] const Hello& peer() const noexcept { return peer_; }
+  /// When something came last.
+  [[nodiscard]] Time heard() const noexcept { return heard_; }
+  /// The number of the present lease: what was granted under another one is lost.
+  [[nodiscard]] std::uint64_t lease() const noexcept { return lease_; }
+  /// True while nobody else can have been given what was granted under that lease.
+  [[nodiscard]] bool holds(std::uint64_t lease, Time now) const noexcept;
   [[nodiscard]] std::size_t open_calls() const noexcept { return asked_.size(); }
   [[nodiscard]] std::size_t calls_in_work() const noexcept { return served_.size(); }
 
@@ -190,6 +203,8 @@ class Session {
 
   void on(session_event::Started&&, Time now, Actions& actions);
   void on(session_event::Received&&, Time now, Actions& actions);
+  void on(session_event::Heard&&, Time now, Actions& actions);
+  void on(session_event::Slept&&, Time now, Actions& actions);
   void on(session_event::Call&&, Time now, Actions& actions);
   void on(session_event::Reply&&, Time now, Actions& actions);
   void on(session_event::Unsent&&, Time now, Actions& actions);
@@ -202,9 +217,14 @@ class Session {
   void on(session_event::Leave&&, Time now, Actions& actions);
   void on(session_event::Lost&&, Time now, Actions& actions);
 
-  void greeted(Hello&& hello, Actions& actions);
+  void greeted(Hello&& hello, Time now, Actions& actions);
   void called(CallMessage&& call, SharedDescriptors&& descriptors, Time now, Actions& actions);
-  void answered(ResultMessage&& answer, SharedDescriptors&& descriptors, Actions& actions);
+  void answered(ResultMessage&& answer, SharedDescriptors&& descriptors, Time now,
+                Actions& actions);
+  void ponged(std::uint64_t number, Time now);
+  /// The peer has heard what was sent then.
+  void confirm(Time sent, Time now);
+  [[nodiscard]] std::optional<Time> next_ping() const;
   void granted(const GrantMessage& grant, Actions& actions);
   void forget_call(std::uint64_t id);
   void refuse(Error error, Actions& actions);
@@ -220,7 +240,11 @@ class Session {
   std::optional<Error> closed_;
   std::uint64_t last_call_ = 0;
   std::uint64_t last_served_ = 0;
-  std::map<std::uint64_t, std::optional<Time>> asked_;
+  struct Asked {
+    std::optional<Time> deadline;
+    Time sent;
+  };
+  std::map<std::uint64_t, Asked> asked_;
   std::set<std::pair<Time, std::uint64_t>> deadlines_;
   std::map<std::uint64_t, std::uint64_t> served_;  // and their targets
   std::set<Holding> lent_;                         // by us to the peer
@@ -228,6 +252,12 @@ class Session {
   Time heard_{};
   std::optional<Time> pinged_;
   std::uint64_t pings_ = 0;
+  std::deque<std::pair<std::uint64_t, Time>> unanswered_pings_;  // of a leased session
+  std::chrono::milliseconds heartbeat_{0};
+  std::chrono::milliseconds silence_{0};
+  std::chrono::milliseconds lease_time_{0};  // zero: for ever
+  std::uint64_t lease_ = 0;
+  Time confirmed_ = Time::min();  // when the last thing was sent that the peer has heard
 };
 
 }  // namespace passel::inline v0::detail

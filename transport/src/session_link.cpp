@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <ctime>
 #include <deque>
 #include <mutex>
 #include <unordered_map>
@@ -51,10 +52,47 @@ bool is_readable(int fd) {
   return ::poll(&watched, 1, 0) == 1;
 }
 
+/// The other end is gone, whether somebody has read so far or not.
+bool hung_up(int fd) {
+  pollfd watched{fd, POLLRDHUP, 0};
+  return ::poll(&watched, 1, 0) == 1;
+}
+
+/// How long this host was suspended since it was started.
+std::chrono::nanoseconds time_asleep() {
+  const auto read = [](clockid_t clock) {
+    timespec now{};
+    ::clock_gettime(clock, &now);
+    return std::chrono::seconds{now.tv_sec} + std::chrono::nanoseconds{now.tv_nsec};
+  };
+  const auto waking = read(CLOCK_MONOTONIC);
+  return read(CLOCK_BOOTTIME) - waking;
+}
+
+/// What lies between the readings of two clocks is no sleep.
+constexpr std::chrono::seconds noticed_sleep{1};
+
 }  // namespace
 
+/// What a lease asks.
+class SessionLease::Keeper {
+ public:
+  Keeper() = default;
+  Keeper(const Keeper&) = delete;
+  Keeper& operator=(const Keeper&) = delete;
+  virtual ~Keeper() = default;
+  [[nodiscard]] virtual bool holds(std::uint64_t lease) const = 0;
+};
+
+bool SessionLease::holds() const {
+  const auto keeper = keeper_.lock();
+  return keeper != nullptr && keeper->holds(number_);
+}
+
 /// The session machine and everybody who waits for it. One mutex; callbacks run without it.
-class SessionLink::Core : public SessionHandler, public std::enable_shared_from_this<Core> {
+class SessionLink::Core : public SessionHandler,
+                          public SessionLease::Keeper,
+                          public std::enable_shared_from_this<Core> {
  public:
   Core(IoLoop& loop, SessionCarrier carrier, SessionOptions options)
       : loop_{loop},
@@ -70,6 +108,7 @@ class SessionLink::Core : public SessionHandler, public std::enable_shared_from_
   void notify(std::uint64_t target, std::string_view topic, std::span<const std::byte> value);
   void leave();
   [[nodiscard]] bool is_open() const noexcept { return open_.load(std::memory_order_acquire); }
+  [[nodiscard]] bool holds(std::uint64_t lease) const override;
   [[nodiscard]] std::uint64_t epoch() const noexcept { return epoch_; }
 
  private:
@@ -98,6 +137,7 @@ class SessionLink::Core : public SessionHandler, public std::enable_shared_from_
   void adjust_watch();
   void arm();
   void tick();
+  void notice_sleep();
   [[nodiscard]] Error limit_passed(std::string_view method) const {
     return {Errc::timeout, "'" + std::string{method} + "' was not answered in the time given"};
   }
@@ -108,6 +148,7 @@ class SessionLink::Core : public SessionHandler, public std::enable_shared_from_
   SessionPort port_;
   IoLoop::Watch watch_;
   std::uint32_t watched_ = 0;
+  std::chrono::nanoseconds asleep_ = time_asleep();
   bool reading_ = false;  // a caller reads; the I/O thread does not
   std::atomic<std::uint64_t> epoch_{0};
   std::atomic<bool> open_{false};
@@ -259,8 +300,27 @@ void SessionLink::Core::pass_on() {
   futex_wake(next->word, 1, FutexScope::process);
 }
 
+bool SessionLink::Core::holds(std::uint64_t lease) const {
+  const std::lock_guard lock{mutex_};
+  if (!port_.session().holds(lease, Clock::now())) return false;
+  return far_ ? time_asleep() - asleep_ < noticed_sleep : !hung_up(port_.fd());
+}
+
+/// With the mutex held. The clock that leases are counted by stands still in a host that sleeps;
+/// those of others do not.
+void SessionLink::Core::notice_sleep() {
+  if (!far_) return;
+  const auto asleep = time_asleep();
+  if (asleep - asleep_ < noticed_sleep) return;
+  asleep_ = asleep;
+  port_.slept(Clock::now());
+}
+
 void SessionLink::Core::answered(session_action::Answer&& answer) {
   Result<SessionReply> reply = SessionReply{};
+  notice_sleep();
+  reply->lease = {std::weak_ptr<const SessionLease::Keeper>{weak_from_this()},
+                  port_.session().lease()};
   if (answer.result) {
     reply->bytes.assign(answer.result->begin(), answer.result->end());
     reply->descriptors = std::move(answer.descriptors);
@@ -365,6 +425,7 @@ Result<std::shared_ptr<SessionLink>> SessionLink::connect(IoLoop& loop, const Ad
   if (carrier.carrier == Carrier::network) {
     session.heartbeat = options.heartbeat;
     session.silence = options.silence;
+    session.leased = true;
   }
   auto core = std::make_shared<Core>(loop, std::move(carrier), std::move(session));
   PASSEL_CHECK(core->open(deadline));

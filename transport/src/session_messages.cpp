@@ -26,6 +26,7 @@ void write_hello(const Hello& hello, wire::Hello::Builder to) {
   to.setRole(text_of(hello.role));
   to.setPid(hello.pid);
   to.setEpoch(hello.epoch);
+  to.setSilence(static_cast<std::uint32_t>(hello.silence.count()));
 }
 
 void write_call(const CallMessage& call, wire::Call::Builder to) {
@@ -45,9 +46,13 @@ void write_call(const CallMessage& call, wire::Call::Builder to) {
 
 Hello read_hello(wire::Hello::Reader from) {
   const BytesView build = view_of(from.getBuild());
-  return {from.getProtocol(),      {build.begin(), build.end()},
-          to_text(from.getName()), to_text(from.getRole()),
-          from.getPid(),           from.getEpoch()};
+  return {from.getProtocol(),
+          {build.begin(), build.end()},
+          to_text(from.getName()),
+          to_text(from.getRole()),
+          from.getPid(),
+          from.getEpoch(),
+          std::chrono::milliseconds{from.getSilence()}};
 }
 
 Result<SessionMessage> read_call(wire::Call::Reader from) {

@@ -30,6 +30,8 @@ struct Hello {
   std::string role;              ///< "parent", "worker", "client", ...
   std::int32_t pid = 0;
   std::uint64_t epoch = 0;  ///< a new one for each connection of the same peer
+  /// After so long this side takes a silent peer for lost; zero: it believes the kernel alone.
+  std::chrono::milliseconds silence{0};
 };
 
 /// A method by exposed name, or a task by its place in the program.

@@ -64,6 +64,7 @@ void SessionPort::tick(Time now) { step(session_event::Tick{}, now); }
 void SessionPort::readable(Time now) {
   if (session_.is_closed()) return;
   std::optional<Error> bad;
+  const std::uint64_t before = socket_.received();
   const auto got = socket_.receive([&](ReceivedFrame&& frame) {
     if (bad || session_.is_closed()) return;
     auto message = read_session_message(frame.bytes);
@@ -73,6 +74,7 @@ void SessionPort::readable(Time now) {
     }
     step(session_event::Received{*std::move(message), std::move(frame.descriptors)}, now);
   });
+  if (socket_.received() != before) step(session_event::Heard{}, now);
   if (bad) {
     step(session_event::Lost{*std::move(bad)}, now);
   } else if (!got) {

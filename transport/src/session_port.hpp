@@ -81,7 +81,10 @@ class SessionPort {
   /// Sends what has collected: true when all of it is gone. A broken connection ends the session.
   bool flush(Time now);
   void tick(Time now);
+  /// The host was suspended for a while.
+  void slept(Time now) { step(session_event::Slept{}, now); }
 
+  [[nodiscard]] Carrier carrier() const noexcept { return socket_.carrier(); }
   [[nodiscard]] int fd() const noexcept { return socket_.fd(); }
   [[nodiscard]] bool wants_write() const noexcept { return socket_.wants_write(); }
   [[nodiscard]] std::optional<Time> next_wakeup() const { return session_.next_wakeup(); }

@@ -62,6 +62,11 @@ class SessionServer::Core : public std::enable_shared_from_this<Core> {
     IoLoop::TimerKey timer;
     std::string host;
   };
+  /// A session whose connection is gone, and whose client may not know it yet.
+  struct Parted {
+    IoLoop::TimerKey timer;
+    Error why;
+  };
 
   void accept();
   bool accept_one();
@@ -72,6 +77,8 @@ class SessionServer::Core : public std::enable_shared_from_this<Core> {
   void listen_to(std::uint64_t session);
   void let_in(std::uint64_t session);
   void refused(const std::string& host);
+  void part(const Served& served, const Error& why);
+  void end_parted(std::uint64_t session);
   void arm(Served& served);
   void tick(std::uint64_t session);
   void ready(std::uint64_t session, std::uint32_t events);
@@ -86,6 +93,7 @@ class SessionServer::Core : public std::enable_shared_from_this<Core> {
   IoLoop::Watch watch_;
   std::map<std::uint64_t, std::unique_ptr<Served>> served_;
   std::map<std::uint64_t, Guest> greeting_;  // who has not said hello, oldest first
+  std::map<std::uint64_t, Parted> parted_;
   Refusals refusals_;
   std::vector<std::uint64_t> touched_;  // to be flushed, watched anew or removed
   std::uint64_t last_session_ = 0;
@@ -131,7 +139,7 @@ struct SessionServer::Core::Served final : SessionHandler {
   }
   void closed(const Error& error) override {
     touch();
-    if (is_open) return core.service_.session_closed(id, error);
+    if (is_open) return core.part(*this, error);
     if (error == Errc::auth_failed) core.refused(host);
   }
 
@@ -198,6 +206,7 @@ void SessionServer::Core::close() {
         served->touch();
       }
     }
+    while (!parted_.empty()) end_parted(parted_.begin()->first);
     for (const auto& [id, guest] : greeting_) loop_.cancel(guest.timer);
     greeting_.clear();
     served_.clear();
@@ -241,6 +250,7 @@ void SessionServer::Core::add_guest(SessionCarrier carrier) {
   if (carrier.carrier == Carrier::network) {
     session.heartbeat = options_.heartbeat;
     session.silence = options_.silence;
+    session.hello.silence = options_.silence;
   }
   const auto now = Clock::now();
   const auto begin = refusals_.listened_to(carrier.host, now);
@@ -297,6 +307,26 @@ void SessionServer::Core::let_in(std::uint64_t session) {
   loop_.cancel(guest.mapped().timer);
   if (socket_.keys->wanted()) refusals_.let_in(guest.mapped().host);
   if (const auto found = served_.find(session); found != served_.end()) arm(*found->second);
+}
+
+// Over a network a broken connection, or one that is closed here, tells the client nothing: it is
+// on a lease that ends before the silence does.
+void SessionServer::Core::part(const Served& served, const Error& why) {
+  const bool knows = why == Errc::closed || served.port.carrier() == Carrier::host;
+  if (knows || closed_) return service_.session_closed(served.id, why);
+  const auto timer = loop_.at(Deadline::at(served.port.session().heard() + options_.silence),
+                              [weak = weak_from_this(), id = served.id] {
+                                if (const auto core = weak.lock()) core->end_parted(id);
+                              });
+  parted_.emplace(served.id, Parted{timer, why});
+}
+
+void SessionServer::Core::end_parted(std::uint64_t session) {
+  const auto parted = parted_.extract(session);
+  if (!parted) return;
+  const Batch batch{*this};
+  loop_.cancel(parted.mapped().timer);
+  service_.session_closed(session, parted.mapped().why);
 }
 
 void SessionServer::Core::refused(const std::string& host) {

@@ -126,6 +126,7 @@ struct Hello {
   role @3 :Text;              # "parent", "worker", "client", ...
   pid @4 :Int32;
   epoch @5 :UInt64;           # a new one for each connection of the same peer
+  silence @6 :UInt32;         # milliseconds after which this side takes a silent peer for lost; 0: it asks the kernel
 }
 
 struct Call {

@@ -31,6 +31,10 @@ struct ManagerOptions {
   /// How long the server has to end when it is shut down, before SIGTERM, and then before SIGKILL.
   std::chrono::milliseconds shutdown_timeout{1000};
   std::string name{};  ///< of the server process; empty: as any process
+  /// Over TCP: after so long a silence server and clients take each other for lost. What a client
+  /// holds is its own for an eighth less, counted from the last thing it said that the server is
+  /// known to have heard (ProxyGuard::lost). The server's setting counts. Not less than 10 ms.
+  std::chrono::milliseconds silence{6000};
 };
 
 namespace detail {

@@ -29,19 +29,22 @@ struct ProxyGrantAccess;
 ///     storage.write(data, guard.token());      // who comes late with an older token is refused
 ///
 /// Move-only; by one thread at a time, and for an RLock or Condition by the thread that took it.
-/// When its process dies or loses the server, what it holds goes back.
+/// When its process dies or loses the server, what it holds goes back: at once on one host, after
+/// six seconds over a network, in which the guard says that it is `lost`.
 class [[nodiscard]] ProxyGuard {
  public:
   /// Holds nothing.
   ProxyGuard() noexcept = default;
   ProxyGuard(ProxyGuard&& other) noexcept
       : proxy_{std::exchange(other.proxy_, {})},
+        lease_{std::move(other.lease_)},
         token_{other.token_},
         abandoned_{other.abandoned_},
         way_{other.way_} {}
   ProxyGuard& operator=(ProxyGuard&& other) noexcept {
     ProxyGuard taken{std::move(other)};
     std::swap(proxy_, taken.proxy_);
+    std::swap(lease_, taken.lease_);
     std::swap(token_, taken.token_);
     std::swap(abandoned_, taken.abandoned_);
     std::swap(way_, taken.way_);
@@ -58,6 +61,12 @@ class [[nodiscard]] ProxyGuard {
   /// The holder before died while it held it: what the lock protects may be half changed.
   [[nodiscard]] bool abandoned() const noexcept { return abandoned_; }
 
+  /// True when somebody else may have it: the server is gone, or this process was cut off from it,
+  /// or stopped, for so long that the server may have taken it for dead. Becomes true before the
+  /// server gives it to the next, and never false again. Asks nobody; what was found out can be
+  /// outdated when it is acted on, so write with the token. False when nothing is held.
+  [[nodiscard]] bool lost() const { return owns_lock() && !lease_.holds(); }
+
   /// Gives it back. Errors: invalid_state when nothing is held, or somebody else has released it;
   /// peer_lost.
   Result<void> release() {
@@ -72,6 +81,7 @@ class [[nodiscard]] ProxyGuard {
   friend struct detail::ProxyGrantAccess;
 
   DynamicProxy proxy_;
+  detail::SessionLease lease_;
   std::uint64_t token_ = 0;
   bool abandoned_ = false;
   detail::GiveBack way_ = detail::GiveBack::grant;
@@ -83,14 +93,16 @@ struct ProxyGrantAccess {
   static Result<ProxyGuard> take(const DynamicProxy& proxy, bool wait, Deadline deadline,
                                  GiveBack way) {
     using Grant = std::tuple<std::uint64_t, std::uint64_t, bool>;
+    if (!proxy.valid()) return no_proxy_error();
     const bool receipt = !deadline.is_never();
-    const auto grant =
-        call_object_patiently<Grant>(proxy.core(), "acquire", encode_pack(wait, receipt), deadline);
-    if (!grant) return grant.error();
-    const auto [call, token, abandoned] = *grant;
+    PASSEL_TRY(auto args, encode_pack(wait, receipt));
+    const auto reply = proxy.core()->call("acquire", std::move(args), deadline, server_patience);
+    PASSEL_TRY(const Grant grant, decode_reply<Grant>(reply));
+    const auto [call, token, abandoned] = grant;
     if (receipt) proxy.core()->tell("kept", call);
     ProxyGuard guard;
     guard.proxy_ = proxy;
+    guard.lease_ = reply->lease;
     guard.token_ = token;
     guard.abandoned_ = abandoned;
     guard.way_ = way;

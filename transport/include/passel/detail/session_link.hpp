@@ -22,10 +22,33 @@
 
 namespace passel::inline v0::detail {
 
-/// What came back: an encoded value and the descriptors that belong to it.
+class SessionLink;
+
+/// Under which lease of which session something was granted. Copies are of the same lease.
+class PASSEL_API SessionLease {
+ public:
+  class Keeper;
+  /// Of nothing: holds nothing.
+  SessionLease() = default;
+  SessionLease(std::weak_ptr<const Keeper> keeper, std::uint64_t number) noexcept
+      : keeper_{std::move(keeper)}, number_{number} {}
+  /// True while the server cannot have given what was granted under this lease to anybody else, as
+  /// far as it depends on the session: it is open, and over a network the server is known to have
+  /// heard of this side so lately that it cannot take it for lost. Once false it stays so. Asks
+  /// nobody and does not wait; any thread.
+  [[nodiscard]] bool holds() const;
+
+ private:
+  std::weak_ptr<const Keeper> keeper_;
+  std::uint64_t number_ = 0;
+};
+
+/// What came back: an encoded value, the descriptors that belong to it, and under which lease it
+/// came.
 struct SessionReply {
   std::vector<std::byte> bytes;
   std::vector<std::shared_ptr<Descriptor>> descriptors;
+  SessionLease lease{};
 };
 
 struct SessionLinkOptions {
@@ -33,9 +56,9 @@ struct SessionLinkOptions {
   std::string role = "client";
   /// The key of the server; needed at a TcpAddress.
   std::optional<AuthKey> authkey{};
-  /// Over TCP: after so long a silence the server is asked whether it lives ...
+  /// Over TCP: so long after the last sign of life the server is asked for another one ...
   std::chrono::milliseconds heartbeat = session_heartbeat;
-  /// ... and after this one it counts as lost.
+  /// ... and after this silence it counts as lost.
   std::chrono::milliseconds silence = session_silence;
 };
 

@@ -56,7 +56,9 @@ class PASSEL_API SessionService {
   virtual void answer_unwanted(std::uint64_t session, std::uint64_t call);
   virtual void notified(std::uint64_t session, std::uint64_t target, std::string_view topic,
                         std::span<const std::byte> value);
-  /// Nothing more comes from it. Comes once for each session that was opened.
+  /// Nothing more comes from it, and what it held may be given to others. Comes once for each
+  /// session that was opened: over a network no sooner than its client knows that it may be lost,
+  /// unless that has said goodbye.
   virtual void session_closed(std::uint64_t session, const Error& why);
 };
 
