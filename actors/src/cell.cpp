@@ -24,7 +24,6 @@ std::string ExitReason::to_string() const {
 namespace detail {
 namespace {
 
-constexpr std::size_t inline_limit = 64;
 constexpr unsigned nesting_limit = 16;
 
 // Marks in the place of the inbox's newest node. nullptr: somebody runs the cell, nothing new.
@@ -72,14 +71,14 @@ Cell::Cell(std::unique_ptr<CellBody> body, std::string name)
 
 Cell* Cell::current() noexcept { return thread_state.current; }
 
-bool Cell::post(Op* op) noexcept {
+bool Cell::post_with(Op* op, std::size_t limit) noexcept {
   Op* head = head_.load(std::memory_order_relaxed);
   for (;;) {
     if (head == idle_mark) {
       if (thread_state.depth < nesting_limit) {
         // The runner's own message never enters the inbox.
         if (head_.compare_exchange_weak(head, nullptr, std::memory_order_acquire)) {
-          run_here(op);
+          run_here(op, limit);
           return true;
         }
       } else {
@@ -109,11 +108,19 @@ Cell::Pushed Cell::push(Op* op) noexcept {
   }
 }
 
-void Cell::run_here(Op* first) noexcept {
+void Cell::hand_over(Op* op) noexcept {
+  switch (push(op)) {
+    case Pushed::queued: return;
+    case Pushed::unblocked: return schedule();
+    case Pushed::closed: return op->run(op, nullptr);
+  }
+}
+
+void Cell::run_here(Op* first, std::size_t limit) noexcept {
   ThreadState& thread = thread_state;
   Cell* const before = std::exchange(thread.current, this);
   ++thread.depth;
-  const Outcome outcome = drain(first, inline_limit);
+  const Outcome outcome = drain(first, limit);
   --thread.depth;
   thread.current = before;
   if (outcome == Outcome::more) schedule();
@@ -223,7 +230,7 @@ void Cell::control(std::uint32_t bit) noexcept {
 void Cell::resume(Op* op) noexcept {
   state_ = State::active;
   if (thread_state.depth < nesting_limit) {
-    run_here(op);
+    run_here(op, inline_limit);
     return;
   }
   if (op != nullptr) {

@@ -142,10 +142,11 @@ class Ledger {
   };
   struct Close {};
   struct Terminate {};
-  struct Tick {};  ///< the time of next_deadline() has come
+  struct Tick {};      ///< the time of next_deadline() has come
+  struct Dispatch {};  ///< set_outside was lowered: what it held back may go
   using Event = std::variant<Start, Submit, Cancel, Stop, Ready, Done, Failed, Gone, SpawnFailed,
                              TakenBack, Kept, Returned, Condemned, Alive, Lend, Regain, Recycle,
-                             Pin, Close, Terminate, Tick>;
+                             Pin, Close, Terminate, Tick, Dispatch>;
 
   struct Action {
     enum class Kind : std::uint8_t {
@@ -183,7 +184,7 @@ class Ledger {
   /// by this.
   [[nodiscard]] std::size_t room(std::int64_t rank = 0) const noexcept;
   /// No worker is given a task of lower rank than one that is not here yet; the lowest of all
-  /// numbers: none is. Returns true when it is lower than before: a Tick may find work then.
+  /// numbers: none is. Returns true when it is lower than before: then Dispatch.
   [[nodiscard]] bool set_outside(std::int64_t rank) noexcept {
     return std::exchange(outside_, rank) > rank;
   }
@@ -196,11 +197,11 @@ class Ledger {
   [[nodiscard]] bool is_open() const noexcept { return phase_ == Phase::open; }
   [[nodiscard]] bool is_failed() const noexcept { return phase_ == Phase::failed; }
   [[nodiscard]] std::uint64_t restarts() const noexcept { return restarts_; }
-  /// The worker has not begun what it was sent in time.
   /// Its slot is lent: another worker may run tasks in its place.
   [[nodiscard]] bool is_lent(WorkerSlot worker) const noexcept {
     return worker < workers_.size() && workers_[worker].state == WorkerState::lent;
   }
+  /// The worker has not begun what it was sent in time.
   [[nodiscard]] bool is_stalled(WorkerSlot worker) const noexcept;
   /// The task that the worker is at, and since when.
   [[nodiscard]] std::optional<std::pair<TaskSlot, Time>> first_of(WorkerSlot worker) const noexcept;
@@ -293,6 +294,7 @@ class Ledger {
   void on(const Close& event, Time now, Actions& actions);
   void on(const Terminate& event, Time now, Actions& actions);
   void on(const Tick& event, Time now, Actions& actions);
+  void on(const Dispatch&, Time now, Actions& actions) { dispatch(now, actions); }
 
   void append(List& list, TaskSlot task);
   void prepend(List& list, TaskSlot task);
@@ -344,7 +346,7 @@ class Ledger {
   std::vector<Worker> workers_;
   std::vector<Level> levels_;  // of tasks that wait, the highest rank first
   std::int64_t outside_ = std::numeric_limits<std::int64_t>::min();
-  std::size_t queued_ = 0;     // on all levels
+  std::size_t queued_ = 0;  // on all levels
   std::vector<TaskSlot> delayed_;
   std::set<std::pair<Time, TaskSlot>> deadlines_;
   std::size_t sent_ = 0;

@@ -11,7 +11,8 @@ namespace passel::inline v0::detail {
 namespace {
 
 /// The pool's actor, seen from user threads. Destroying it terminates the workers and waits for
-/// their end.
+/// their end. User threads run their own operations only: others may call user code, for which they
+/// may hold a lock.
 class ActorPool final : public PoolHandle {
  public:
   ActorPool(CellRef cell, std::shared_ptr<Shared> shared)
@@ -42,7 +43,19 @@ class ActorPool final : public PoolHandle {
   }
 
  private:
-  void give_up(void (PoolCore::*how)());
+  /// False when the pool had been given up before.
+  [[nodiscard]] bool give_up();
+  template <class F>
+  [[nodiscard]] static Op* op_of(F function) {
+    return make_op([function = std::move(function)](Cell* cell) {
+      if (cell != nullptr) function(cell->body<PoolCore>());
+    });
+  }
+  template <class F>
+  void tell(F function) const {
+    Op* const op = op_of(std::move(function));
+    if (!cell_->post_alone(op)) op->run(op, nullptr);
+  }
 
   CellRef cell_;
   std::shared_ptr<Shared> shared_;
@@ -125,7 +138,7 @@ Result<std::shared_ptr<PoolHandle>> PoolHandle::start(PoolConfig config) {
 
 void ActorPool::end() {
   if (generation_ != fork_generation()) return;
-  give_up(&PoolCore::drop);
+  if (give_up()) tell([](PoolCore& core) { core.drop(); });
   static_cast<void>(join(Deadline::never()));
 }
 
@@ -164,7 +177,7 @@ Result<std::shared_ptr<void>> ActorPool::admit(Deadline deadline) {
 void ActorPool::submit(std::unique_ptr<PoolJob> job) {
   PoolJob* const op = job.release();
   op->run = &PoolCore::accept;
-  if (!cell_->post(op)) PoolCore::refuse(*op, shared_->refusal());
+  if (!cell_->post_alone(op)) PoolCore::refuse(*op, shared_->refusal());
 }
 
 std::optional<Error> ActorPool::refusal() const {
@@ -176,22 +189,21 @@ void ActorPool::close() {
   std::uint32_t expected = Shared::open;
   if (!shared_->state.compare_exchange_strong(expected, Shared::closing)) return;
   shared_->wake_all();
-  cell_->post_or_cancel(make_op([](Cell* cell) {
-    if (cell != nullptr) cell->body<PoolCore>().close();
-  }));
+  tell([](PoolCore& core) { core.close(); });
 }
 
-void ActorPool::terminate() { give_up(&PoolCore::terminate); }
+void ActorPool::terminate() {
+  // It answers what others wait for, and their callbacks are not for this thread.
+  if (give_up()) cell_->hand_over(op_of([](PoolCore& core) { core.terminate(); }));
+}
 
-void ActorPool::give_up(void (PoolCore::*how)()) {
+bool ActorPool::give_up() {
   std::uint32_t state = shared_->state.load();
   do {
-    if (state == Shared::terminated || state == Shared::failed) return;
+    if (state == Shared::terminated || state == Shared::failed) return false;
   } while (!shared_->state.compare_exchange_weak(state, Shared::terminated));
   shared_->wake_all();
-  cell_->post_or_cancel(make_op([how](Cell* cell) {
-    if (cell != nullptr) (cell->body<PoolCore>().*how)();
-  }));
+  return true;
 }
 
 Result<void> ActorPool::join(Deadline deadline) {
@@ -224,29 +236,25 @@ PoolShutdown ActorPool::shutdown(Deadline deadline) {
 PoolStats ActorPool::stats() const {
   PoolStats stats;
   if (Cell::current() == cell_.get()) return cell_->body<PoolCore>().stats();
-  call_in(*cell_.get(), [&](Cell& cell) { stats = cell.body<PoolCore>().stats(); });
+  call_alone(*cell_.get(), [&](Cell& cell) { stats = cell.body<PoolCore>().stats(); });
   return stats;
 }
 
 std::vector<DeadLetter> ActorPool::dead_letters() const {
   std::vector<DeadLetter> letters;
   if (Cell::current() == cell_.get()) return cell_->body<PoolCore>().dead_letters();
-  call_in(*cell_.get(), [&](Cell& cell) { letters = cell.body<PoolCore>().dead_letters(); });
+  call_alone(*cell_.get(), [&](Cell& cell) { letters = cell.body<PoolCore>().dead_letters(); });
   return letters;
 }
 
 void ActorPool::stop(const PoolJob* job, std::uint64_t serial) {
   if (generation_ != fork_generation()) return;
-  cell_->post_or_cancel(make_op([job, serial](Cell* cell) {
-    if (cell != nullptr) cell->body<PoolCore>().stop_job(job, serial);
-  }));
+  tell([job, serial](PoolCore& core) { core.stop_job(job, serial); });
 }
 
 void ActorPool::tell_taken(const PoolJob*, std::uint64_t serial, std::uint32_t items) {
   if (generation_ != fork_generation()) return;
-  cell_->post_or_cancel(make_op([serial, items](Cell* cell) {
-    if (cell != nullptr) cell->body<PoolCore>().tell_taken(serial, items);
-  }));
+  tell([serial, items](PoolCore& core) { core.tell_taken(serial, items); });
 }
 
 }  // namespace passel::inline v0::detail

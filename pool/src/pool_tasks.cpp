@@ -110,7 +110,7 @@ void PoolCore::feed() {
     }
     feed_.forget_empty_lines();
   }
-  if (ledger_.set_outside(outside)) step(Ledger::Tick{});
+  if (ledger_.set_outside(outside)) step(Ledger::Dispatch{});
 }
 
 void PoolCore::feed_one(PoolJob& job) {

@@ -309,7 +309,7 @@ TEST(Ledger, NothingOvertakesATaskOfHigherRankThatIsNotHereYet) {
   EXPECT_EQ(pool.step(Ledger::Submit{.task = 1, .rank = 3}), Words{"send 1 to 0"});
   EXPECT_EQ(pool.step(Ledger::Done{0, 1, 1us}), Words{"settle 1 done"});
   EXPECT_TRUE(pool.ledger.set_outside(-1));
-  EXPECT_EQ(pool.step(Ledger::Tick{}), Words{"send 0 to 0"});
+  EXPECT_EQ(pool.step(Ledger::Dispatch{}), Words{"send 0 to 0"});
 }
 
 TEST(Ledger, CloseLetsAStartingWorkerFinishItsStart) {

@@ -147,13 +147,14 @@ struct MapOptions {
   std::optional<std::chrono::nanoseconds> time_limit{};
   std::chrono::nanoseconds grace{std::chrono::seconds{1}};
   std::string name{};
-  /// Called for each item that is done, on the pool's thread: as quick as a callback of a future.
-  /// For map, starmap and their async forms.
+  /// Called for each item that is done, where callbacks of the pool's futures run (see Pool), and
+  /// as quick. For map, starmap and their async forms.
   std::function<void(PoolProgress)> progress{};
 };
 
-/// Python's `callback` and `error_callback`: one of them runs once, on the pool's thread, before
-/// the result is ready; neither for a call that was cancelled while it waited.
+/// Python's `callback` and `error_callback`: one of them runs once, where callbacks of futures
+/// run (see Pool), before the result is ready; neither for a call that was cancelled while it
+/// waited.
 ///
 ///     pool.apply_async<fetch>(passel::Callbacks{[](const Page& page) { ... },
 ///                                               [](const passel::Error& error) { ... }}, url)

@@ -44,8 +44,8 @@ struct ProcessPoolExecutorOptions {
 /// All workers are started at once. A task that was handed to a worker, which happens a little
 /// ahead, counts as running: cancel() is false then.
 ///
-/// Safe from any thread; submit and map never wait. Callbacks of its futures run on the pool's own
-/// thread and must not wait for the executor. Its destructor is shutdown() and so waits for what
+/// Safe from any thread; submit and map never wait. Callbacks of its futures run where those of a
+/// Pool do, and must not wait for the executor. Its destructor is shutdown() and so waits for what
 /// was submitted; it must be gone before the Runtime. Semantics: Python's
 /// concurrent.futures.ProcessPoolExecutor.
 class PASSEL_API ProcessPoolExecutor : public detail::ExecutorFace<ProcessPoolExecutor> {

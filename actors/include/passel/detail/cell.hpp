@@ -57,8 +57,13 @@ class PASSEL_API Cell {
 
   /// Takes `op`, and perhaps runs it and others before it returns. False when the cell has ended:
   /// `op` is untouched.
-  [[nodiscard]] bool post(Op* op) noexcept;
-  /// The same; an ended cell cancels the op.
+  [[nodiscard]] bool post(Op* op) noexcept { return post_with(op, inline_limit); }
+  /// The same for a thread that must not run what others sent, because they may call user code: the
+  /// engine's threads go on behind `op`.
+  [[nodiscard]] bool post_alone(Op* op) noexcept { return post_with(op, 1); }
+  /// Leaves `op` to the engine's threads; an ended cell cancels it.
+  void hand_over(Op* op) noexcept;
+  /// post; an ended cell cancels the op.
   void post_or_cancel(Op* op) noexcept {
     if (!post(op)) op->run(op, nullptr);
   }
@@ -150,6 +155,7 @@ class PASSEL_API Cell {
 
  private:
   enum class State : std::uint8_t { active, ending, suspended };
+  static constexpr std::size_t inline_limit = 64;
   static constexpr std::uint32_t kill_bit = 1;
   static constexpr std::uint32_t suspend_bit = 2;
   static constexpr std::uint32_t abolish_bit = 4;
@@ -163,7 +169,8 @@ class PASSEL_API Cell {
   [[nodiscard]] bool obey_control() noexcept;
   [[nodiscard]] Op* take() noexcept;
   [[nodiscard]] Outcome leave() noexcept;
-  void run_here(Op* first) noexcept;
+  [[nodiscard]] bool post_with(Op* op, std::size_t limit) noexcept;
+  void run_here(Op* first, std::size_t limit) noexcept;
   void last_handle_gone() noexcept;
 
   std::atomic<Op*> head_;
@@ -223,6 +230,9 @@ struct CellOptions {
 /// that is a bug and aborts with its name.
 template <class F>
 bool call_in(Cell& cell, F&& function);
+/// The same by Cell::post_alone.
+template <class F>
+bool call_alone(Cell& cell, F&& function);
 
 /// Any function as an operation on the heap: `function(cell)`, cell == nullptr when cancelled. It
 /// must not throw.
@@ -261,8 +271,8 @@ class PASSEL_API ReplySlot {
 
 [[noreturn]] PASSEL_API void self_call(const Cell& cell) noexcept;
 
-template <class F>
-bool call_in(Cell& cell, F&& function) {
+template <bool (Cell::*post)(Op*) noexcept, class F>
+bool call_by(Cell& cell, F&& function) {
   struct Call final : Op {
     explicit Call(F& f) : function{f} {
       run = [](Op* op, Cell* where) noexcept {
@@ -276,7 +286,15 @@ bool call_in(Cell& cell, F&& function) {
   };
   if (Cell::current() == &cell) self_call(cell);
   Call call{function};
-  return cell.post(&call) && call.slot.wait() == ReplySlot::done;
+  return (cell.*post)(&call) && call.slot.wait() == ReplySlot::done;
+}
+template <class F>
+bool call_in(Cell& cell, F&& function) {
+  return call_by<&Cell::post>(cell, function);
+}
+template <class F>
+bool call_alone(Cell& cell, F&& function) {
+  return call_by<&Cell::post_alone>(cell, function);
 }
 
 /// Kills every cell of this process' engine and takes the engine down; the next cell makes a new

@@ -1,0 +1,100 @@
+// Where callbacks of a pool's futures run, and what may be done in them.
+#include <passel/pool.hpp>
+#include <passel/queue.hpp>
+
+#include "support/seed.hpp"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <string>
+#include <vector>
+
+namespace {
+
+using namespace std::chrono_literals;
+using passel::Errc;
+using passel::Future;
+using passel::Pool;
+using passel::Result;
+using passel_test::rounds;
+
+int same(int n) { return n; }
+std::string wait_for_word(const passel::Queue<std::string>& words) { return words.get().unwrap(); }
+
+/// Says that this thread holds a lock which callbacks take.
+thread_local bool holds_lock = false;
+class Held {
+ public:
+  Held() { holds_lock = true; }
+  Held(const Held&) = delete;
+  Held& operator=(const Held&) = delete;
+  ~Held() { holds_lock = false; }
+};
+
+/// Counts the callbacks that run on a thread that holds the lock: they would wait for ever.
+struct Witness {
+  std::atomic<int> told{0};
+  std::atomic<int> stuck{0};
+  auto callback() {
+    return [this](const auto&) {
+      if (holds_lock) ++stuck;
+      ++told;
+    };
+  }
+};
+
+TEST(PoolCallback, NeverRunsInsideSomebodyElsesSubmit) {
+  auto pool = Pool::start({.processes = 2}).unwrap();
+  Witness witness;
+  std::vector<Future<int>> futures;
+  const int count = static_cast<int>(rounds(4000));
+  for (int i = 0; i < count; ++i) {
+    {
+      const Held lock;
+      futures.push_back(pool.submit<same>(i));
+    }
+    futures.back().on_done(witness.callback());
+  }
+  for (int i = 0; i < count; ++i) EXPECT_EQ(futures[static_cast<std::size_t>(i)].get().unwrap(), i);
+  EXPECT_EQ(witness.told, count);
+  EXPECT_EQ(witness.stuck, 0) << "a callback ran under the lock of a thread that submitted";
+}
+
+TEST(PoolCallback, NeverRunsInsideOtherCallsToThePool) {
+  auto pool = Pool::start({.processes = 2}).unwrap();
+  Witness witness;
+  std::vector<Future<int>> futures;
+  const int count = static_cast<int>(rounds(1000));
+  for (int i = 0; i < count; ++i) {
+    futures.push_back(pool.submit<same>(i));
+    futures.back().on_done(witness.callback());
+    const Held lock;
+    static_cast<void>(pool.stats());
+    static_cast<void>(pool.dead_letters());
+  }
+  for (auto& future : futures) EXPECT_TRUE(future.get().is_ok());
+  EXPECT_EQ(witness.told, count);
+  EXPECT_EQ(witness.stuck, 0);
+}
+
+TEST(PoolCallback, NeverRunsInsideTheTerminateThatCancelsItsTask) {
+  auto words = passel::Queue<std::string>::create().unwrap();
+  auto pool = Pool::start({.processes = 1}).unwrap();
+  Witness witness;
+  std::vector<Future<std::string>> futures;
+  for (int i = 0; i < 5; ++i) {
+    futures.push_back(pool.submit<wait_for_word>(words));
+    futures.back().on_done(witness.callback());
+  }
+  {
+    const Held lock;
+    pool.terminate();
+  }
+  for (auto& future : futures) EXPECT_EQ(future.get().error(), Errc::cancelled);
+  ASSERT_TRUE(pool.join());
+  EXPECT_EQ(witness.told, 5);
+  EXPECT_EQ(witness.stuck, 0);
+}
+
+}  // namespace
