@@ -206,6 +206,13 @@ WireValue ManagerCore::host(const std::string& type, std::shared_ptr<HostedObjec
   return WireValue{std::move(handle)};
 }
 
+std::shared_ptr<HostedObject> ManagerCore::object_of(const WireValue& proxy) const {
+  const auto found = read_proxy(proxy);
+  if (!found || found->place.epoch != epoch_) return nullptr;
+  const auto hosted = objects_.find(found->place.object);
+  return hosted == objects_.end() ? nullptr : hosted->second.object;
+}
+
 void ManagerCore::serve(const ServedCall& served) {
   HostedCall call;
   call.site = shared_from_this();

@@ -55,6 +55,7 @@ class ManagerCore final : public SessionService,
   [[nodiscard]] WireValue lend(const WireValue& value) override;
   [[nodiscard]] WireValue host(const std::string& type,
                                std::shared_ptr<HostedObject> object) override;
+  [[nodiscard]] std::shared_ptr<HostedObject> object_of(const WireValue& proxy) const override;
   void run(std::function<void()> work) override { threads_.run(std::move(work)); }
   [[nodiscard]] IoLoop& loop() noexcept override { return loop_; }
 

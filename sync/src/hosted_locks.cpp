@@ -52,28 +52,32 @@ std::span<const HostedMethod<HostedPermits>> HostedPermits::table() {
       hosted_method<&HostedPermits::give_back>{"give_back"},
       hosted_method<&HostedPermits::value>{"value"},
       hosted_method<&HostedPermits::locked>{"locked"},
+      hosted_method<&HostedPermits::token>{"token"},
   };
   return methods;
 }
 
 std::string HostedPermits::text() const {
-  if (options_.kind == "Lock") return locked() ? "<Lock, taken>" : "<Lock, free>";
-  return "<" + options_.kind + ", value " + std::to_string(free()) + ">";
+  if (is_exclusive()) return locked() ? "<locked Lock>" : "<unlocked Lock>";
+  const std::string limit = options_.bounded ? "/" + std::to_string(options_.value) : "";
+  return "<" + options_.kind + " value=" + std::to_string(free()) + limit + ">";
 }
 
 void HostedPermits::acquire(HostedCall&& call) {
   const auto args = call.arguments<bool, bool>();
   if (!args) return call.reply.set(args.error());
   const auto [wait, receipt] = *args;
-  const Receipt expected = receipt ? Receipt::expected : Receipt::none;
-  if (free() > 0 && line_.empty()) return grant(call, expected);
+  const HostedWish wish{receipt};
+  if (free() > 0 && line_.empty()) return grant(call, wish);
   if (!wait) return call.reply.set(not_free());
-  line_.add(std::move(call), expected, not_free());
+  line_.add(std::move(call), wish, not_free());
 }
 
-void HostedPermits::grant(HostedCall& call, Receipt receipt) {
-  held_.push_back({call.caller, call.id, ++last_token_, receipt == Receipt::none});
-  call.reply.value(HostedGrant{call.id, last_token_, std::exchange(abandoned_, false)});
+void HostedPermits::grant(HostedCall& call, const HostedWish& wish) {
+  const std::uint64_t token = ++last_token_;
+  held_.push_back({call.caller, call.id, wish.answer ? wish.hold.token : token, !wish.receipt});
+  if (wish.answer) return call.reply.value(bool{*wish.answer});
+  call.reply.value(HostedGrant{call.id, token, std::exchange(abandoned_, false)});
 }
 
 void HostedPermits::serve_waiting() {
@@ -90,12 +94,37 @@ void HostedPermits::release(HostedCall&& call) {
   serve_waiting();
 }
 
+Result<void> HostedPermits::release_by(const HostedCaller& caller) {
+  PASSEL_CHECK(release_some(caller, 1));
+  serve_waiting();
+  return {};
+}
+
+std::optional<HostedHold> HostedPermits::hold_of(const HostedCaller& caller) const {
+  const auto found = std::find_if(held_.begin(), held_.end(),
+                                  [&](const HostedHolder& one) { return one.caller == caller; });
+  if (found == held_.end()) return std::nullopt;
+  return HostedHold{1, found->token};
+}
+
+void HostedPermits::put_down(const HostedCaller& caller) {
+  std::erase_if(held_, [&](const HostedHolder& one) { return one.caller == caller; });
+  serve_waiting();
+}
+
+void HostedPermits::take_again(HostedCall&& call, const HostedHold& hold, bool answer) {
+  const HostedWish wish{false, hold, answer};
+  if (free() > 0 && line_.empty()) return grant(call, wish);
+  call.deadline.reset();  // it had its time; the lock it needs
+  line_.add(std::move(call), wish, not_free());
+}
+
 Result<void> HostedPermits::release_some(const HostedCaller& caller, std::int64_t n) {
   if (n < 1)
     return Error{Errc::invalid_argument, "n must be one or more, it is " + std::to_string(n)};
   const auto held = static_cast<std::int64_t>(held_.size());
   if (options_.bounded && n > held) {
-    if (options_.kind == "Lock") return not_locked();
+    if (is_exclusive()) return not_locked();
     return Error{Errc::invalid_argument, options_.kind + " released too many times"};
   }
   if (options_.value > std::numeric_limits<std::int64_t>::max() - n)
@@ -157,28 +186,31 @@ std::span<const HostedMethod<HostedRLock>> HostedRLock::table() {
       hosted_method<&HostedRLock::acquire>{"acquire"},
       hosted_method<&HostedRLock::release>{"release"},
       hosted_method<&HostedRLock::locked>{"locked"},
+      hosted_method<&HostedRLock::is_owned>{"is_owned"},
+      hosted_method<&HostedRLock::recursion_count>{"recursion_count"},
+      hosted_method<&HostedRLock::token>{"token"},
   };
   return methods;
 }
 
 std::string HostedRLock::text() const {
-  return owner_ ? "<RLock, taken " + std::to_string(count_) + " times>" : "<RLock, free>";
+  return owner_ ? "<locked RLock count=" + std::to_string(count_) + ">" : "<unlocked RLock>";
 }
 
 void HostedRLock::acquire(HostedCall&& call) {
   const auto args = call.arguments<bool, bool>();
   if (!args) return call.reply.set(args.error());
   const auto [wait, receipt] = *args;
-  const Wish wish{receipt, {1}, {}};
+  const HostedWish wish{receipt};
   if (owned_by(call.caller) || (!owner_ && line_.empty())) return grant(call, wish);
   if (!wait) return call.reply.set(not_free());
   line_.add(std::move(call), wish, not_free());
 }
 
-void HostedRLock::grant(HostedCall& call, const Wish& wish) {
+void HostedRLock::grant(HostedCall& call, const HostedWish& wish) {
   if (!owner_) ++last_token_;
   owner_ = call.caller;
-  count_ += wish.state.count;
+  count_ += wish.hold.count;
   if (wish.receipt) unsure_.emplace_back(call.caller.session, call.id);
   if (wish.answer) return call.reply.value(bool{*wish.answer});
   call.reply.value(HostedGrant{call.id, last_token_, std::exchange(abandoned_, false)});
@@ -192,10 +224,13 @@ void HostedRLock::serve_waiting() {
 
 Result<void> HostedRLock::release_by(const HostedCaller& caller) {
   if (!owned_by(caller)) return not_owner();
-  if (--count_ == 0) {
-    let_go();
-  }
+  if (--count_ == 0) let_go();
   return {};
+}
+
+std::optional<HostedHold> HostedRLock::hold_of(const HostedCaller& caller) const {
+  if (!owned_by(caller)) return std::nullopt;
+  return HostedHold{count_, last_token_};
 }
 
 void HostedRLock::let_go() {
@@ -205,12 +240,11 @@ void HostedRLock::let_go() {
   serve_waiting();
 }
 
-void HostedRLock::take_again(HostedCall&& call, State state, bool answer) {
-  Wish wish{false, state, answer};
+void HostedRLock::take_again(HostedCall&& call, const HostedHold& hold, bool answer) {
+  const HostedWish wish{false, hold, answer};
   if (!owner_ && line_.empty()) return grant(call, wish);
   call.deadline.reset();  // it had its time; the lock it needs
   line_.add(std::move(call), wish, not_free());
-  serve_waiting();
 }
 
 void HostedRLock::abandoned(std::uint64_t session, std::uint64_t call) {

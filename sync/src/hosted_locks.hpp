@@ -1,9 +1,12 @@
 // Layer sync: locks, semaphores, events, conditions and barriers that live in a manager's server.
 #pragma once
 
+#include <passel/detail/hosted_action.hpp>
 #include <passel/detail/hosted_line.hpp>
 #include <passel/detail/hosted_methods.hpp>
+#include <passel/wire_value.hpp>
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -24,8 +27,44 @@ using HostedGrant = std::tuple<std::uint64_t, std::uint64_t, bool>;
 struct HostedHolder {
   HostedCaller caller;
   std::uint64_t call = 0;
-  std::uint64_t token = 0;
-  bool kept = false;  ///< the session has said so, or cannot give it up
+  std::uint64_t token = 0;  ///< by which its guard knows it, also after a wait for a condition
+  bool kept = false;        ///< the session has said so, or cannot give it up
+};
+
+/// What is put down by who waits for a condition, and taken up again.
+struct HostedHold {
+  std::uint64_t count = 1;  ///< how often an RLock was taken
+  std::uint64_t token = 0;  ///< of the HostedHolder
+};
+
+/// What somebody in the line of a lock waits for.
+struct HostedWish {
+  bool receipt = false;  ///< the caller says when it has the answer
+  HostedHold hold{};
+  std::optional<bool> answer{};  ///< of a condition's wait; else it is a grant
+};
+
+/// What a condition needs of its lock.
+class HostedMutex {
+ public:
+  HostedMutex() = default;
+  HostedMutex(const HostedMutex&) = delete;
+  HostedMutex& operator=(const HostedMutex&) = delete;
+  virtual ~HostedMutex() = default;
+
+  virtual void acquire(HostedCall&& call) = 0;
+  [[nodiscard]] virtual Result<void> release_by(const HostedCaller& caller) = 0;
+  [[nodiscard]] virtual bool locked() const = 0;
+  /// The fencing token of the newest grant.
+  [[nodiscard]] virtual std::uint64_t token() const = 0;
+  /// What the caller has of it; nothing for a stranger.
+  [[nodiscard]] virtual std::optional<HostedHold> hold_of(const HostedCaller& caller) const = 0;
+  /// Lets go of it altogether.
+  virtual void put_down(const HostedCaller& caller) = 0;
+  /// Answers with `answer` when the caller has it again, however long that takes.
+  virtual void take_again(HostedCall&& call, const HostedHold& hold, bool answer) = 0;
+  /// Of permits: there is one of them.
+  [[nodiscard]] virtual bool is_exclusive() const = 0;
 };
 
 struct HostedPermitsOptions {
@@ -36,16 +75,22 @@ struct HostedPermitsOptions {
 
 /// Lock, Semaphore and BoundedSemaphore: permits that anybody may give back. Those of a session
 /// that ends go back as abandoned.
-class HostedPermits final : public HostedBuiltin<HostedPermits> {
+class HostedPermits final : public HostedBuiltin<HostedPermits>, public HostedMutex {
  public:
   explicit HostedPermits(HostedPermitsOptions options) : options_{std::move(options)} {}
 
-  void acquire(HostedCall&& call);
+  void acquire(HostedCall&& call) override;
   void release(HostedCall&& call);
   /// Gives back this grant and no other.
   [[nodiscard]] Result<void> give_back(std::uint64_t token);
   [[nodiscard]] std::int64_t value() const { return free(); }
-  [[nodiscard]] bool locked() const { return free() == 0; }
+  [[nodiscard]] bool locked() const override { return free() == 0; }
+  [[nodiscard]] std::uint64_t token() const override { return last_token_; }
+  [[nodiscard]] Result<void> release_by(const HostedCaller& caller) override;
+  [[nodiscard]] std::optional<HostedHold> hold_of(const HostedCaller& caller) const override;
+  void put_down(const HostedCaller& caller) override;
+  void take_again(HostedCall&& call, const HostedHold& hold, bool answer) override;
+  [[nodiscard]] bool is_exclusive() const override { return options_.kind == "Lock"; }
 
   static std::span<const HostedMethod<HostedPermits>> table();
   [[nodiscard]] std::string text() const override;
@@ -55,42 +100,37 @@ class HostedPermits final : public HostedBuiltin<HostedPermits> {
   void session_ended(std::uint64_t session) override;
 
  private:
-  enum class Receipt : bool { none, expected };
-
   [[nodiscard]] std::int64_t free() const {
     return options_.value - static_cast<std::int64_t>(held_.size());
   }
-  void grant(HostedCall& call, Receipt receipt);
+  void grant(HostedCall& call, const HostedWish& wish);
   void serve_waiting();
   [[nodiscard]] Result<void> release_some(const HostedCaller& caller, std::int64_t n);
 
   HostedPermitsOptions options_;
   std::vector<HostedHolder> held_;  // oldest first
-  HostedLine<Receipt> line_;
+  HostedLine<HostedWish> line_;
   std::uint64_t last_token_ = 0;
   bool abandoned_ = false;
 };
 
 /// A lock that one thread of one session holds, any number of times.
-class HostedRLock final : public HostedBuiltin<HostedRLock> {
+class HostedRLock final : public HostedBuiltin<HostedRLock>, public HostedMutex {
  public:
-  void acquire(HostedCall&& call);
+  void acquire(HostedCall&& call) override;
   void release(HostedCall&& call) { call.reply.value(release_by(call.caller)); }
-  [[nodiscard]] bool locked() const { return owner_.has_value(); }
-
-  /// For conditions: the lock as its owner holds it.
-  struct State {
-    std::uint64_t count = 0;
-  };
-  [[nodiscard]] bool owned_by(const HostedCaller& caller) const {
-    return owner_ && *owner_ == caller;
+  void is_owned(HostedCall&& call) { call.reply.value(owned_by(call.caller)); }
+  /// How often the caller has it.
+  void recursion_count(HostedCall&& call) {
+    call.reply.value(owned_by(call.caller) ? count_ : std::uint64_t{0});
   }
-  [[nodiscard]] Result<void> release_by(const HostedCaller& caller);
-  [[nodiscard]] State state() const { return {count_}; }
-  /// Lets go of it altogether.
-  void let_go();
-  /// Answers with `answer` when the caller has it again, however long that takes.
-  void take_again(HostedCall&& call, State state, bool answer);
+  [[nodiscard]] bool locked() const override { return owner_.has_value(); }
+  [[nodiscard]] std::uint64_t token() const override { return last_token_; }
+  [[nodiscard]] Result<void> release_by(const HostedCaller& caller) override;
+  [[nodiscard]] std::optional<HostedHold> hold_of(const HostedCaller& caller) const override;
+  void put_down(const HostedCaller&) override { let_go(); }
+  void take_again(HostedCall&& call, const HostedHold& hold, bool answer) override;
+  [[nodiscard]] bool is_exclusive() const override { return true; }
 
   static std::span<const HostedMethod<HostedRLock>> table();
   [[nodiscard]] std::string text() const override;
@@ -100,18 +140,17 @@ class HostedRLock final : public HostedBuiltin<HostedRLock> {
   void session_ended(std::uint64_t session) override;
 
  private:
-  struct Wish {
-    bool receipt = false;
-    State state{1};
-    std::optional<bool> answer{};  ///< of a condition; else a grant
-  };
+  [[nodiscard]] bool owned_by(const HostedCaller& caller) const {
+    return owner_ && *owner_ == caller;
+  }
+  void let_go();
   void serve_waiting();
-  void grant(HostedCall& call, const Wish& wish);
+  void grant(HostedCall& call, const HostedWish& wish);
 
   std::optional<HostedCaller> owner_;
   std::uint64_t count_ = 0;
   std::vector<std::pair<std::uint64_t, std::uint64_t>> unsure_;  // session, call: not kept yet
-  HostedLine<Wish> line_;
+  HostedLine<HostedWish> line_;
   std::uint64_t last_token_ = 0;
   bool abandoned_ = false;
 };
@@ -123,6 +162,7 @@ class HostedEvent final : public HostedBuiltin<HostedEvent> {
   void clear() { set_ = false; }
   [[nodiscard]] bool is_set() const { return set_; }
   void wait(HostedCall&& call);
+  [[nodiscard]] std::uint64_t waiting() const { return line_.size(); }
 
   static std::span<const HostedMethod<HostedEvent>> table();
   [[nodiscard]] std::string text() const override;
@@ -135,40 +175,52 @@ class HostedEvent final : public HostedBuiltin<HostedEvent> {
   HostedLine<std::monostate> line_;
 };
 
-/// Python's Condition, over an RLock of its own.
+/// Python's Condition, over an RLock of its own or a lock that is given.
 class HostedCondition final : public HostedBuiltin<HostedCondition> {
  public:
-  HostedCondition();
-  void acquire(HostedCall&& call) { lock_.acquire(std::move(call)); }
-  void release(HostedCall&& call) { lock_.release(std::move(call)); }
+  /// `name` holds a lock that others know, too; none: nobody else has it.
+  HostedCondition(std::shared_ptr<HostedObject> lock, WireValue name);
+  void acquire(HostedCall&& call) { mutex_->acquire(std::move(call)); }
+  void release(HostedCall&& call) { call.reply.value(mutex_->release_by(call.caller)); }
   void wait(HostedCall&& call);
   void notify(HostedCall&& call);
-  [[nodiscard]] bool locked() const { return lock_.locked(); }
+  [[nodiscard]] bool locked() const { return mutex_->locked(); }
+  [[nodiscard]] std::uint64_t token() const { return mutex_->token(); }
   [[nodiscard]] std::uint64_t waiting() const { return line_.size(); }
 
   static std::span<const HostedMethod<HostedCondition>> table();
   [[nodiscard]] std::string text() const override;
   void abandoned(std::uint64_t session, std::uint64_t call) override;
-  void kept(std::uint64_t session, std::uint64_t call) override { lock_.kept(session, call); }
+  // Calls of the lock that were made of the condition, too.
+  void kept(std::uint64_t session, std::uint64_t call) override { lock_->kept(session, call); }
   void discarded(std::uint64_t session, std::uint64_t call) override {
-    lock_.discarded(session, call);
+    lock_->discarded(session, call);
   }
-  void session_ended(std::uint64_t session) override { lock_.session_ended(session); }
+  void session_ended(std::uint64_t session) override { lock_->session_ended(session); }
 
  private:
-  HostedRLock lock_;
-  HostedLine<HostedRLock::State> line_;
+  std::shared_ptr<HostedObject> lock_;
+  HostedMutex* mutex_;  // the same one
+  WireValue name_;
+  HostedLine<HostedHold> line_;
 };
 
-/// Python's Barrier without an action.
-class HostedBarrier final : public HostedBuiltin<HostedBarrier> {
+struct HostedBarrierOptions {
+  std::uint64_t parties = 1;
+  std::optional<std::chrono::nanoseconds> timeout{};  ///< of a wait that names none
+  HostedAction action = nullptr;
+};
+
+/// Python's Barrier. Its action runs on a thread of the server, while the parties wait.
+class HostedBarrier final : public HostedBuiltin<HostedBarrier>,
+                            public std::enable_shared_from_this<HostedBarrier> {
  public:
-  explicit HostedBarrier(std::uint64_t parties);
+  explicit HostedBarrier(HostedBarrierOptions options);
   void wait(HostedCall&& call);
-  void abort() { break_it("it was aborted"); }
+  void abort() { break_it("somebody aborted it"); }
   void reset();
-  [[nodiscard]] std::uint64_t parties() const { return parties_; }
-  [[nodiscard]] std::uint64_t n_waiting() const { return line_.size(); }
+  [[nodiscard]] std::uint64_t parties() const { return options_.parties; }
+  [[nodiscard]] std::uint64_t n_waiting() const { return line_.size() + there_.size(); }
   [[nodiscard]] bool broken() const { return why_.has_value(); }
 
   static std::span<const HostedMethod<HostedBarrier>> table();
@@ -176,11 +228,18 @@ class HostedBarrier final : public HostedBuiltin<HostedBarrier> {
   void abandoned(std::uint64_t session, std::uint64_t call) override;
 
  private:
+  void act();
+  void acted(std::uint64_t round, const Result<void>& outcome);
+  void release_all();
   void break_it(std::string why);
   void end_all(const std::string& why);
 
-  std::uint64_t parties_;
-  HostedLine<std::monostate> line_;
+  HostedBarrierOptions options_;
+  HostedLine<std::monostate> line_;   // parties of this round
+  HostedLine<std::monostate> early_;  // those who come while the action runs
+  std::vector<HostedCall> there_;     // all of them, in the order of their coming: the action runs
+  bool acting_ = false;
+  std::uint64_t round_ = 0;         // goes up when those who wait are sent away
   std::optional<std::string> why_;  // it is broken
 };
 

@@ -3,38 +3,85 @@
 
 #include <passel/detail/misuse.hpp>
 
+#include <tuple>
 #include <utility>
 
 namespace passel::inline v0::detail {
+namespace {
+
+Error broken_barrier(const std::string& why) {
+  return {Errc::broken, "the barrier is broken: " + why};
+}
+
+/// What makes a barrier: how many parties, and perhaps the nanoseconds of a wait.
+Result<HostedBarrierOptions> barrier_options(const HostedCall& call) {
+  std::int64_t parties = 0;
+  std::optional<std::int64_t> timeout;
+  if (const auto alone = call.arguments<std::int64_t>()) {
+    parties = std::get<0>(*alone);
+  } else {
+    const auto both = call.arguments<std::int64_t, std::optional<std::int64_t>>();
+    if (!both) return both.error();
+    std::tie(parties, timeout) = *both;
+  }
+  if (parties < 1)
+    return Error{Errc::invalid_argument, "parties must be > 0, it is " + std::to_string(parties)};
+  if (timeout && *timeout < 0) {
+    return Error{Errc::invalid_argument, "the timeout of a Barrier must not be negative, it is " +
+                                             std::to_string(*timeout) + " ns"};
+  }
+  HostedBarrierOptions options{.parties = static_cast<std::uint64_t>(parties)};
+  if (timeout) options.timeout = std::chrono::nanoseconds{*timeout};
+  return options;
+}
+
+}  // namespace
 
 Result<std::shared_ptr<HostedObject>> make_hosted_event(const HostedCall&) {
   return std::shared_ptr<HostedObject>{std::make_shared<HostedEvent>()};
 }
-Result<std::shared_ptr<HostedObject>> make_hosted_condition(const HostedCall&) {
-  return std::shared_ptr<HostedObject>{std::make_shared<HostedCondition>()};
-}
-Result<std::shared_ptr<HostedObject>> make_hosted_barrier(const HostedCall& call) {
-  const auto args = call.arguments<std::int64_t>();
-  if (!args) return args.error();
-  const std::int64_t parties = std::get<0>(*args);
-  if (parties < 1) {
-    return Error{Errc::invalid_argument, "parties must be > 0, it is " + std::to_string(parties)};
+Result<std::shared_ptr<HostedObject>> make_hosted_condition(const HostedCall& call) {
+  auto args = call.arguments<WireValue>();
+  if (!args) {
+    if (!call.arguments<>()) return args.error();
+    args = std::tuple{WireValue{}};
+  }
+  WireValue& given = std::get<0>(*args);
+  std::shared_ptr<HostedObject> lock;
+  if (given.is_none()) {
+    lock = std::make_shared<HostedRLock>();
+  } else {
+    lock = call.site->object_of(given);
+    const auto* const mutex = dynamic_cast<HostedMutex*>(lock.get());
+    if (mutex == nullptr || !mutex->is_exclusive()) {
+      return Error{Errc::type_mismatch,
+                   "a Condition needs a Lock or an RLock of the same manager, not " +
+                       (lock ? lock->text() : given.to_string())};
+    }
   }
   return std::shared_ptr<HostedObject>{
-      std::make_shared<HostedBarrier>(static_cast<std::uint64_t>(parties))};
+      std::make_shared<HostedCondition>(std::move(lock), std::move(given))};
+}
+Result<std::shared_ptr<HostedObject>> make_hosted_barrier(const HostedCall& call) {
+  return make_hosted_barrier(call, nullptr);
+}
+Result<std::shared_ptr<HostedObject>> make_hosted_barrier(const HostedCall& call,
+                                                          HostedAction action) {
+  PASSEL_TRY(HostedBarrierOptions options, barrier_options(call));
+  options.action = action;
+  return std::shared_ptr<HostedObject>{std::make_shared<HostedBarrier>(options)};
 }
 
 std::span<const HostedMethod<HostedEvent>> HostedEvent::table() {
   static constexpr HostedMethod<HostedEvent> methods[] = {
-      hosted_method<&HostedEvent::set>{"set"},
-      hosted_method<&HostedEvent::clear>{"clear"},
-      hosted_method<&HostedEvent::is_set>{"is_set"},
-      hosted_method<&HostedEvent::wait>{"wait"},
+      hosted_method<&HostedEvent::set>{"set"},         hosted_method<&HostedEvent::clear>{"clear"},
+      hosted_method<&HostedEvent::is_set>{"is_set"},   hosted_method<&HostedEvent::wait>{"wait"},
+      hosted_method<&HostedEvent::waiting>{"waiting"},
   };
   return methods;
 }
 
-std::string HostedEvent::text() const { return set_ ? "<Event, set>" : "<Event, not set>"; }
+std::string HostedEvent::text() const { return set_ ? "<Event: set>" : "<Event: unset>"; }
 
 void HostedEvent::set() {
   set_ = true;
@@ -54,42 +101,47 @@ std::span<const HostedMethod<HostedCondition>> HostedCondition::table() {
       hosted_method<&HostedCondition::notify>{"notify"},
       hosted_method<&HostedCondition::locked>{"locked"},
       hosted_method<&HostedCondition::waiting>{"waiting"},
+      hosted_method<&HostedCondition::token>{"token"},
   };
   return methods;
 }
 
-HostedCondition::HostedCondition() {
+HostedCondition::HostedCondition(std::shared_ptr<HostedObject> lock, WireValue name)
+    : lock_{std::move(lock)},
+      mutex_{dynamic_cast<HostedMutex*>(lock_.get())},
+      name_{std::move(name)} {
   // Whose time is up goes on when it has the lock again.
-  line_.on_late([this](HostedLine<HostedRLock::State>::Waiting late) {
-    lock_.take_again(std::move(late.call), late.data, false);
+  line_.on_late([this](HostedLine<HostedHold>::Waiting late) {
+    mutex_->take_again(std::move(late.call), late.data, false);
   });
 }
 
 std::string HostedCondition::text() const {
-  return "<Condition(" + lock_.text() + "), " + std::to_string(line_.size()) + " waiting>";
+  return "<Condition(" + lock_->text() + ", " + std::to_string(line_.size()) + ")>";
 }
 
 void HostedCondition::wait(HostedCall&& call) {
-  if (!lock_.owned_by(call.caller)) return call.reply.set(lock_not_held("wait"));
+  const HostedCaller caller = call.caller;
+  const auto hold = mutex_->hold_of(caller);
+  if (!hold) return call.reply.set(lock_not_held("wait"));
   // In the line before the lock is free: whoever has it next may notify.
-  const HostedRLock::State state = lock_.state();
-  line_.add(std::move(call), state, Error{Errc::timeout, "not notified in the time given"});
-  lock_.let_go();
+  line_.add(std::move(call), *hold, Error{Errc::timeout, "not notified in the time given"});
+  mutex_->put_down(caller);
 }
 
 void HostedCondition::notify(HostedCall&& call) {
   const auto args = call.arguments<std::uint64_t>();
   if (!args) return call.reply.set(args.error());
-  if (!lock_.owned_by(call.caller)) return call.reply.set(lock_not_held("notify"));
+  if (!mutex_->hold_of(call.caller)) return call.reply.set(lock_not_held("notify"));
   for (std::uint64_t n = std::get<0>(*args); n > 0 && !line_.empty(); --n) {
     auto next = line_.take_front();
-    lock_.take_again(std::move(next.call), next.data, true);
+    mutex_->take_again(std::move(next.call), next.data, true);
   }
   call.reply.value();
 }
 
 void HostedCondition::abandoned(std::uint64_t session, std::uint64_t call) {
-  if (!line_.remove(session, call)) lock_.abandoned(session, call);
+  if (!line_.remove(session, call)) lock_->abandoned(session, call);
 }
 
 std::span<const HostedMethod<HostedBarrier>> HostedBarrier::table() {
@@ -104,34 +156,77 @@ std::span<const HostedMethod<HostedBarrier>> HostedBarrier::table() {
   return methods;
 }
 
-HostedBarrier::HostedBarrier(std::uint64_t parties) : parties_{parties} {
+HostedBarrier::HostedBarrier(HostedBarrierOptions options) : options_{options} {
   line_.on_late([this](HostedLine<std::monostate>::Waiting late) {
-    break_it("somebody waited longer than the time given");
-    late.call.reply.set(Error{Errc::broken, "the barrier is broken: " + *why_});
+    break_it("the time was up for one who waited");
+    late.call.reply.set(broken_barrier(*why_));
   });
 }
 
 std::string HostedBarrier::text() const {
-  return "<Barrier, " + std::to_string(line_.size()) + " of " + std::to_string(parties_) +
-         (why_ ? " waiting, broken>" : " waiting>");
+  if (why_) return "<Barrier: broken>";
+  return "<Barrier: waiters=" + std::to_string(n_waiting()) + "/" +
+         std::to_string(options_.parties) + ">";
 }
 
 void HostedBarrier::wait(HostedCall&& call) {
-  if (why_) return call.reply.set(Error{Errc::broken, "the barrier is broken: " + *why_});
-  if (line_.size() + 1 < parties_)
-    return line_.add(std::move(call), {}, Error{Errc::broken, "the barrier is broken"});
+  if (why_) return call.reply.set(broken_barrier(*why_));
+  if (!call.deadline && options_.timeout) {
+    const Deadline until = Deadline::after(*options_.timeout);
+    if (!until.is_never()) call.deadline = until.when();
+  }
+  if (acting_) {
+    return early_.add(std::move(call), {},
+                      Error{Errc::timeout,
+                            "the barrier has not finished the round before in the "
+                            "time given"});
+  }
+  if (line_.size() + 1 < options_.parties)
+    return line_.add(std::move(call), {}, broken_barrier("not all came"));
+  while (!line_.empty()) there_.push_back(line_.take_front().call);
+  there_.push_back(std::move(call));
+  if (options_.action != nullptr) return act();
+  release_all();
+}
+
+void HostedBarrier::act() {
+  acting_ = true;
+  const auto site = there_.back().site;
+  site->run([weak = weak_from_this(), site, action = options_.action, round = round_] {
+    const Result<void> outcome = action();
+    site->loop().post([weak, round, outcome] {
+      if (const auto barrier = weak.lock()) barrier->acted(round, outcome);
+    });
+  });
+}
+
+void HostedBarrier::acted(std::uint64_t round, const Result<void>& outcome) {
+  acting_ = false;
+  if (round == round_ && outcome) release_all();
+  if (round == round_ && !outcome) {
+    there_.back().reply.set(outcome.error());
+    there_.pop_back();
+    break_it("its action failed");
+  }
+  for (std::size_t early = early_.size(); early > 0 && !acting_ && !early_.empty(); --early)
+    wait(early_.take_front().call);
+}
+
+void HostedBarrier::release_all() {
+  ++round_;
+  auto all = std::exchange(there_, {});
   std::uint64_t place = 0;
-  while (!line_.empty()) line_.take_front().call.reply.value(place++);
-  call.reply.value(std::uint64_t{place});
+  for (HostedCall& call : all) call.reply.value(place++);
 }
 
 void HostedBarrier::reset() {
-  end_all("it was reset");
+  end_all("somebody reset it");
   why_.reset();
 }
 
 void HostedBarrier::abandoned(std::uint64_t session, std::uint64_t call) {
-  if (line_.remove(session, call)) break_it("a party that waited is gone");
+  if (line_.remove(session, call)) return break_it("a party that waited is gone");
+  early_.remove(session, call);
 }
 
 void HostedBarrier::break_it(std::string why) {
@@ -140,8 +235,10 @@ void HostedBarrier::break_it(std::string why) {
 }
 
 void HostedBarrier::end_all(const std::string& why) {
-  while (!line_.empty())
-    line_.take_front().call.reply.set(Error{Errc::broken, "the barrier is broken: " + why});
+  ++round_;
+  while (!line_.empty()) line_.take_front().call.reply.set(broken_barrier(why));
+  auto all = std::exchange(there_, {});
+  for (HostedCall& call : all) call.reply.set(broken_barrier(why));
 }
 
 }  // namespace passel::inline v0::detail

@@ -9,8 +9,12 @@
 
 #include <unistd.h>
 #include <algorithm>
+#include <atomic>
 #include <csignal>
+#include <future>
 #include <mutex>
+#include <optional>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
@@ -33,7 +37,7 @@ class ManagerLocks : public ::testing::Test {
 // CPython: TestSyncManagerTypes.test_lock
 TEST_F(ManagerLocks, ALockHasOneHolder) {
   const auto lock = manager.lock().unwrap();
-  EXPECT_EQ(lock.text().unwrap(), "<Lock, free>");
+  EXPECT_EQ(lock.text().unwrap(), "<unlocked Lock>");
   {
     auto guard = lock.acquire().unwrap();
     EXPECT_TRUE(guard.owns_lock());
@@ -88,14 +92,17 @@ TEST_F(ManagerLocks, CompoundChangesNeedALock) {
 TEST_F(ManagerLocks, ThoseWhoWaitGetItInTurn) {
   const auto lock = manager.lock().unwrap();
   auto held = lock.acquire().unwrap();
-  auto first = lock.call_async<passel::WireValue>("acquire", true, false);
-  auto second = lock.call_async<passel::WireValue>("acquire", true, false);
+  auto first = lock.acquire_async();
+  auto given_up = lock.acquire_async();
+  { const auto dropped = lock.acquire_async(); }
+  auto second = lock.acquire_async();
+  EXPECT_TRUE(given_up.cancel());
   held.release().unwrap();
-  first.get().unwrap();
+  auto guard = first.get().unwrap();
   EXPECT_FALSE(second.done());
-  lock.release().unwrap();
-  second.get().unwrap();
-  lock.release().unwrap();
+  guard.release().unwrap();
+  EXPECT_GT(second.get().unwrap().token(), guard.token());
+  EXPECT_FALSE(lock.locked().unwrap());
 }
 
 // CPython: TestSyncManagerTypes.test_rlock
@@ -104,7 +111,7 @@ TEST_F(ManagerLocks, AnRLockIsItsThreads) {
   auto outer = lock.acquire().unwrap();
   auto inner = lock.acquire().unwrap();
   EXPECT_EQ(outer.token(), inner.token());
-  EXPECT_EQ(lock.text().unwrap(), "<RLock, taken 2 times>");
+  EXPECT_EQ(lock.text().unwrap(), "<locked RLock count=2>");
   std::jthread{[&] {
     EXPECT_EQ(lock.try_acquire().error(), Errc::timeout);
     EXPECT_EQ(lock.release().error(), Errc::invalid_state);
@@ -142,16 +149,17 @@ TEST_F(ManagerLocks, AnEventIsWaitedFor) {
   const auto event = manager.event().unwrap();
   EXPECT_FALSE(event.is_set().unwrap());
   EXPECT_FALSE(event.wait_for(1ms).unwrap());
-  EXPECT_EQ(event.wait_for(-1ms).error(), Errc::invalid_argument);
-  auto waiting = event.call_async<void>("wait");
+  EXPECT_FALSE(event.wait_for(-1ms).unwrap());
+  auto waiting = event.wait_async();
   EXPECT_FALSE(waiting.done());
+  EXPECT_EQ(event.waiting().unwrap(), 1U);
   event.set().unwrap();
   waiting.get().unwrap();
   EXPECT_TRUE(event.wait_for(1h).unwrap());
   event.wait().unwrap();
   event.clear().unwrap();
   EXPECT_FALSE(event.is_set().unwrap());
-  EXPECT_EQ(event.text().unwrap(), "<Event, not set>");
+  EXPECT_EQ(event.text().unwrap(), "<Event: unset>");
 }
 
 // CPython: TestSyncManagerTypes.test_condition
@@ -196,6 +204,83 @@ TEST_F(ManagerLocks, AWaitThatIsNotNotifiedEndsWithTheLock) {
   std::jthread{[&] { EXPECT_EQ(condition.try_acquire().error(), Errc::timeout); }}.join();
 }
 
+// MGR-29: a lock that is given, plain or reentrant; holding the condition is holding it.
+TEST_F(ManagerLocks, AConditionMayBeOfALockThatIsThere) {
+  const auto plain = manager.lock().unwrap();
+  const auto reentrant = manager.rlock().unwrap();
+  const auto other = manager.condition(plain).unwrap();
+  for (const auto& condition :
+       {manager.condition(plain).unwrap(), manager.condition(reentrant).unwrap()}) {
+    bool ready = false;
+    std::jthread notifier;
+    {
+      auto guard = condition.acquire().unwrap();
+      notifier = std::jthread{[&] {
+        const auto mine = condition.acquire().unwrap();
+        ready = true;
+        condition.notify().unwrap();
+      }};
+      condition.wait([&] { return ready; }).unwrap();
+      EXPECT_GT(condition.token().unwrap(), guard.token());
+    }
+    EXPECT_FALSE(condition.locked().unwrap());
+  }
+  EXPECT_EQ(other.text().unwrap(), "<Condition(<unlocked Lock>, 0)>");
+  auto guard = plain.acquire().unwrap();
+  EXPECT_EQ(other.try_acquire().error(), Errc::timeout);
+  EXPECT_EQ(other.wait_for(1ms).error(), Errc::timeout);
+  guard.release().unwrap();  // still good
+  EXPECT_FALSE(plain.locked().unwrap());
+}
+
+TEST_F(ManagerLocks, AConditionKeepsTheLockThatItWasGiven) {
+  std::optional<passel::LockProxy> lock = manager.lock().unwrap();
+  const auto condition = manager.condition(*lock).unwrap();
+  lock.reset();
+  auto guard = condition.acquire().unwrap();
+  EXPECT_TRUE(condition.locked().unwrap());
+  guard.release().unwrap();
+  EXPECT_EQ(manager.number_of_objects().unwrap(), 2U);
+}
+
+TEST_F(ManagerLocks, AConditionTakesNothingButALock) {
+  const passel::LockProxy queue{manager.create("Queue", 0).unwrap()};
+  EXPECT_EQ(manager.condition(queue).error(), Errc::type_mismatch);
+  const passel::LockProxy many{manager.create("Semaphore", 2).unwrap()};
+  EXPECT_THAT(manager.condition(many).error().what(), HasSubstr("<Semaphore value=2>"));
+}
+
+void wait_for_a_notify(const passel::ConditionProxy& condition, const passel::Queue<int>& told) {
+  const auto guard = condition.acquire().unwrap();
+  told.put(0).unwrap();
+  condition.wait().unwrap();
+  told.put(1).unwrap();
+  for (;;) ::pause();
+}
+
+TEST_F(ManagerLocks, AKilledWaiterOfAConditionIsForgotten) {
+  const auto lock = manager.lock().unwrap();
+  const auto condition = manager.condition(lock).unwrap();
+  const passel::Queue<int> told;
+  auto killed = Process::spawn<wait_for_a_notify>(condition, told).unwrap();
+  told.get().unwrap();
+  while (condition.waiting().unwrap() != 1) std::this_thread::yield();
+  killed.kill().unwrap();
+  while (condition.waiting().unwrap() != 0) std::this_thread::yield();
+  auto other = Process::spawn<wait_for_a_notify>(condition, told).unwrap();
+  told.get().unwrap();
+  while (condition.waiting().unwrap() != 1) std::this_thread::yield();
+  {
+    const auto guard = condition.acquire().unwrap();
+    condition.notify().unwrap();
+  }
+  EXPECT_EQ(told.get().unwrap(), 1);
+  other.kill().unwrap();  // with the lock
+  EXPECT_TRUE(lock.acquire().unwrap().abandoned());
+  killed.join().unwrap();
+  other.join().unwrap();
+}
+
 // CPython: TestSyncManagerTypes.test_barrier
 TEST_F(ManagerLocks, ABarrierLetsAllPassTogether) {
   const auto barrier = manager.barrier(3).unwrap();
@@ -219,6 +304,73 @@ TEST_F(ManagerLocks, ABarrierLetsAllPassTogether) {
   barrier.abort().unwrap();
   EXPECT_THAT(aborted.get().error().what(), HasSubstr("aborted"));
   EXPECT_EQ(manager.barrier(0).error(), Errc::invalid_argument);
+  EXPECT_EQ(manager.barrier(1, {.timeout = -1ns}).error(), Errc::invalid_argument);
+  EXPECT_EQ(manager.barrier(1, {.action = "paint"}).error(), Errc::not_found);
+}
+
+std::atomic<int> painted{0};
+void paint() { ++painted; }
+passel::Result<void> run_out_of_paint() { return passel::Error{Errc::full, "no paint"}; }
+void drop_the_brush() { throw std::runtime_error{"oops"}; }
+
+class ManagerBarrierAction : public ::testing::Test {
+ protected:
+  ManagerBarrierAction() {
+    manager.register_action<&paint>("paint").unwrap();
+    manager.register_action<&run_out_of_paint>("run out").unwrap();
+    manager.register_action<&drop_the_brush>("drop").unwrap();
+  }
+  SyncManager manager;
+};
+
+// MGR-31: the action is called in the server, once in each round, before anybody goes on.
+TEST_F(ManagerBarrierAction, IsCalledOnceInEachRound) {
+  auto server = manager.get_server().unwrap();  // so that this process sees what it does
+  const auto barrier = manager.barrier(3, {.action = "paint"}).unwrap();
+  for (int round = 1; round <= 20; ++round) {
+    auto first = barrier.call_async<int>("wait");
+    auto second = barrier.call_async<int>("wait");
+    EXPECT_EQ(barrier.wait().unwrap(), 2);
+    EXPECT_EQ(painted.load(), round);
+    EXPECT_EQ(first.get().unwrap(), 0);
+    EXPECT_EQ(second.get().unwrap(), 1);
+  }
+}
+
+TEST_F(ManagerBarrierAction, ThatFailsBreaksTheBarrier) {
+  manager.start().unwrap();
+  const auto thrown = manager.barrier(2, {.action = "drop"}).unwrap();
+  auto first = thrown.call_async<int>("wait");
+  EXPECT_EQ(thrown.wait().error(), Errc::task_failed);
+  EXPECT_THAT(first.get().error().what(), HasSubstr("its action failed"));
+  EXPECT_TRUE(thrown.broken().unwrap());
+  const auto returned = manager.barrier(1, {.action = "run out"}).unwrap();
+  EXPECT_EQ(returned.wait().error(), Errc::full);
+  EXPECT_EQ(returned.wait().error(), Errc::broken);
+  EXPECT_EQ(manager.register_action<&paint>("late").error(), Errc::invalid_state);
+}
+
+std::promise<void> brush_up;
+std::promise<void> brush_down;
+void hold_the_brush() {
+  brush_up.set_value();
+  brush_down.get_future().get();
+}
+
+TEST_F(ManagerBarrierAction, MayRunWhileOthersAreEarlyAndTheBarrierIsAborted) {
+  manager.register_action<&hold_the_brush>("hold").unwrap();
+  auto server = manager.get_server().unwrap();
+  const auto barrier = manager.barrier(1, {.action = "hold"}).unwrap();
+  auto painter = barrier.call_async<int>("wait");
+  brush_up.get_future().get();
+  EXPECT_EQ(barrier.n_waiting().unwrap(), 1);
+  EXPECT_EQ(barrier.wait_for(1ms).error(), Errc::timeout);  // early for the next round
+  auto early = barrier.call_async<int>("wait");
+  barrier.abort().unwrap();
+  EXPECT_EQ(painter.get().error(), Errc::broken);
+  EXPECT_FALSE(early.done());
+  brush_down.set_value();
+  EXPECT_EQ(early.get().error(), Errc::broken);
 }
 
 void take_and_tell(const LockProxy& lock, const passel::Queue<int>& told) {

@@ -8,6 +8,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "managed.hpp"
 #include "placements.hpp"
 
 #include <algorithm>
@@ -35,7 +36,8 @@ using ::testing::HasSubstr;
 
 constexpr int party_count = 5;
 
-void await_waiters(const Barrier& barrier, int count) {
+template <class Any>
+void await_waiters(const Any& barrier, int count) {
   while (barrier.n_waiting() < count) std::this_thread::yield();
 }
 
@@ -48,7 +50,7 @@ bool is_broken(const Result<int>& result) {
 template <class Placement>
 class BarrierAt : public ::testing::Test {
  protected:
-  Barrier five{{.parties = party_count, .reach = Placement::reach}};
+  BarrierOf<Placement> five{{.parties = party_count, .reach = Placement::reach}};
   Queue<int> news{{.reach = Placement::reach}};
   Queue<int> more{{.reach = Placement::reach}};
 
@@ -60,9 +62,10 @@ class BarrierAt : public ::testing::Test {
     return all;
   }
 };
-TYPED_TEST_SUITE(BarrierAt, Placements, PlacementNames);
+TYPED_TEST_SUITE(BarrierAt, Everywhere, PlacementNames);
 
-void pass_often(const Barrier& barrier, const Queue<int>& before, const Queue<int>& after,
+template <class At>
+void pass_often(const BarrierOf<At>& barrier, const Queue<int>& before, const Queue<int>& after,
                 int passes) {
   const auto parties = static_cast<std::size_t>(barrier.parties());
   for (int i = 0; i < passes; ++i) {
@@ -78,14 +81,16 @@ void pass_often(const Barrier& barrier, const Queue<int>& before, const Queue<in
 TYPED_TEST(BarrierAt, IsPassedInLockstep) {
   // BarrierTests.test_barrier, test_barrier_10
   Crew<TypeParam> crew;
-  crew.template start_many<pass_often>(party_count, this->five, this->news, this->more, 10);
+  crew.template start_many<pass_often<TypeParam>>(party_count, this->five, this->news, this->more,
+                                                  10);
   crew.join();
   EXPECT_EQ(this->more.qsize(), 50U);
   EXPECT_EQ(this->five.n_waiting(), 0);
   EXPECT_FALSE(this->five.broken());
 }
 
-void count_rounds(const Barrier& barrier, const Queue<int>& news, int rounds) {
+template <class At>
+void count_rounds(const BarrierOf<At>& barrier, const Queue<int>& news, int rounds) {
   for (int i = 0; i < rounds; ++i) {
     if (barrier.wait().unwrap() == 0) news.put(i).unwrap();
   }
@@ -93,25 +98,28 @@ void count_rounds(const Barrier& barrier, const Queue<int>& news, int rounds) {
 
 TYPED_TEST(BarrierAt, ThousandRounds) {
   // _TestBarrier.test_thousand: in each round there is exactly one with index 0.
+  constexpr int rounds = turns<TypeParam>(1000);
   Crew<TypeParam> crew;
-  crew.template start_many<count_rounds>(party_count, this->five, this->news, 1000);
+  crew.template start_many<count_rounds<TypeParam>>(party_count, this->five, this->news, rounds);
   crew.join();
-  EXPECT_EQ(this->news.qsize(), 1000U);
-  for (int i = 0; i < 1000; ++i) ASSERT_EQ(this->news.get().unwrap(), i);
+  EXPECT_EQ(this->news.qsize(), std::size_t{rounds});
+  for (int i = 0; i < rounds; ++i) ASSERT_EQ(this->news.get().unwrap(), i);
 }
 
-void report_index(const Barrier& barrier, const Queue<int>& news) {
+template <class At>
+void report_index(const BarrierOf<At>& barrier, const Queue<int>& news) {
   news.put(barrier.wait().unwrap()).unwrap();
 }
 
 TYPED_TEST(BarrierAt, EachGetsAnIndexOfItsOwn) {
   // BarrierTests.test_wait_return
   Crew<TypeParam> crew;
-  crew.template start_many<report_index>(party_count, this->five, this->news);
+  crew.template start_many<report_index<TypeParam>>(party_count, this->five, this->news);
   EXPECT_EQ(this->sorted(this->news, party_count), (std::vector{0, 1, 2, 3, 4}));
 }
 
-void abort_in_the_middle(const Barrier& barrier, const Queue<int>& news) {
+template <class At>
+void abort_in_the_middle(const BarrierOf<At>& barrier, const Queue<int>& news) {
   if (barrier.wait().unwrap() == party_count / 2) {
     barrier.abort();
   } else {
@@ -122,7 +130,7 @@ void abort_in_the_middle(const Barrier& barrier, const Queue<int>& news) {
 TYPED_TEST(BarrierAt, AbortBreaksItForAll) {
   // BarrierTests.test_abort
   Crew<TypeParam> crew;
-  crew.template start_many<abort_in_the_middle>(party_count, this->five, this->news);
+  crew.template start_many<abort_in_the_middle<TypeParam>>(party_count, this->five, this->news);
   EXPECT_EQ(this->sorted(this->news, party_count - 1), std::vector(party_count - 1, 1));
   crew.join();
   EXPECT_TRUE(this->five.broken());
@@ -133,7 +141,9 @@ TYPED_TEST(BarrierAt, AbortBreaksItForAll) {
   EXPECT_EQ(this->five.to_string(), "<Barrier: broken>");
 }
 
-void reset_in_the_middle(const Barrier& barrier, const Queue<int>& news, const Queue<int>& more) {
+template <class At>
+void reset_in_the_middle(const BarrierOf<At>& barrier, const Queue<int>& news,
+                         const Queue<int>& more) {
   if (barrier.wait().unwrap() == party_count / 2) {
     await_waiters(barrier, party_count - 1);
     barrier.reset();
@@ -146,14 +156,16 @@ void reset_in_the_middle(const Barrier& barrier, const Queue<int>& news, const Q
 TYPED_TEST(BarrierAt, ResetFreesThoseWhoWait) {
   // BarrierTests.test_reset
   Crew<TypeParam> crew;
-  crew.template start_many<reset_in_the_middle>(party_count, this->five, this->news, this->more);
+  crew.template start_many<reset_in_the_middle<TypeParam>>(party_count, this->five, this->news,
+                                                           this->more);
   EXPECT_EQ(this->sorted(this->news, party_count - 1), std::vector(party_count - 1, 1));
   EXPECT_EQ(this->sorted(this->more, party_count), (std::vector{0, 1, 2, 3, 4}));
 }
 
-void abort_and_reset(const Barrier& barrier, const Barrier& other, const Queue<int>& news,
-                     const Queue<int>& more) {
-  abort_in_the_middle(barrier, news);
+template <class At>
+void abort_and_reset(const BarrierOf<At>& barrier, const BarrierOf<At>& other,
+                     const Queue<int>& news, const Queue<int>& more) {
+  abort_in_the_middle<At>(barrier, news);
   if (other.wait().unwrap() == party_count / 2) barrier.reset();
   other.wait().unwrap();
   more.put(barrier.wait().unwrap()).unwrap();
@@ -161,14 +173,16 @@ void abort_and_reset(const Barrier& barrier, const Barrier& other, const Queue<i
 
 TYPED_TEST(BarrierAt, ResetMendsABrokenOne) {
   // BarrierTests.test_abort_and_reset
-  const Barrier other{{.parties = party_count, .reach = TypeParam::reach}};
+  const BarrierOf<TypeParam> other{{.parties = party_count, .reach = TypeParam::reach}};
   Crew<TypeParam> crew;
-  crew.template start_many<abort_and_reset>(party_count, this->five, other, this->news, this->more);
+  crew.template start_many<abort_and_reset<TypeParam>>(party_count, this->five, other, this->news,
+                                                       this->more);
   EXPECT_EQ(this->sorted(this->news, party_count - 1), std::vector(party_count - 1, 1));
   EXPECT_EQ(this->sorted(this->more, party_count), (std::vector{0, 1, 2, 3, 4}));
 }
 
-void wait_in_vain(const Barrier& barrier, const Queue<int>& news) {
+template <class At>
+void wait_in_vain(const BarrierOf<At>& barrier, const Queue<int>& news) {
   // One comes when the time of the others is up.
   if (barrier.wait().unwrap() == party_count / 2) {
     while (!barrier.broken()) std::this_thread::yield();
@@ -179,39 +193,41 @@ void wait_in_vain(const Barrier& barrier, const Queue<int>& news) {
 TYPED_TEST(BarrierAt, TimeoutBreaksItForAll) {
   // BarrierTests.test_timeout
   Crew<TypeParam> crew;
-  crew.template start_many<wait_in_vain>(party_count, this->five, this->news);
+  crew.template start_many<wait_in_vain<TypeParam>>(party_count, this->five, this->news);
   EXPECT_EQ(this->sorted(this->news, party_count), std::vector(party_count, 1));
   EXPECT_TRUE(this->five.broken());
 }
 
-void wait_plainly(const Barrier& barrier, const Queue<int>& news) {
+template <class At>
+void wait_plainly(const BarrierOf<At>& barrier, const Queue<int>& news) {
   news.put(is_broken(barrier.wait()) ? 1 : 0).unwrap();
 }
 
 TYPED_TEST(BarrierAt, DefaultTimeoutIsThatOfWait) {
   // BarrierTests.test_default_timeout
-  const Barrier barrier{{.parties = 2, .timeout = 20ms, .reach = TypeParam::reach}};
+  const BarrierOf<TypeParam> barrier{{.parties = 2, .timeout = 20ms, .reach = TypeParam::reach}};
   Crew<TypeParam> crew;
-  crew.template start<wait_plainly>(barrier, this->news);
+  crew.template start<wait_plainly<TypeParam>>(barrier, this->news);
   EXPECT_EQ(this->news.get().unwrap(), 1);
   const auto late = barrier.wait();
   ASSERT_TRUE(is_broken(late));
-  EXPECT_THAT(late.error().what(), HasSubstr("the time was up for process"));
+  EXPECT_THAT(late.error().what(), HasSubstr("the time was up for "));
 }
 
 TYPED_TEST(BarrierAt, TellsHowManyWait) {
   // BarrierTests.test_repr
-  const Barrier barrier{{.parties = 3, .reach = TypeParam::reach, .name = "b"}};
-  EXPECT_EQ(barrier.to_string(), "<Barrier 'b': waiters=0/3>");
+  const BarrierOf<TypeParam> barrier{{.parties = 3, .reach = TypeParam::reach}};
+  EXPECT_EQ(barrier.to_string(), "<Barrier: waiters=0/3>");
   Crew<TypeParam> crew;
-  crew.template start_many<report_index>(2, barrier, this->news);
+  crew.template start_many<report_index<TypeParam>>(2, barrier, this->news);
   await_waiters(barrier, 2);
-  EXPECT_EQ(barrier.to_string(), "<Barrier 'b': waiters=2/3>");
+  EXPECT_EQ(barrier.to_string(), "<Barrier: waiters=2/3>");
   EXPECT_EQ(barrier.wait().unwrap(), 2);
-  EXPECT_EQ(barrier.to_string(), "<Barrier 'b': waiters=0/3>");
+  EXPECT_EQ(barrier.to_string(), "<Barrier: waiters=0/3>");
 }
 
-void pass_until_broken(const Barrier& barrier, const Queue<int>& news) {
+template <class At>
+void pass_until_broken(const BarrierOf<At>& barrier, const Queue<int>& news) {
   for (;;) {
     const auto index = barrier.wait();
     if (is_broken(index)) return;
@@ -220,14 +236,18 @@ void pass_until_broken(const Barrier& barrier, const Queue<int>& news) {
 }
 
 TYPED_TEST(BarrierAt, MoreCallersThanPartiesTakeTurns) {
-  const Barrier barrier{{.parties = 2, .reach = TypeParam::reach}};
+  const BarrierOf<TypeParam> barrier{{.parties = 2, .reach = TypeParam::reach}};
   Crew<TypeParam> crew;
-  crew.template start_many<pass_until_broken>(3, barrier, this->news);
+  crew.template start_many<pass_until_broken<TypeParam>>(3, barrier, this->news);
   for (int i = 0; i < 200; ++i) EXPECT_EQ(this->news.get().unwrap(), 0);
   barrier.abort();
 }
 
 // ---- the action ---------------------------------------------------------------------------------
+
+template <class Placement>
+class BarrierActionAt : public BarrierAt<Placement> {};
+TYPED_TEST_SUITE(BarrierActionAt, Placements, PlacementNames);
 
 void wait_and_look(const Barrier& barrier, const Event& acted, const Queue<int>& news, int rounds) {
   for (int i = 0; i < rounds; ++i) {
@@ -237,7 +257,7 @@ void wait_and_look(const Barrier& barrier, const Event& acted, const Queue<int>&
   news.put(::getpid()).unwrap();
 }
 
-TYPED_TEST(BarrierAt, ActionIsCalledOnceInEachRound) {
+TYPED_TEST(BarrierActionAt, ActionIsCalledOnceInEachRound) {
   // BarrierTests.test_action; whoever completes the round, it runs in the process that made it.
   int calls = 0;
   const Event acted{{.reach = TypeParam::reach}};
@@ -267,7 +287,7 @@ void wait_with_failing_action(const Barrier& barrier, const Queue<int>& news) {
   }
 }
 
-TYPED_TEST(BarrierAt, ActionThatThrowsBreaksIt) {
+TYPED_TEST(BarrierActionAt, ActionThatThrowsBreaksIt) {
   // Its caller gets the exception, the others a broken barrier. The action travels here.
   const BarrierOptions options{.parties = 3, .reach = TypeParam::reach};
   const Barrier barrier =
@@ -303,7 +323,7 @@ TEST(Barrier, ActionOfAProcessThatDoesNotTakePartBreaksIt) {
   const Barrier barrier = Barrier::create({.parties = 2}, [&] { ++calls; }).unwrap();
   Crew<InProcesses> crew;
   const Queue<int> news;
-  crew.start_many<wait_plainly>(2, barrier, news);
+  crew.start_many<wait_plainly<InProcesses>>(2, barrier, news);
   EXPECT_EQ(news.get().unwrap() + news.get().unwrap(), 2);
   EXPECT_THAT(barrier.wait().error().what(),
               HasSubstr("can be called in process " + std::to_string(::getpid()) + " only"));
@@ -364,6 +384,7 @@ TEST(Barrier, ConstructorChecksItsArguments) {
   EXPECT_EQ(Barrier::create({.timeout = -1ns}).error().code(), Errc::invalid_argument);
   EXPECT_THROW(Barrier{0}, passel::Exception);
   EXPECT_EQ(Barrier{7}.parties(), 7);
+  EXPECT_EQ(Barrier{BarrierOptions{.name = "b"}}.to_string(), "<Barrier 'b': waiters=0/1>");
 }
 
 TEST(Barrier, OfOnePartyNeverWaits) {

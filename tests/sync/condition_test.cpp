@@ -8,6 +8,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "managed.hpp"
 #include "placements.hpp"
 #include "support/process_census.hpp"
 
@@ -67,12 +68,13 @@ class ConditionAt : public ::testing::Test {
     cond.notify(n).unwrap();
   }
 
-  Condition cond{{.reach = Placement::reach}};
+  ConditionOf<Placement> cond{{.reach = Placement::reach}};
   Queue<int> news{{.reach = Placement::reach}};
 };
-TYPED_TEST_SUITE(ConditionAt, Placements, PlacementNames);
+TYPED_TEST_SUITE(ConditionAt, Everywhere, PlacementNames);
 
-void wait_once(const Condition& cond, const Queue<int>& news, int me) {
+template <class At>
+void wait_once(const ConditionOf<At>& cond, const Queue<int>& news, int me) {
   const auto guard = cond.acquire().unwrap();
   cond.wait().unwrap();
   news.put(me).unwrap();
@@ -82,7 +84,7 @@ TYPED_TEST(ConditionAt, NotifyWakesExactlySoMany) {
   // ConditionTests.test_notify, _TestCondition.test_notify_n
   Crew<TypeParam> crew;
   for (int i = 0; i < 6; ++i) {
-    crew.template start<wait_once>(this->cond, this->news, i);
+    crew.template start<wait_once<TypeParam>>(this->cond, this->news, i);
     this->await_waiters(static_cast<std::size_t>(i) + 1);
   }
   this->notify(3);
@@ -106,7 +108,7 @@ TYPED_TEST(ConditionAt, NotifyAllWakesEveryoneUnderBothNames) {
   // _TestCondition.test_notify_all, ThreadTests.test_old_threading_api
   for (int round = 0; round < 2; ++round) {
     Crew<TypeParam> crew;
-    crew.template start_many<wait_once>(4, this->cond, this->news, round);
+    crew.template start_many<wait_once<TypeParam>>(4, this->cond, this->news, round);
     this->await_waiters(4);
     {
       const auto guard = this->cond.acquire().unwrap();
@@ -126,7 +128,8 @@ int peek(const Queue<int>& number) {
   return there;
 }
 
-void count_to(const Condition& cond, const Queue<int>& state, int limit) {
+template <class At>
+void count_to(const ConditionOf<At>& cond, const Queue<int>& state, int limit) {
   for (;;) {
     const auto guard = cond.acquire().unwrap();
     const int now = state.get().unwrap();
@@ -142,14 +145,16 @@ TYPED_TEST(ConditionAt, WaitsUntilAPredicateHolds) {
   Crew<TypeParam> crew;
   {
     const auto guard = this->cond.acquire().unwrap();
-    crew.template start<count_to>(this->cond, this->news, 4);
+    crew.template start<count_to<TypeParam>>(this->cond, this->news, 4);
     this->cond.wait([&] { return peek(this->news) == 4; }).unwrap();
     EXPECT_EQ(peek(this->news), 4);
     this->cond.wait([] { return true; }).unwrap();  // at once
   }
 }
 
-void notify_often(const Condition& cond, const Queue<int>& news, const Semaphore& enough) {
+template <class At>
+void notify_often(const ConditionOf<At>& cond, const Queue<int>& news,
+                  const SemaphoreOf<At>& enough) {
   news.put(0).unwrap();
   while (!enough.try_acquire()) {
     const auto guard = cond.acquire().unwrap();
@@ -159,9 +164,9 @@ void notify_often(const Condition& cond, const Queue<int>& news, const Semaphore
 
 TYPED_TEST(ConditionAt, TheTimeForAPredicateIsTheTimeOfAllWaits) {
   // ConditionTests.test_waitfor_timeout, _TestCondition.test_waitfor_timeout
-  const Semaphore enough{{.value = 0, .reach = TypeParam::reach}};
+  const SemaphoreOf<TypeParam> enough{{.value = 0, .reach = TypeParam::reach}};
   Crew<TypeParam> crew;
-  crew.template start<notify_often>(this->cond, this->news, enough);
+  crew.template start<notify_often<TypeParam>>(this->cond, this->news, enough);
   this->news.get().unwrap();
   {
     const auto guard = this->cond.acquire().unwrap();
@@ -187,18 +192,19 @@ TYPED_TEST(ConditionAt, WhoIsNotNotifiedWaitsForItsTime) {
 
 TYPED_TEST(ConditionAt, EveryLevelOfItsRLockIsGivenUpAndHadAgain) {
   // RLockTests.test_recursion_count, ConditionTests.test_acquire
-  const RLock lock{{.reach = TypeParam::reach}};
-  const Condition shared{lock};
+  const RLockOf<TypeParam> lock{{.reach = TypeParam::reach}};
+  const ConditionOf<TypeParam> shared{lock};
   const auto first = shared.acquire().unwrap();
   const auto second = lock.acquire().unwrap();  // the same lock
   Crew<TypeParam> crew;
-  crew.template start<count_to>(shared, this->news, 1);
+  crew.template start<count_to<TypeParam>>(shared, this->news, 1);
   this->news.put(0).unwrap();
   shared.wait().unwrap();  // the other one could get in
   EXPECT_EQ(lock.recursion_count(), 2U);
 }
 
-void take_turns(const Condition& cond, const Queue<int>& number, int parity, int rounds) {
+template <class At>
+void take_turns(const ConditionOf<At>& cond, const Queue<int>& number, int parity, int rounds) {
   const auto guard = cond.acquire().unwrap();
   for (int i = 0; i < rounds; ++i) {
     cond.wait([&] { return peek(number) % 2 == parity; }).unwrap();
@@ -211,10 +217,10 @@ TYPED_TEST(ConditionAt, PingPongStaysInStep) {
   // _TestCondition.test_wait_result, in both directions
   this->news.put(0).unwrap();
   Crew<TypeParam> crew;
-  crew.template start<take_turns>(this->cond, this->news, 1, 300);
-  take_turns(this->cond, this->news, 0, 300);
+  crew.template start<take_turns<TypeParam>>(this->cond, this->news, 1, turns<TypeParam>(300));
+  take_turns<TypeParam>(this->cond, this->news, 0, turns<TypeParam>(300));
   crew.join();
-  EXPECT_EQ(peek(this->news), 600);
+  EXPECT_EQ(peek(this->news), 2 * turns<TypeParam>(300));
 }
 
 // ---- misuse and handles -------------------------------------------------------------------------
@@ -345,7 +351,7 @@ TEST_F(ConditionDeaths, Fault23ADeadWaiterIsNotCounted) {
   const auto before = ProcessCensus::take();
   Crew<InProcesses> crew;
   for (int i = 0; i < 4; ++i) {
-    crew.start<wait_once>(cond, news, i);
+    crew.start<wait_once<InProcesses>>(cond, news, i);
     await_waiters(static_cast<std::size_t>(i) + 1);
   }
   for (int i = 0; i < 2; ++i) {
@@ -363,7 +369,7 @@ TEST_F(ConditionDeaths, Fault23ADeadWaiterIsNotCounted) {
 TEST_F(ConditionDeaths, Fault23WhoDiesBeforeItGoesOnPassesTheNotifyOn) {
   Crew<InProcesses> crew;
   for (int i = 0; i < 2; ++i) {
-    crew.start<wait_once>(cond, news, i);
+    crew.start<wait_once<InProcesses>>(cond, news, i);
     await_waiters(static_cast<std::size_t>(i) + 1);
   }
   auto& first = crew.processes().front();
@@ -385,7 +391,7 @@ void hold_and_notify(const Condition& cond, const Queue<int>& news) {
 
 TEST_F(ConditionDeaths, Fault21WhoIsNotifiedByADeadHolderGoesOn) {
   Crew<InProcesses> crew;
-  crew.start<wait_once>(cond, news, 7);
+  crew.start<wait_once<InProcesses>>(cond, news, 7);
   await_waiters(1);
   auto holder = Process::spawn<hold_and_notify>(cond, news).unwrap();
   EXPECT_EQ(news.get().unwrap(), -1);

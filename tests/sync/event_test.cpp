@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "event_machine.hpp"
+#include "managed.hpp"
 #include "placements.hpp"
 #include "support/process_census.hpp"
 #include "support/seed.hpp"
@@ -34,29 +35,44 @@ using passel::Reach;
 template <class Placement>
 class EventAt : public ::testing::Test {
  protected:
-  Event flag{{.reach = Placement::reach}};
+  /// Returns when that many wait: a server knows, others are seen asleep.
+  void await_waiters(Crew<Placement>& crew, [[maybe_unused]] std::size_t count) {
+    if constexpr (Placement::managed) {
+      while (flag.waiting().unwrap() != count) std::this_thread::yield();
+    } else {
+      crew.wait_until_blocked();
+    }
+  }
+
+  EventOf<Placement> flag{{.reach = Placement::reach}};
   Queue<bool> news{{.reach = Placement::reach}};
 };
-TYPED_TEST_SUITE(EventAt, Placements, PlacementNames);
+TYPED_TEST_SUITE(EventAt, Everywhere, PlacementNames);
 
-void wait_twice(const Event& event, const Queue<bool>& news) {
+template <class At>
+void wait_twice(const EventOf<At>& event, const Queue<bool>& news) {
   news.put(event.is_set()).unwrap();
   news.put(event.wait()).unwrap();
   news.put(event.wait()).unwrap();
 }
 
-void wait_once(const Event& event, const Queue<bool>& news) {
+template <class At>
+void wait_once(const EventOf<At>& event, const Queue<bool>& news) {
   news.put(event.is_set()).unwrap();
   news.put(event.wait()).unwrap();
 }
 
-void wait_briefly(const Event& event, const Queue<bool>& news) {
+template <class At>
+void wait_briefly(const EventOf<At>& event, const Queue<bool>& news) {
   news.put(event.wait_for(0s)).unwrap();
   news.put(event.wait_for(-1s)).unwrap();
   news.put(event.wait_for(10ms)).unwrap();
 }
 
-void set_it(const Event& event) { event.set(); }
+template <class At>
+void set_it(const EventOf<At>& event) {
+  event.set();
+}
 
 void expect_news(const Queue<bool>& news, int count, bool what) {
   for (int i = 0; i < count; ++i) EXPECT_EQ(news.get().unwrap(), what);
@@ -64,7 +80,7 @@ void expect_news(const Queue<bool>& news, int count, bool what) {
 
 TYPED_TEST(EventAt, IsSetTellsTheFlag) {
   // EventTests.test_is_set, _TestEvent.test_repr
-  Event& event = this->flag;
+  auto& event = this->flag;
   EXPECT_FALSE(event.is_set());
   EXPECT_EQ(event.to_string(), "<Event: unset>");
   for (int twice = 0; twice < 2; ++twice) {
@@ -84,9 +100,9 @@ TYPED_TEST(EventAt, AllWaitersAreNotified) {
   // EventTests.test_notify
   for (int round = 0; round < 2; ++round) {
     Crew<TypeParam> crew;
-    crew.template start_many<wait_twice>(5, this->flag, this->news);
+    crew.template start_many<wait_twice<TypeParam>>(5, this->flag, this->news);
     expect_news(this->news, 5, false);
-    crew.wait_until_blocked();
+    this->await_waiters(crew, 5);
     EXPECT_EQ(this->news.qsize(), 0U);
     this->flag.set();
     expect_news(this->news, 10, true);
@@ -99,10 +115,10 @@ TYPED_TEST(EventAt, AllWaitersAreNotified) {
 TYPED_TEST(EventAt, FalseOnlyWhenTheTimeIsUp) {
   // EventTests.test_timeout
   Crew<TypeParam> crew;
-  crew.template start_many<wait_briefly>(5, this->flag, this->news);
+  crew.template start_many<wait_briefly<TypeParam>>(5, this->flag, this->news);
   expect_news(this->news, 15, false);
   this->flag.set();
-  crew.template start_many<wait_briefly>(5, this->flag, this->news);
+  crew.template start_many<wait_briefly<TypeParam>>(5, this->flag, this->news);
   expect_news(this->news, 15, true);
 }
 
@@ -110,9 +126,9 @@ TYPED_TEST(EventAt, SetAndClearAtOnceWakesAllWhoWaited) {
   // EventTests.test_set_and_clear
   for (int round = 0; round < 20; ++round) {
     Crew<TypeParam> crew;
-    crew.template start_many<wait_once>(5, this->flag, this->news);
+    crew.template start_many<wait_once<TypeParam>>(5, this->flag, this->news);
     expect_news(this->news, 5, false);
-    crew.wait_until_blocked();
+    this->await_waiters(crew, 5);
     this->flag.set();
     this->flag.clear();
     expect_news(this->news, 5, true);
@@ -124,12 +140,13 @@ TYPED_TEST(EventAt, IsSetByAnother) {
   // _TestEvent.test_event
   EXPECT_FALSE(this->flag.wait_for(0s));
   Crew<TypeParam> crew;
-  crew.template start<set_it>(this->flag);
+  crew.template start<set_it<TypeParam>>(this->flag);
   EXPECT_TRUE(this->flag.wait());
   EXPECT_TRUE(this->flag.wait_for(1h));
 }
 
-void answer(const Event& there, const Event& back, int rounds) {
+template <class At>
+void answer(const EventOf<At>& there, const EventOf<At>& back, int rounds) {
   for (int i = 0; i < rounds; ++i) {
     there.wait();
     there.clear();
@@ -138,10 +155,10 @@ void answer(const Event& there, const Event& back, int rounds) {
 }
 
 TYPED_TEST(EventAt, NoneOfManySetsIsLost) {
-  constexpr int rounds = 2000;
-  const Event back{{.reach = TypeParam::reach}};
+  constexpr int rounds = turns<TypeParam>(2000);
+  const EventOf<TypeParam> back{{.reach = TypeParam::reach}};
   Crew<TypeParam> crew;
-  crew.template start<answer>(this->flag, back, rounds);
+  crew.template start<answer<TypeParam>>(this->flag, back, rounds);
   for (int i = 0; i < rounds; ++i) {
     this->flag.set();
     ASSERT_TRUE(back.wait());
@@ -171,7 +188,7 @@ TEST(Event, FutureIsDoneWhenItIsSet) {
 TEST(Event, FutureIsDoneWhenAnotherProcessSetsIt) {
   const Event event;
   auto future = event.wait_async();
-  auto setter = Process::spawn<set_it>(event).unwrap();
+  auto setter = Process::spawn<set_it<InProcesses>>(event).unwrap();
   future.get().unwrap();
 }
 
@@ -202,7 +219,7 @@ TEST(Event, ClosedHandleDoesNothing) {
 
 TEST(Event, ReachThreadsStaysInItsProcess) {
   const Event event{{.reach = Reach::threads}};
-  auto sent = Process::spawn<set_it>(event).unwrap();
+  auto sent = Process::spawn<set_it<InProcesses>>(event).unwrap();
   EXPECT_EQ(sent.join().unwrap(), 1);  // "an Event with reach threads cannot go to another process"
   EXPECT_FALSE(event.is_set());
   EXPECT_EQ(Event::create({.name = std::string(28, 'x')}).error().code(), Errc::invalid_argument);
@@ -240,9 +257,10 @@ TEST(EventKill, Fault23KilledWaitersHoldNobodyUp) {
     const Event event;
     const Queue<bool> news;
     Crew<InProcesses> crew;
-    crew.start_many<wait_once>(3, event, news);
+    crew.start_many<wait_once<InProcesses>>(3, event, news);
     std::vector<Process> victims;
-    for (int i = 0; i < 3; ++i) victims.push_back(Process::spawn<wait_once>(event, news).unwrap());
+    for (int i = 0; i < 3; ++i)
+      victims.push_back(Process::spawn<wait_once<InProcesses>>(event, news).unwrap());
     expect_news(news, 6, false);
     crew.wait_until_blocked();
     for (auto& victim : victims) {
@@ -278,7 +296,7 @@ TEST(EventKill, SetterKilledBeforeItsWakeLeavesNobodyAsleep) {
   const Event event;
   const Queue<bool> news;
   Crew<InProcesses> crew;
-  crew.start_many<wait_once>(3, event, news);
+  crew.start_many<wait_once<InProcesses>>(3, event, news);
   expect_news(news, 3, false);
   crew.wait_until_blocked();
   auto future = event.wait_async();
@@ -298,7 +316,7 @@ TEST(EventKill, SetterKilledAnywhereLeavesNobodyBehind) {
     Crew<InProcesses> crew;
     auto setter = Process::spawn<set_and_clear_for_ever>(event, begun).unwrap();
     begun.get().unwrap();
-    crew.start_many<wait_once>(3, event, news);
+    crew.start_many<wait_once<InProcesses>>(3, event, news);
     std::this_thread::sleep_for(std::chrono::microseconds{random() % 3000});
     setter.kill().unwrap();
     EXPECT_EQ(setter.join().unwrap(), -SIGKILL);

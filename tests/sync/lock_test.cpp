@@ -8,6 +8,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "managed.hpp"
 #include "placements.hpp"
 #include "support/blocked_thread.hpp"
 #include "support/process_census.hpp"
@@ -44,12 +45,13 @@ using ::testing::MatchesRegex;
 template <class Placement>
 class LockAt : public ::testing::Test {
  protected:
-  Lock lock{{.reach = Placement::reach}};
+  LockOf<Placement> lock{{.reach = Placement::reach}};
   Queue<int> news{{.reach = Placement::reach}};
 };
-TYPED_TEST_SUITE(LockAt, Placements, PlacementNames);
+TYPED_TEST_SUITE(LockAt, Everywhere, PlacementNames);
 
-void try_once(const Lock& lock, const Queue<int>& news) {
+template <class At>
+void try_once(const LockOf<At>& lock, const Queue<int>& news) {
   const auto guard = lock.try_acquire();
   news.put(guard.is_ok() ? 1 : 0).unwrap();
 }
@@ -59,14 +61,15 @@ TYPED_TEST(LockAt, TryAcquireFailsWhileAnotherHoldsIt) {
   Crew<TypeParam> crew;
   {
     const auto guard = this->lock.try_acquire().unwrap();
-    crew.template start<try_once>(this->lock, this->news);
+    crew.template start<try_once<TypeParam>>(this->lock, this->news);
     EXPECT_EQ(this->news.get().unwrap(), 0);
   }
-  crew.template start<try_once>(this->lock, this->news);
+  crew.template start<try_once<TypeParam>>(this->lock, this->news);
   EXPECT_EQ(this->news.get().unwrap(), 1);
 }
 
-void take_in_turn(const Lock& lock, const Queue<int>& news) {
+template <class At>
+void take_in_turn(const LockOf<At>& lock, const Queue<int>& news) {
   news.put(0).unwrap();
   const auto guard = lock.acquire().unwrap();
   news.put(1).unwrap();
@@ -77,7 +80,7 @@ TYPED_TEST(LockAt, AllWhoWaitPassOneByOne) {
   constexpr int workers = 5;
   Crew<TypeParam> crew;
   auto guard = this->lock.acquire().unwrap();
-  crew.template start_many<take_in_turn>(workers, this->lock, this->news);
+  crew.template start_many<take_in_turn<TypeParam>>(workers, this->lock, this->news);
   for (int i = 0; i < workers; ++i) EXPECT_EQ(this->news.get().unwrap(), 0);
   crew.wait_until_blocked();
   EXPECT_EQ(this->news.try_get().error().code(), Errc::empty);
@@ -88,7 +91,8 @@ TYPED_TEST(LockAt, AllWhoWaitPassOneByOne) {
   EXPECT_FALSE(this->lock.locked());
 }
 
-void leave_taken(const Lock& lock, const Semaphore& taken, const Semaphore& go) {
+template <class At>
+void leave_taken(const LockOf<At>& lock, const SemaphoreOf<At>& taken, const SemaphoreOf<At>& go) {
   lock.acquire().unwrap().detach();
   taken.release().unwrap();
   go.acquire().unwrap().detach();
@@ -97,9 +101,9 @@ void leave_taken(const Lock& lock, const Semaphore& taken, const Semaphore& go) 
 TYPED_TEST(LockAt, MayBeReleasedByAnother) {
   // LockTests.test_different_thread, _TestLock.test_lock
   Crew<TypeParam> crew;
-  Semaphore taken{{.value = 0, .reach = TypeParam::reach}};
-  Semaphore go{{.value = 0, .reach = TypeParam::reach}};
-  crew.template start<leave_taken>(this->lock, taken, go);
+  const SemaphoreOf<TypeParam> taken{{.value = 0, .reach = TypeParam::reach}};
+  const SemaphoreOf<TypeParam> go{{.value = 0, .reach = TypeParam::reach}};
+  crew.template start<leave_taken<TypeParam>>(this->lock, taken, go);
   taken.acquire().unwrap().detach();
   EXPECT_TRUE(this->lock.locked());
   EXPECT_TRUE(this->lock.try_acquire().is_err());
@@ -109,7 +113,8 @@ TYPED_TEST(LockAt, MayBeReleasedByAnother) {
   go.release().unwrap();
 }
 
-void add_under_lock(const Lock& lock, const Queue<int>& total, int times) {
+template <class At>
+void add_under_lock(const LockOf<At>& lock, const Queue<int>& total, int times) {
   for (int i = 0; i < times; ++i) {
     const auto guard = lock.acquire().unwrap();
     const int seen = total.get().unwrap();  // not one step: others must not come between
@@ -121,12 +126,14 @@ TYPED_TEST(LockAt, ProtectsACounter) {
   // BaseLockTests.test_acquire_contended, test_thread_leak
   this->news.put(0).unwrap();
   Crew<TypeParam> crew;
-  crew.template start_many<add_under_lock>(4, this->lock, this->news, 200);
+  crew.template start_many<add_under_lock<TypeParam>>(4, this->lock, this->news,
+                                                      turns<TypeParam>(200));
   crew.join();
-  EXPECT_EQ(this->news.get().unwrap(), 800);
+  EXPECT_EQ(this->news.get().unwrap(), 4 * turns<TypeParam>(200));
 }
 
-void fail_inside(const Lock& lock, const Queue<int>& news) {
+template <class At>
+void fail_inside(const LockOf<At>& lock, const Queue<int>& news) {
   try {
     const auto guard = lock.acquire().unwrap();
     throw std::runtime_error{"inside"};
@@ -138,11 +145,12 @@ void fail_inside(const Lock& lock, const Queue<int>& news) {
 TYPED_TEST(LockAt, IsReleasedByAnException) {
   // BaseLockTests.test_with, _TestLock.test_lock_context
   Crew<TypeParam> crew;
-  crew.template start<fail_inside>(this->lock, this->news);
+  crew.template start<fail_inside<TypeParam>>(this->lock, this->news);
   EXPECT_EQ(this->news.get().unwrap(), 0);
 }
 
-void time_out(const Lock& lock, const Queue<int>& news) {
+template <class At>
+void time_out(const LockOf<At>& lock, const Queue<int>& news) {
   const auto guard = lock.acquire_for(20ms);
   require(guard.is_err() && guard.error().code() == Errc::timeout, "no timeout");
   news.put(lock.locked() ? 1 : 0).unwrap();
@@ -152,7 +160,7 @@ TYPED_TEST(LockAt, StateAfterATimeout) {
   // LockTests.test_state_after_timeout, BaseLockTests.test_timeout
   Crew<TypeParam> crew;
   auto guard = this->lock.acquire_for(1h).unwrap();
-  crew.template start<time_out>(this->lock, this->news);
+  crew.template start<time_out<TypeParam>>(this->lock, this->news);
   EXPECT_EQ(this->news.get().unwrap(), 1);
   guard.release().unwrap();
   EXPECT_FALSE(this->lock.locked());
@@ -404,7 +412,7 @@ void count_handles(const Lock& one, const Lock& two, const Lock& other, const Qu
 }
 
 void pass_on(const Lock& lock, const Queue<int>& news) {
-  const auto child = Process::spawn<try_once>(lock, news).unwrap();
+  const auto child = Process::spawn<try_once<InProcesses>>(lock, news).unwrap();
   child.join().unwrap();
 }
 

@@ -26,16 +26,19 @@ struct InThreads {
   static constexpr const char* name = "Threads";
   static constexpr passel::Reach reach = passel::Reach::threads;
   static constexpr bool processes = false;
+  static constexpr bool managed = false;
 };
 struct InThreadsAtHost {
   static constexpr const char* name = "ThreadsAtHost";
   static constexpr passel::Reach reach = passel::Reach::host;
   static constexpr bool processes = false;
+  static constexpr bool managed = false;
 };
 struct InProcesses {
   static constexpr const char* name = "Processes";
   static constexpr passel::Reach reach = passel::Reach::host;
   static constexpr bool processes = true;
+  static constexpr bool managed = false;
 };
 
 /// A body over all of them; objects are made with `TypeParam::reach`, workers are hired by a Crew:

@@ -7,6 +7,7 @@
 
 #include <gtest/gtest.h>
 
+#include "managed.hpp"
 #include "placements.hpp"
 
 #include <unistd.h>
@@ -28,12 +29,13 @@ using passel::Semaphore;
 template <class Placement>
 class RLockAt : public ::testing::Test {
  protected:
-  RLock lock{{.reach = Placement::reach}};
+  RLockOf<Placement> lock{{.reach = Placement::reach}};
   Queue<int> news{{.reach = Placement::reach}};
 };
-TYPED_TEST_SUITE(RLockAt, Placements, PlacementNames);
+TYPED_TEST_SUITE(RLockAt, Everywhere, PlacementNames);
 
-void look_at(const RLock& lock, const Queue<int>& news) {
+template <class At>
+void look_at(const RLockOf<At>& lock, const Queue<int>& news) {
   const bool taken = lock.try_acquire().is_ok();
   news.put((taken ? 1 : 0) + (lock.is_owned() ? 2 : 0) + (lock.recursion_count() > 0 ? 4 : 0))
       .unwrap();
@@ -48,18 +50,19 @@ TYPED_TEST(RLockAt, IsFreeAfterAsManyReleases) {
   }
   for (int left = 3; left > 0; --left) {
     Crew<TypeParam> crew;
-    crew.template start<look_at>(this->lock, this->news);
+    crew.template start<look_at<TypeParam>>(this->lock, this->news);
     EXPECT_EQ(this->news.get().unwrap(), 0);
     this->lock.release().unwrap();
   }
   EXPECT_FALSE(this->lock.is_owned());
   EXPECT_FALSE(this->lock.locked());
   Crew<TypeParam> crew;
-  crew.template start<look_at>(this->lock, this->news);
+  crew.template start<look_at<TypeParam>>(this->lock, this->news);
   EXPECT_EQ(this->news.get().unwrap(), 1);
 }
 
-void release_as_stranger(const RLock& lock, const Queue<int>& news) {
+template <class At>
+void release_as_stranger(const RLockOf<At>& lock, const Queue<int>& news) {
   const auto refused = lock.release();
   require(refused.is_err(), "a stranger released it");
   require(refused.error().what() == "cannot release un-acquired lock", "another text");
@@ -70,15 +73,16 @@ TYPED_TEST(RLockAt, IsReleasedByItsOwnerAlone) {
   // RLockTests.test_different_thread, test_release_unacquired; _TestLock.test_rlock
   const int expected = static_cast<int>(Errc::invalid_state);
   Crew<TypeParam> crew;
-  crew.template start<release_as_stranger>(this->lock, this->news);
+  crew.template start<release_as_stranger<TypeParam>>(this->lock, this->news);
   EXPECT_EQ(this->news.get().unwrap(), expected);
   const auto guard = this->lock.acquire().unwrap();
-  crew.template start<release_as_stranger>(this->lock, this->news);
+  crew.template start<release_as_stranger<TypeParam>>(this->lock, this->news);
   EXPECT_EQ(this->news.get().unwrap(), expected);
   EXPECT_TRUE(this->lock.is_owned());
 }
 
-void add_twice_taken(const RLock& lock, const Queue<int>& total, int times) {
+template <class At>
+void add_twice_taken(const RLockOf<At>& lock, const Queue<int>& total, int times) {
   for (int i = 0; i < times; ++i) {
     const auto outer = lock.acquire().unwrap();
     const auto inner = lock.acquire().unwrap();
@@ -91,9 +95,10 @@ TYPED_TEST(RLockAt, ProtectsACounter) {
   // BaseLockTests.test_acquire_contended
   this->news.put(0).unwrap();
   Crew<TypeParam> crew;
-  crew.template start_many<add_twice_taken>(4, this->lock, this->news, 100);
+  crew.template start_many<add_twice_taken<TypeParam>>(4, this->lock, this->news,
+                                                       turns<TypeParam>(100));
   crew.join();
-  EXPECT_EQ(this->news.get().unwrap(), 400);
+  EXPECT_EQ(this->news.get().unwrap(), 4 * turns<TypeParam>(100));
 }
 
 TEST(RLock, GuardsInAnyOrder) {

@@ -7,6 +7,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "managed.hpp"
 #include "placements.hpp"
 #include "support/process_census.hpp"
 #include "support/seed.hpp"
@@ -40,19 +41,23 @@ class SemaphoreAt : public ::testing::Test {
  protected:
   Queue<int> news{{.reach = Placement::reach}};
 };
-TYPED_TEST_SUITE(SemaphoreAt, Placements, PlacementNames);
+TYPED_TEST_SUITE(SemaphoreAt, Everywhere, PlacementNames);
 
-void take_for_good(const Semaphore& semaphore, const Queue<int>& news) {
+template <class At>
+void take_for_good(const SemaphoreOf<At>& semaphore, const Queue<int>& news,
+                   const SemaphoreOf<At>& go) {
   news.put(0).unwrap();
   semaphore.acquire().unwrap().detach();
   news.put(1).unwrap();
+  go.acquire().unwrap().detach();  // owned permits of processes that end would come back
 }
 
 TYPED_TEST(SemaphoreAt, EachReleaseLetsOneGo) {
   // BaseSemaphoreTests.test_acquire_contended, test_multirelease; _TestSemaphore.test_semaphore
-  const Semaphore semaphore{{.value = 0, .reach = TypeParam::reach}};
+  const SemaphoreOf<TypeParam> semaphore{{.value = 0, .reach = TypeParam::reach}};
+  const SemaphoreOf<TypeParam> go{{.value = 0, .reach = TypeParam::reach}};
   Crew<TypeParam> crew;
-  crew.template start_many<take_for_good>(6, semaphore, this->news);
+  crew.template start_many<take_for_good<TypeParam>>(6, semaphore, this->news, go);
   for (int i = 0; i < 6; ++i) EXPECT_EQ(this->news.get().unwrap(), 0);
   crew.wait_until_blocked();
   semaphore.release().unwrap();
@@ -63,12 +68,13 @@ TYPED_TEST(SemaphoreAt, EachReleaseLetsOneGo) {
   EXPECT_TRUE(this->news.try_get().is_err());
   semaphore.release(5).unwrap();  // more than wait
   for (int i = 0; i < 2; ++i) EXPECT_EQ(this->news.get().unwrap(), 1);
-  crew.join();
   EXPECT_EQ(semaphore.value(), 3);
+  go.release(6).unwrap();
 }
 
-void come_in(const Semaphore& permits, const Semaphore& all_in, const Queue<int>& inside,
-             const Queue<int>& most) {
+template <class At>
+void come_in(const SemaphoreOf<At>& permits, const SemaphoreOf<At>& all_in,
+             const Queue<int>& inside, const Queue<int>& most) {
   for (int i = 0; i < 50; ++i) {
     const auto permit = permits.acquire().unwrap();
     const int here = inside.get().unwrap() + 1;
@@ -87,21 +93,24 @@ void come_in(const Semaphore& permits, const Semaphore& all_in, const Queue<int>
 
 TYPED_TEST(SemaphoreAt, AsManyAsItHasPermitsAndNoMore) {
   // SEM-04: ThreadTests.test_various_ops
-  const BoundedSemaphore permits{{.value = 3, .reach = TypeParam::reach}};
-  const Semaphore all_in{{.value = 0, .reach = TypeParam::reach}};
+  const typename Objects<TypeParam>::BoundedSemaphore permits{
+      {.value = 3, .reach = TypeParam::reach}};
+  const SemaphoreOf<TypeParam> all_in{{.value = 0, .reach = TypeParam::reach}};
   Queue<int> most{{.reach = TypeParam::reach}};
   this->news.put(0).unwrap();
   most.put(0).unwrap();
   Crew<TypeParam> crew;
-  const Semaphore& any = permits;
-  crew.template start_many<come_in>(5, any, all_in, this->news, most);
+  const SemaphoreOf<TypeParam>& any = permits;
+  crew.template start_many<come_in<TypeParam>>(5, any, all_in, this->news, most);
   crew.join();
   EXPECT_EQ(most.get().unwrap(), 3);
   EXPECT_EQ(this->news.get().unwrap(), 0);
   EXPECT_EQ(permits.value(), 3);
 }
 
-void try_to_take(const Semaphore& semaphore, const Queue<int>& news, const Semaphore& go) {
+template <class At>
+void try_to_take(const SemaphoreOf<At>& semaphore, const Queue<int>& news,
+                 const SemaphoreOf<At>& go) {
   int got = 0;
   for (int i = 0; i < 250; ++i) {
     if (auto guard = semaphore.try_acquire()) {
@@ -116,11 +125,11 @@ void try_to_take(const Semaphore& semaphore, const Queue<int>& news, const Semap
 TYPED_TEST(SemaphoreAt, TriesTakeExactlyWhatThereIs) {
   // BaseSemaphoreTests.test_try_acquire_contended
   for (const auto ownership : {Ownership::counted, Ownership::owned}) {
-    const Semaphore semaphore{
+    const SemaphoreOf<TypeParam> semaphore{
         {.value = 700, .reach = TypeParam::reach, .ownership = ownership, .limit = 1000}};
-    const Semaphore go{{.value = 0, .reach = TypeParam::reach}};
+    const SemaphoreOf<TypeParam> go{{.value = 0, .reach = TypeParam::reach}};
     Crew<TypeParam> crew;
-    crew.template start_many<try_to_take>(4, semaphore, this->news, go);
+    crew.template start_many<try_to_take<TypeParam>>(4, semaphore, this->news, go);
     int got = 0;
     for (int i = 0; i < 4; ++i) got += this->news.get().unwrap();
     EXPECT_EQ(got, 700);
@@ -128,7 +137,8 @@ TYPED_TEST(SemaphoreAt, TriesTakeExactlyWhatThereIs) {
   }
 }
 
-void throw_inside(const Semaphore& semaphore, const Queue<int>& news) {
+template <class At>
+void throw_inside(const SemaphoreOf<At>& semaphore, const Queue<int>& news) {
   try {
     const auto one = semaphore.acquire().unwrap();
     const auto two = semaphore.acquire().unwrap();
@@ -140,9 +150,9 @@ void throw_inside(const Semaphore& semaphore, const Queue<int>& news) {
 
 TYPED_TEST(SemaphoreAt, ScopesNestAndEndByAnException) {
   // BaseSemaphoreTests.test_with
-  const Semaphore semaphore{{.value = 2, .reach = TypeParam::reach}};
+  const SemaphoreOf<TypeParam> semaphore{{.value = 2, .reach = TypeParam::reach}};
   Crew<TypeParam> crew;
-  crew.template start<throw_inside>(semaphore, this->news);
+  crew.template start<throw_inside<TypeParam>>(semaphore, this->news);
   EXPECT_EQ(this->news.get().unwrap(), 2);
 }
 

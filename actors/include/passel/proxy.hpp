@@ -9,6 +9,10 @@
 #include <passel/result.hpp>
 
 #include <chrono>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -25,10 +29,10 @@ namespace passel::inline v0 {
 ///     auto soon = counter.call_async<int>("add", 1);             // Future<int>
 ///     counter.call<void>("reset").unwrap();
 ///
-/// A value: copies are the same reference. The object lives as long as a proxy of it does, in any
-/// process, or something in the server holds it. Proxies go to other processes like any value, as
-/// arguments of processes, tasks and methods, through queues, and inside of hosted containers; no
-/// key goes with them.
+/// A value: copies are the same reference, compare equal and have one hash. The object lives as
+/// long as a proxy of it does, in any process, or something in the server holds it. Proxies go to
+/// other processes like any value, as arguments of processes, tasks and methods, through queues,
+/// and inside of hosted containers; no key goes with them.
 ///
 /// A call waits for its answer. Errors of all of them: what the method returned or threw
 /// (task_failed with a RemoteError), not_found when the method is not exposed, type_mismatch when
@@ -196,6 +200,14 @@ class Proxy : public DynamicProxy {
   }
 };
 
+namespace detail {
+
+template <class P>
+concept ProxyFace = std::derived_from<P, DynamicProxy> && !std::same_as<P, DynamicProxy> &&
+                    std::constructible_from<P, DynamicProxy>;
+
+}  // namespace detail
+
 template <>
 struct codec<DynamicProxy> {
   using parts = detail::types<>;
@@ -209,12 +221,20 @@ struct codec<DynamicProxy> {
   }
 };
 
-namespace detail {
-
-/// How proxies with a face of their own travel.
+/// How proxies with a face of their own travel: a class that derives from DynamicProxy and can be
+/// made of one.
+///
+///     struct CounterProxy : passel::Proxy<Counter> {
+///       using Proxy::Proxy;
+///       passel::Result<int> twice(int n) const {
+///         PASSEL_CHECK(call<&Counter::add>(n));
+///         return call<&Counter::add>(n);
+///       }
+///     };
 template <class P>
-struct ProxyCodec {
-  using parts = types<>;
+requires detail::ProxyFace<P>
+struct codec<P> {
+  using parts = detail::types<>;
   static WireValue encode(const P& proxy) { return codec<DynamicProxy>::encode(proxy); }
   static Result<P> decode(const WireValue& value) {
     PASSEL_TRY(DynamicProxy proxy, codec<DynamicProxy>::decode(value));
@@ -222,9 +242,12 @@ struct ProxyCodec {
   }
 };
 
-}  // namespace detail
-
-template <class T>
-struct codec<Proxy<T>> : detail::ProxyCodec<Proxy<T>> {};
-
 }  // namespace passel::inline v0
+
+/// Of its object: proxies that compare equal have the same one.
+template <>
+struct std::hash<passel::DynamicProxy> {
+  std::size_t operator()(const passel::DynamicProxy& proxy) const noexcept {
+    return proxy.valid() ? std::hash<std::uint64_t>{}(proxy.core()->object()) : 0;
+  }
+};

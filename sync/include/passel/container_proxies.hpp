@@ -296,15 +296,4 @@ class ArrayProxy : public DynamicProxy {
   }
 };
 
-template <class T>
-struct codec<ListProxy<T>> : detail::ProxyCodec<ListProxy<T>> {};
-template <class K, class V>
-struct codec<DictProxy<K, V>> : detail::ProxyCodec<DictProxy<K, V>> {};
-template <>
-struct codec<NamespaceProxy> : detail::ProxyCodec<NamespaceProxy> {};
-template <class T>
-struct codec<ValueProxy<T>> : detail::ProxyCodec<ValueProxy<T>> {};
-template <class T>
-struct codec<ArrayProxy<T>> : detail::ProxyCodec<ArrayProxy<T>> {};
-
 }  // namespace passel::inline v0

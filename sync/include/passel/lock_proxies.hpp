@@ -2,9 +2,11 @@
 #pragma once
 
 #include <passel/detail/checked_deadline.hpp>
+#include <passel/detail/kept_call.hpp>
 #include <passel/proxy.hpp>
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <tuple>
@@ -90,23 +92,36 @@ class [[nodiscard]] ProxyGuard {
 namespace detail {
 
 struct ProxyGrantAccess {
+  // The number of the call, the token, and whether the holder before died.
+  using Grant = std::tuple<std::uint64_t, std::uint64_t, bool>;
+
+  static ProxyGuard guard_of(const DynamicProxy& proxy, const Grant& grant,
+                             const SessionReply& reply, GiveBack way) {
+    ProxyGuard guard;
+    guard.proxy_ = proxy;
+    guard.lease_ = reply.lease;
+    guard.token_ = std::get<1>(grant);
+    guard.abandoned_ = std::get<2>(grant);
+    guard.way_ = way;
+    return guard;
+  }
   static Result<ProxyGuard> take(const DynamicProxy& proxy, bool wait, Deadline deadline,
                                  GiveBack way) {
-    using Grant = std::tuple<std::uint64_t, std::uint64_t, bool>;
     if (!proxy.valid()) return no_proxy_error();
     const bool receipt = !deadline.is_never();
     PASSEL_TRY(auto args, encode_pack(wait, receipt));
     const auto reply = proxy.core()->call("acquire", std::move(args), deadline, server_patience);
     PASSEL_TRY(const Grant grant, decode_reply<Grant>(reply));
-    const auto [call, token, abandoned] = grant;
-    if (receipt) proxy.core()->tell("kept", call);
-    ProxyGuard guard;
-    guard.proxy_ = proxy;
-    guard.lease_ = reply->lease;
-    guard.token_ = token;
-    guard.abandoned_ = abandoned;
-    guard.way_ = way;
-    return guard;
+    if (receipt) proxy.core()->tell("kept", std::get<0>(grant));
+    return guard_of(proxy, grant, *reply, way);
+  }
+  static Future<ProxyGuard> take_async(const DynamicProxy& proxy, GiveBack way) {
+    return call_to_keep<ProxyGuard, Grant>(
+        proxy.core(), "acquire", encode_pack(true, true),
+        [proxy, way](Grant&& grant, const SessionReply& reply) {
+          return std::pair{std::get<0>(grant),
+                           Result<ProxyGuard>{guard_of(proxy, grant, reply, way)}};
+        });
   }
 };
 
@@ -132,7 +147,13 @@ class GrantingProxy : public DynamicProxy {
   Result<ProxyGuard> try_acquire() const {
     return ProxyGrantAccess::take(*this, false, Deadline::never(), way);
   }
+  /// Takes it without waiting for it here. A future that is cancelled or dropped before it is done
+  /// takes nothing.
+  Future<ProxyGuard> acquire_async() const { return ProxyGrantAccess::take_async(*this, way); }
   Result<bool> locked() const { return call<bool>("locked"); }
+  /// The fencing token of the newest grant: who waited for a condition has another one than his
+  /// guard tells.
+  Result<std::uint64_t> token() const { return call<std::uint64_t>("token"); }
 };
 
 }  // namespace detail
@@ -162,6 +183,10 @@ class RLockProxy : public detail::GrantingProxy<detail::GiveBack::owner> {
   using GrantingProxy::GrantingProxy;
   /// Errors also: invalid_state "cannot release un-acquired lock", for other threads, too.
   Result<void> release() const { return call<void>("release"); }
+  /// Whether the calling thread holds it. (Python: _is_owned)
+  Result<bool> is_owned() const { return call<bool>("is_owned"); }
+  /// How often the calling thread has taken it and not given it back. (Python: _recursion_count)
+  Result<std::uint32_t> recursion_count() const { return call<std::uint32_t>("recursion_count"); }
 };
 
 /// A semaphore in a manager's server (Python's SyncManager.Semaphore and BoundedSemaphore). What a
@@ -188,18 +213,22 @@ class EventProxy : public DynamicProxy {
   Result<void> clear() const { return call<void>("clear"); }
   Result<bool> is_set() const { return call<bool>("is_set"); }
   Result<void> wait() const { return call<void>("wait"); }
-  /// False when it was not set in that time. Errors also: invalid_argument for a negative one.
+  /// False when it was not set in that time; zero and less: only looks.
   template <class Rep, class Period>
   Result<bool> wait_for(std::chrono::duration<Rep, Period> timeout) const {
-    PASSEL_TRY(const detail::Deadline deadline, detail::checked_deadline(timeout));
-    const auto set =
-        detail::call_object_patiently<void>(core_, "wait", detail::encode_pack(), deadline);
+    const auto set = detail::call_object_patiently<void>(core_, "wait", detail::encode_pack(),
+                                                         detail::Deadline::after(timeout));
     if (!set && set.error() != Errc::timeout) return set.error();
     return set.is_ok();
   }
+  /// Done when it is set.
+  Future<void> wait_async() const { return call_async<void>("wait"); }
+  /// How many wait.
+  Result<std::size_t> waiting() const { return call<std::size_t>("waiting"); }
 };
 
-/// A condition in a manager's server, over an RLock of its own (Python's SyncManager.Condition).
+/// A condition in a manager's server, over an RLock of its own or a lock of the same manager
+/// (Python's SyncManager.Condition).
 ///
 ///     auto guard = condition.acquire().unwrap();
 ///     condition.wait([&] { return list.size().unwrap() > 0; }).unwrap();
@@ -216,8 +245,7 @@ class ConditionProxy : public detail::GrantingProxy<detail::GiveBack::owner> {
   /// Errors also: timeout when it was not notified in that time; the lock is held all the same.
   template <class Rep, class Period>
   Result<void> wait_for(std::chrono::duration<Rep, Period> timeout) const {
-    PASSEL_TRY(const detail::Deadline deadline, detail::checked_deadline(timeout));
-    return wait_until(deadline);
+    return wait_until(detail::Deadline::after(timeout));
   }
   /// Waits until `ready()`. (Python: wait_for(predicate))
   template <class F>
@@ -228,7 +256,7 @@ class ConditionProxy : public detail::GrantingProxy<detail::GiveBack::owner> {
   /// Errors also: timeout when it is not ready in that time. (Python: wait_for(predicate, timeout))
   template <class Rep, class Period, class F>
   Result<void> wait_for(std::chrono::duration<Rep, Period> timeout, F ready) const {
-    PASSEL_TRY(const detail::Deadline deadline, detail::checked_deadline(timeout));
+    const detail::Deadline deadline = detail::Deadline::after(timeout);
     while (!ready()) {
       const auto notified = wait_until(deadline);
       if (notified) continue;
@@ -240,6 +268,8 @@ class ConditionProxy : public detail::GrantingProxy<detail::GiveBack::owner> {
   /// Wakes `n` of those who wait, the first first.
   Result<void> notify(std::uint64_t n = 1) const { return call<void>("notify", n); }
   Result<void> notify_all() const { return notify(std::numeric_limits<std::uint64_t>::max()); }
+  /// notify_all under its old Python name.
+  Result<void> notifyAll() const { return notify_all(); }
   /// How many wait.
   Result<std::size_t> waiting() const { return call<std::size_t>("waiting"); }
 
@@ -254,20 +284,25 @@ class ConditionProxy : public detail::GrantingProxy<detail::GiveBack::owner> {
 };
 
 /// A place where a number of parties meet, in a manager's server (Python's SyncManager.Barrier). A
-/// party whose time is up, or that dies while it waits, breaks it. Errors: broken, with the reason,
-/// until reset(); those of DynamicProxy's calls.
+/// party whose time is up, or that dies while it waits, breaks it. Its action, when it has one,
+/// runs in the server when all are there and before any goes on; when it fails, the last one who
+/// came gets its error, and the barrier is broken. Errors: broken, with the reason, until reset();
+/// those of DynamicProxy's calls.
 class BarrierProxy : public DynamicProxy {
  public:
   using DynamicProxy::DynamicProxy;
   explicit BarrierProxy(DynamicProxy other) noexcept : DynamicProxy{std::move(other)} {}
 
-  /// Waits for the others; gives each a number of its own, from 0 to parties - 1.
+  /// Waits for the others, for the barrier's own timeout at most; gives each a number of its own,
+  /// in the order of their coming, from 0 to parties - 1.
   Result<int> wait() const { return call<int>("wait"); }
-  /// Errors also: invalid_argument for a negative one.
+  /// With a limit of its own; zero and less: only the last who is missing gets through. Errors
+  /// also: timeout when the action of the round before takes so long that this one could not come
+  /// in.
   template <class Rep, class Period>
   Result<int> wait_for(std::chrono::duration<Rep, Period> timeout) const {
-    PASSEL_TRY(const detail::Deadline deadline, detail::checked_deadline(timeout));
-    return detail::call_object_patiently<int>(core_, "wait", detail::encode_pack(), deadline);
+    return detail::call_object_patiently<int>(core_, "wait", detail::encode_pack(),
+                                              detail::Deadline::after(timeout));
   }
   /// Breaks it.
   Result<void> abort() const { return call<void>("abort"); }
@@ -277,18 +312,5 @@ class BarrierProxy : public DynamicProxy {
   Result<int> n_waiting() const { return call<int>("n_waiting"); }
   Result<bool> broken() const { return call<bool>("broken"); }
 };
-
-template <>
-struct codec<LockProxy> : detail::ProxyCodec<LockProxy> {};
-template <>
-struct codec<RLockProxy> : detail::ProxyCodec<RLockProxy> {};
-template <>
-struct codec<SemaphoreProxy> : detail::ProxyCodec<SemaphoreProxy> {};
-template <>
-struct codec<EventProxy> : detail::ProxyCodec<EventProxy> {};
-template <>
-struct codec<ConditionProxy> : detail::ProxyCodec<ConditionProxy> {};
-template <>
-struct codec<BarrierProxy> : detail::ProxyCodec<BarrierProxy> {};
 
 }  // namespace passel::inline v0

@@ -2,14 +2,13 @@
 #pragma once
 
 #include <passel/detail/checked_deadline.hpp>
+#include <passel/detail/kept_call.hpp>
 #include <passel/proxy.hpp>
 #include <passel/queue.hpp>
 
-#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <tuple>
 #include <utility>
 
@@ -68,7 +67,13 @@ class QueueProxy : public DynamicProxy {
   Result<T> get_nowait() const { return try_get(); }
   /// A place in the line of those who wait. A future that is cancelled or dropped before it is done
   /// takes nothing.
-  Future<T> get_async() const;
+  Future<T> get_async() const {
+    return detail::call_to_keep<T, Handed>(
+        core_, "get", detail::encode_pack(true, true),
+        [](Handed&& handed, const detail::SessionReply&) {
+          return std::pair{std::get<0>(handed), Result<T>{std::move(std::get<2>(handed))}};
+        });
+  }
   /// As get, with the number of times that this item was handed out.
   Result<Delivered<T>> get_delivered() const { return delivered(true, detail::Deadline::never()); }
 
@@ -118,36 +123,5 @@ class QueueProxy : public DynamicProxy {
     return std::move(delivered->item);
   }
 };
-
-template <class T>
-Future<T> QueueProxy<T>::get_async() const {
-  if (!core_) return Future<T>::of(detail::no_proxy_error());
-  auto args = detail::encode_pack(true, true);
-  if (!args) return Future<T>::of(args.error());
-  auto promise = std::make_shared<Promise<T>>();
-  auto dropped = std::make_shared<std::atomic<bool>>(false);
-  Future<T> future = promise->future();
-  const auto pending =
-      core_->call_async("get", *std::move(args), detail::Deadline::never(),
-                        [promise, dropped, core = core_](Result<detail::SessionReply> reply) {
-                          auto handed = detail::decode_reply<Handed>(reply);
-                          if (!handed) {
-                            promise->set(handed.error());
-                            return;
-                          }
-                          auto& [call, delivery, item] = *handed;
-                          const bool taken = !dropped->load() && promise->set(std::move(item));
-                          core->tell(taken ? "kept" : "back", call);
-                        });
-  promise->on_cancel([pending] { pending.cancel(); });
-  promise->on_abandoned([pending, dropped] {
-    dropped->store(true);
-    pending.cancel();
-  });
-  return future;
-}
-
-template <class T>
-struct codec<QueueProxy<T>> : detail::ProxyCodec<QueueProxy<T>> {};
 
 }  // namespace passel::inline v0

@@ -3,11 +3,14 @@
 
 #include <passel/base_manager.hpp>
 #include <passel/container_proxies.hpp>
+#include <passel/detail/hosted_action.hpp>
 #include <passel/lock_proxies.hpp>
 #include <passel/queue_proxy.hpp>
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -30,6 +33,13 @@ template <class T>
 }
 
 }  // namespace detail
+
+/// Beside the parties of a manager's barrier.
+struct ManagerBarrierOptions {
+  /// The limit of a wait() that names none; empty: it waits for ever.
+  std::optional<std::chrono::nanoseconds> timeout{};
+  std::string action{};  ///< see register_action; empty: none
+};
 
 /// A manager that hosts queues, lists, dictionaries, locks and their like (Python's
 /// multiprocessing.managers.SyncManager, what multiprocessing.Manager() gives).
@@ -108,11 +118,30 @@ class PASSEL_API SyncManager : public BaseManager {
   }
   /// (Python: Event())
   Result<EventProxy> event() { return made<EventProxy>(create("Event")); }
-  /// (Python: Condition())
+  /// With an RLock of its own. (Python: Condition())
   Result<ConditionProxy> condition() { return made<ConditionProxy>(create("Condition")); }
-  /// Errors also: invalid_argument when parties is less than one. (Python: Barrier(parties))
-  Result<BarrierProxy> barrier(std::int64_t parties) {
-    return made<BarrierProxy>(create("Barrier", parties));
+  /// For a lock that is there: holding the condition is holding the lock. Errors also:
+  /// type_mismatch when it is no lock of this manager. (Python: Condition(lock))
+  Result<ConditionProxy> condition(const LockProxy& lock) {
+    return made<ConditionProxy>(create("Condition", lock));
+  }
+  Result<ConditionProxy> condition(const RLockProxy& lock) {
+    return made<ConditionProxy>(create("Condition", lock));
+  }
+  /// Errors also: invalid_argument when parties is less than one or the timeout negative; not_found
+  /// when there is no such action. (Python: Barrier(parties, action, timeout))
+  Result<BarrierProxy> barrier(std::int64_t parties, const ManagerBarrierOptions& options = {}) {
+    std::optional<std::int64_t> timeout;
+    if (options.timeout) timeout = options.timeout->count();
+    return made<BarrierProxy>(create(barrier_type(options.action), parties, timeout));
+  }
+  /// Lets `barrier` have this action under a name: a function of the program that takes nothing and
+  /// gives nothing or a Result. It runs in the server, on a thread of its own. Before start(), as
+  /// register_type, with its errors.
+  template <auto Action>
+  Result<void> register_action(std::string_view name) {
+    using Task = detail::HostedFactoryTask<&detail::make_barrier_with<Action>>;
+    return add_type(barrier_type(name), {Task::id(), &detail::make_barrier_with<Action>});
   }
 
  private:
@@ -120,6 +149,9 @@ class PASSEL_API SyncManager : public BaseManager {
   static Result<P> made(Result<DynamicProxy> proxy) {
     if (!proxy) return proxy.error();
     return P{*std::move(proxy)};
+  }
+  static std::string barrier_type(std::string_view action) {
+    return action.empty() ? "Barrier" : "Barrier." + std::string{action};
   }
   template <class T>
   Result<QueueProxy<T>> queue_of(std::string_view type, std::ptrdiff_t maxsize) {

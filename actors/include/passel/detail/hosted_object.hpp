@@ -42,6 +42,8 @@ class PASSEL_API HostedSite {
   /// Hosts one more object and gives its handle, which holds it. I/O thread.
   [[nodiscard]] virtual WireValue host(const std::string& type,
                                        std::shared_ptr<HostedObject> object) = 0;
+  /// The object that a proxy names, or nullptr when it is none of this server's. I/O thread.
+  [[nodiscard]] virtual std::shared_ptr<HostedObject> object_of(const WireValue& proxy) const = 0;
   /// Runs something that may block on a thread of the server's own. Any thread.
   virtual void run(std::function<void()> work) = 0;
   /// For timers.
