@@ -88,10 +88,13 @@ void Family::end() {
 }
 
 void Family::connect(Descriptor control) {
-  link_ = std::make_shared<GuardianLink>(
+  auto link = std::make_shared<GuardianLink>(
       std::move(control),
       [this](const ProcessId& process, ExitStatus status) { exited(process, status); },
       [this] { guardian_lost(); });
+  // Others may be about to wait at the one before.
+  const std::lock_guard lock{mutex_};
+  link_.swap(link);
 }
 
 Result<void> Family::ensure_link() {
@@ -134,7 +137,6 @@ Result<std::shared_ptr<Child>> Family::start(ProcessSpec spec) {
   }
   if (spec.name.empty()) spec.name = "Process-" + identity;
   const std::string label = join_name(spec.name, identity);
-  flush_standard_streams();
   PASSEL_CHECK(ensure_link());
   add_authkey(spec.args.bytes);
   add_manager_keys(spec.args.bytes);
@@ -187,6 +189,8 @@ Result<std::shared_ptr<Child>> Family::start_by_fork(ProcessSpec& spec, const st
                      "they are; use forkserver or spawn"};
   PASSEL_TRY(auto line, control_pair());
   const ProcessId parent = this_process();
+  // What is in the buffers now would come out of both. Safe because nobody else is here to write.
+  flush_standard_streams();
   pid_t pid = -1;
   int failed = 0;
   io_->while_parked([&] {
