@@ -27,7 +27,7 @@ constexpr FutureWatcher* closed_mark = &closed_mark_object;
 
 /// A second waiter at the same future.
 struct GateWatcher final : FutureWatcher {
-  explicit GateWatcher(FutureGate& gate) : gate_{&gate} {}
+  explicit GateWatcher(FutureGate& gate) : gate_{&gate} { is_quiet = true; }
   void done(FutureCore& core) noexcept override {
     gate_->arrive(core.failed());
     gate_->release();
@@ -80,6 +80,12 @@ bool WakeBatch::put_off(std::atomic<std::uint32_t>& word) noexcept {
 }
 
 void FutureCore::stop_wished() noexcept {}
+void FutureCore::fetch(Deadline) noexcept {}
+void FutureCore::wake_fetcher() noexcept {}
+
+bool FutureCore::sleep_elsewhere() noexcept {
+  return (word_.fetch_or(elsewhere_bit, std::memory_order_seq_cst) & phase_mask) < cancelled;
+}
 
 FutureCore::~FutureCore() {
   FutureHook* hook = hooks_.load(std::memory_order_acquire);
@@ -131,6 +137,7 @@ void FutureCore::tell(FutureWatcher* list, Phase from, Phase to) noexcept {
   const std::uint32_t before = word_.fetch_xor(change, std::memory_order_acq_rel);
   if ((before & waiters_bit) != 0 && !WakeBatch::put_off(word_))
     futex_wake(word_, INT_MAX, FutexScope::process);
+  if ((before & elsewhere_bit) != 0) wake_fetcher();
   if ((before & gated_bit) != 0) open_gate();
   if (list == nullptr) return;
   WakeBatch::flush();
@@ -218,6 +225,10 @@ bool FutureCore::wait(Deadline deadline, bool for_value) noexcept {
   if (deadline.is_try()) return false;
   WaitObserver* const observer = wait_observer;
   if (observer != nullptr) observer->before_wait();
+  if (!has_callbacks()) {
+    fetch(deadline);
+    word = word_.load(std::memory_order_acquire);
+  }
   bool in_time = true;
   while (!ready(word) && in_time) {
     if ((word & waiters_bit) == 0) {
@@ -232,7 +243,8 @@ bool FutureCore::wait(Deadline deadline, bool for_value) noexcept {
 }
 
 void FutureCore::watch(FutureWatcher* watcher, bool counts) noexcept {
-  if (counts) word_.fetch_or(watched_bit, std::memory_order_acq_rel);
+  const std::uint32_t marks = (counts ? watched_bit : 0) | (watcher->is_quiet ? 0 : callback_bit);
+  if (marks != 0) word_.fetch_or(marks, std::memory_order_acq_rel);
   FutureWatcher* head = watchers_.load(std::memory_order_acquire);
   while (head != closed_mark) {
     watcher->next = head;

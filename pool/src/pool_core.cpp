@@ -184,7 +184,14 @@ void PoolCore::finish() {
     step(Ledger::Close{});
   }
   if (!std::exchange(changed_, false)) return;
-  for (const auto& link : links_) {
+  for (WorkerSlot worker = 0; worker < links_.size(); ++worker) {
+    const auto& link = links_[worker];
+    if (std::exchange(link->resigned, false) && link->end && link->end->go_to_sleep()) {
+      // What others wait for may call user code, which is not for the thread that has just stopped.
+      io_.post([tell = teller(worker, link->life)] {
+        tell([](PoolCore& core, WorkerSlot who, std::uint64_t life) { core.news(who, life); });
+      });
+    }
     if (!std::exchange(link->touched, false)) continue;
     if (link->end) link->end->flush();
     if (link->inner) link->inner->announce();
@@ -234,6 +241,7 @@ bool PoolCore::post(WorkerSlot worker, TaskSlot task) {
     }
   }
   if (link.objects.size() > 64) forget_objects(link);
+  if (std::exchange(record.job->awaited_, false)) static_cast<void>(grant_fetch(*record.job));
   return true;
 }
 
@@ -253,7 +261,10 @@ void PoolCore::take_back(WorkerSlot worker, TaskSlot task) {
   bool back = true;
   if (record.number != 0) {
     back = link.end->revoke(record.number);
-    if (back) link.by_number[record.number % ChannelLayout::cells] = nobody;
+    if (back) {
+      link.by_number[record.number % ChannelLayout::cells] = nobody;
+      end_fetch(record);
+    }
   } else {
     std::erase(link.unposted, task);
   }

@@ -76,6 +76,8 @@ class PoolCore final : public CellBody {
   static void refuse(PoolJob& job, const Error& why) noexcept;
   /// Cancels what of the job waits and stops what runs, if the job is still there.
   void stop_job(const PoolJob* job, std::uint64_t serial);
+  /// See PoolHandle::fetch.
+  [[nodiscard]] std::optional<std::uint64_t> fetch(PoolJob& job, PoolHandle::FetchStep step);
   /// Of the items that the streaming job has sent so many have been taken.
   void tell_taken(std::uint64_t serial, std::uint32_t items);
   [[nodiscard]] std::vector<DeadLetter> dead_letters() const {
@@ -115,9 +117,11 @@ class PoolCore final : public CellBody {
     int signal = 0;                   ///< sent last, or to be sent when the process is there
     bool ready = false;
     bool broken = false;
-    bool calls = false;    ///< its task waits for its calls
-    bool waits = false;    ///< its task waits for its reader
-    bool touched = false;  ///< has news since the last flush
+    bool calls = false;                ///< its task waits for its calls
+    bool waits = false;                ///< its task waits for its reader
+    bool touched = false;              ///< has news since the last flush
+    const PoolJob* fetcher = nullptr;  ///< its only task, whose answer the waiting thread reads
+    bool resigned = false;             ///< that thread has stopped reading since the last flush
   };
   struct Record {
     PoolJob* job = nullptr;
@@ -212,9 +216,11 @@ class PoolCore final : public CellBody {
   void weigh_workers();
   void signal(WorkerSlot worker, int number);
   void news(WorkerSlot worker, std::uint64_t life);
-  void drain(WorkerSlot worker);
+  void drain(WorkerSlot worker, const PoolJob* fetcher = nullptr);
+  [[nodiscard]] bool grant_fetch(PoolJob& job);
+  void end_fetch(const Record& record);
   void lend_or_regain(WorkerSlot worker);
-  void read_results(WorkerSlot worker);
+  void read_results(WorkerSlot worker, const PoolJob* fetcher = nullptr);
   void take_item(WorkerSlot worker, const WorkerAnswer& item);
   void gone(WorkerSlot worker, std::uint64_t life, ExitStatus status);
   void tick();

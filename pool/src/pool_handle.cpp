@@ -3,12 +3,13 @@
 
 #include <passel/detail/futex.hpp>
 #include <passel/detail/shared_object.hpp>
+#include <passel/detail/spin.hpp>
 
+#include <limits>
 #include <map>
 #include <mutex>
 
 namespace passel::inline v0::detail {
-namespace {
 
 /// The pool's actor, seen from user threads. Destroying it terminates the workers and waits for
 /// their end. User threads run their own operations only: others may call user code, for which they
@@ -36,6 +37,7 @@ class ActorPool final : public PoolHandle {
   [[nodiscard]] std::vector<DeadLetter> dead_letters() const override;
   void stop(const PoolJob* job, std::uint64_t serial) override;
   void tell_taken(const PoolJob* job, std::uint64_t serial, std::uint32_t items) override;
+  [[nodiscard]] std::optional<std::uint64_t> fetch(PoolJob& job, FetchStep step) override;
   [[nodiscard]] unsigned processes() const noexcept override { return shared_->processes; }
   [[nodiscard]] std::uint64_t max_message() const noexcept override { return shared_->max_message; }
   [[nodiscard]] std::size_t appetite() const noexcept override {
@@ -62,6 +64,8 @@ class ActorPool final : public PoolHandle {
   std::uint32_t generation_;
 };
 
+namespace {
+
 /// The pools of this process by number.
 struct PoolRoll {
   std::mutex mutex;
@@ -72,6 +76,15 @@ PoolRoll& pool_roll() {
   // Not destroyed at exit: a future may be asked to stop by a static object's destructor.
   static auto* const roll = new PoolRoll;
   return *roll;
+}
+
+/// Empty when its last owner has just gone.
+std::shared_ptr<PoolHandle> find_pool(std::uint64_t number) {
+  PoolRoll& roll = pool_roll();
+  const std::lock_guard lock{roll.mutex};
+  const auto found = roll.pools.find(number);
+  if (found == roll.pools.end()) return {};
+  return std::static_pointer_cast<PoolHandle>(found->second->weak_from_this().lock());
 }
 
 }  // namespace
@@ -91,21 +104,48 @@ PoolHandle::~PoolHandle() {
 }
 
 void PoolHandle::stop_in(std::uint64_t number, const PoolJob* job, std::uint64_t serial) noexcept {
-  std::shared_ptr<PoolHandle> pool;
-  {
-    PoolRoll& roll = pool_roll();
-    const std::lock_guard lock{roll.mutex};
-    const auto found = roll.pools.find(number);
-    // Empty when its last owner has just gone.
-    if (found != roll.pools.end()) pool = found->second->weak_from_this().lock();
+  if (const auto pool = find_pool(number)) pool->stop(job, serial);
+}
+
+std::optional<std::uint64_t> PoolHandle::fetch(PoolJob&, FetchStep) { return {}; }
+
+void PoolJob::fetch_from(std::uint64_t number, FutureCore& answer, Deadline deadline) noexcept {
+  // The pool may be destroyed while this thread sleeps.
+  const auto step = [&](PoolHandle::FetchStep what) -> std::optional<std::uint64_t> {
+    const auto pool = find_pool(number);
+    return pool ? pool->fetch(*this, what) : std::optional<std::uint64_t>{};
+  };
+  auto read = step(PoolHandle::FetchStep::begin);
+  if (!read) return;
+  static thread_local Spinner spinner;
+  // Kept with the job, which whoever waits keeps.
+  auto& memory = *reinterpret_cast<ChannelLayout*>(fetched_from_->data());
+  const auto news = [&] {
+    return memory.results_up_to.load(std::memory_order_acquire) != *read || answer.is_done();
+  };
+  while (read && !answer.is_done()) {
+    if (!news() && !spinner.spin(memory.worker_cpu, deadline, news)) {
+      const bool sleeps = answer.sleep_elsewhere();
+      const std::uint32_t bell = memory.pool_bell.load(std::memory_order_seq_cst);
+      bool in_time = true;
+      if (sleeps && !PoolEnd::sleep_by(memory, *read, ChannelLayout::by_futex) && !answer.is_done())
+        in_time = futex_wait(memory.pool_bell, bell, deadline, FutexScope::host);
+      answer.woken_elsewhere();
+      if (!in_time) return static_cast<void>(step(PoolHandle::FetchStep::leave));
+    }
+    read = step(PoolHandle::FetchStep::look);
   }
-  if (pool) pool->stop(job, serial);
 }
 
 PoolJob::~PoolJob() = default;
 const PoolTerms& PoolJob::terms() const noexcept {
   static const PoolTerms usual;
   return terms_ ? *terms_ : usual;
+}
+void PoolJob::wake_fetcher_of_job() noexcept {
+  auto& memory = *reinterpret_cast<ChannelLayout*>(fetched_from_->data());
+  memory.pool_bell.fetch_add(1, std::memory_order_seq_cst);
+  futex_wake(memory.pool_bell, std::numeric_limits<int>::max(), FutexScope::host);
 }
 bool PoolJob::begin(std::size_t) noexcept { return true; }
 void PoolJob::item(std::size_t, std::span<const std::byte>, DescriptorSpan) noexcept {}
@@ -177,6 +217,8 @@ Result<std::shared_ptr<void>> ActorPool::admit(Deadline deadline) {
 void ActorPool::submit(std::unique_ptr<PoolJob> job) {
   PoolJob* const op = job.release();
   op->run = &PoolCore::accept;
+  // In an actor nobody reads but the pool.
+  if (Cell::current() != nullptr) op->awaited_ = false;
   if (!cell_->post_alone(op)) PoolCore::refuse(*op, shared_->refusal());
 }
 
@@ -255,6 +297,13 @@ void ActorPool::stop(const PoolJob* job, std::uint64_t serial) {
 void ActorPool::tell_taken(const PoolJob*, std::uint64_t serial, std::uint32_t items) {
   if (generation_ != fork_generation()) return;
   tell([serial, items](PoolCore& core) { core.tell_taken(serial, items); });
+}
+
+std::optional<std::uint64_t> ActorPool::fetch(PoolJob& job, FetchStep step) {
+  if (generation_ != fork_generation() || Cell::current() != nullptr) return {};
+  std::optional<std::uint64_t> read;
+  call_alone(*cell_.get(), [&](Cell& cell) { read = cell.body<PoolCore>().fetch(job, step); });
+  return read;
 }
 
 }  // namespace passel::inline v0::detail

@@ -128,6 +128,7 @@ void PoolCore::feed_one(PoolJob& job) {
   record.number = 0;
   record.begun = false;
   record.has_items = false;
+  job.task_slot_ = task;
   if (job.terms().streams) streams_.insert_or_assign(job.serial_, task);
   if (job.fed_ == job.count()) unlink(job);
   // By value: after the step the job may be over and gone.
@@ -205,6 +206,7 @@ void PoolCore::condemn(WorkerSlot worker) {
 
 void PoolCore::settle(TaskSlot task, Settled how) {
   Record& record = records_[task];
+  end_fetch(record);
   PoolJob& job = *std::exchange(record.job, nullptr);
   if (job.terms().streams) streams_.erase(job.serial_);
   const std::unique_ptr<Error> failure = std::move(record.failure);

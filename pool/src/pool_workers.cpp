@@ -136,11 +136,17 @@ void PoolCore::news(WorkerSlot worker, std::uint64_t life) {
   finish();
 }
 
-void PoolCore::drain(WorkerSlot worker) {
+void PoolCore::drain(WorkerSlot worker, const PoolJob* fetcher) {
   Link& link = *links_[worker];
   if (!link.end || link.broken) return;
+  const auto sleep = [&link] {
+    return link.end->sleep_by(link.fetcher != nullptr ? ChannelLayout::by_futex
+                                                      : ChannelLayout::by_socket);
+  };
   do {
-    read_results(worker);
+    read_results(worker, fetcher);
+    // What follows is not for a thread that has its answer.
+    if (link.fetcher != fetcher && fetcher != nullptr) return;
     link.waits = link.end->waits_for_reader();
     lend_or_regain(worker);
     if (!link.ready && link.end->is_ready()) {
@@ -148,7 +154,7 @@ void PoolCore::drain(WorkerSlot worker) {
       link.ready_at = Deadline::Clock::now();
       step(Ledger::Ready{worker});
     }
-  } while (!link.broken && (link.end->go_to_sleep() || (!link.ready && link.end->is_ready()) ||
+  } while (!link.broken && (sleep() || (!link.ready && link.end->is_ready()) ||
                             link.waits != link.end->waits_for_reader()));
 }
 
@@ -165,7 +171,7 @@ void PoolCore::lend_or_regain(WorkerSlot worker) {
   }
 }
 
-void PoolCore::read_results(WorkerSlot worker) {
+void PoolCore::read_results(WorkerSlot worker, const PoolJob* fetcher) {
   Link& link = *links_[worker];
   for (unsigned count = 1;; ++count) {
     // Who sleeps for a result need not sleep through a hundred more.
@@ -200,6 +206,7 @@ void PoolCore::read_results(WorkerSlot worker) {
     ++link.done;
     link.busy += result.took;
     ++done_;
+    end_fetch(records_[task]);
     Context context;
     context.result = &result;
     if (wants_retry(records_[task], result)) {
@@ -210,7 +217,54 @@ void PoolCore::read_results(WorkerSlot worker) {
     post_waiting(worker);
     if (!link.objects.empty() && ledger_.sent_to(worker) == 0) forget_objects(link);
     if (config_.recycle_memory != 0 && link.end->is_heavy()) step(Ledger::Recycle{worker});
+    if (link.fetcher != fetcher && fetcher != nullptr) return;
   }
+}
+
+// --- threads that wait for one answer and read it by themselves
+
+bool PoolCore::grant_fetch(PoolJob& job) {
+  const Record& record = records_[job.task_slot_];
+  Link& link = *links_[record.worker];
+  if (!link.end || link.broken || link.fetcher != nullptr || !job.may_be_fetched()) return false;
+  // Answers of other tasks would be read by that thread, and what is told of them is user code.
+  if (job.count() != 1 || job.terms().streams || ledger_.sent_to(record.worker) != 1) return false;
+  // A waker may be looking there already: it stays where it is.
+  if (job.fetched_from_ && job.fetched_from_ != link.end->memory()) return false;
+  if (!job.fetched_from_) job.fetched_from_ = link.end->memory();
+  link.fetcher = &job;
+  link.end->stay_awake();
+  return true;
+}
+
+void PoolCore::end_fetch(const Record& record) {
+  if (record.worker >= links_.size()) return;
+  Link& link = *links_[record.worker];
+  if (link.fetcher == nullptr || link.fetcher != record.job) return;
+  link.fetcher = nullptr;
+  link.resigned = true;
+  changed_ = true;
+}
+
+std::optional<std::uint64_t> PoolCore::fetch(PoolJob& job, PoolHandle::FetchStep step) {
+  using Step = PoolHandle::FetchStep;
+  job.awaited_ = false;
+  if (job.task_slot_ >= records_.size()) return {};
+  const Record& record = records_[job.task_slot_];
+  if (record.job != &job || record.number == 0) return {};
+  const WorkerSlot worker = record.worker;
+  Link& link = *links_[worker];
+  if (link.fetcher != &job && (step != Step::begin || !grant_fetch(job))) return {};
+  if (step == Step::leave || !job.may_be_fetched()) {
+    end_fetch(record);
+  } else if (step == Step::look) {
+    now_ = Deadline::Clock::now();
+    const WakeBatch batch;
+    drain(worker, &job);
+  }
+  finish();
+  if (link.fetcher != &job) return {};
+  return link.end->read();
 }
 
 bool PoolCore::wants_retry(const Record& record, const WorkerAnswer& answer) {
@@ -243,6 +297,7 @@ void PoolCore::gone(WorkerSlot worker, std::uint64_t life, ExitStatus status) {
   link.last_lines.reset();
   link.child.reset();
   link.ready = false;
+  link.fetcher = nullptr;
   link.unposted.clear();
   step_with(Ledger::Gone{worker, running}, {.death = &death});
   if (link.life == 0) link.end.reset();

@@ -12,7 +12,9 @@ namespace passel::inline v0 {
 namespace detail {
 
 struct FutureRoll::Entry final : FutureWatcher {
-  Entry(std::shared_ptr<FutureRoll> r, FutureCore& f) : roll{std::move(r)}, future{&f} {}
+  Entry(std::shared_ptr<FutureRoll> r, FutureCore& f) : roll{std::move(r)}, future{&f} {
+    is_quiet = true;
+  }
   void done(FutureCore&) noexcept override {
     {
       const std::lock_guard lock{roll->mutex_};

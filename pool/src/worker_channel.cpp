@@ -54,6 +54,19 @@ void WorkerLine::ring() noexcept {
   static_cast<void>(::send(socket_.get(), &bell, 1, MSG_DONTWAIT | MSG_NOSIGNAL));
 }
 
+void WorkerLine::wake(std::atomic<std::uint32_t>& sleeps,
+                      std::atomic<std::uint32_t>& bell) noexcept {
+  if (sleeps.load(std::memory_order_seq_cst) == ChannelLayout::awake) return;
+  switch (sleeps.exchange(ChannelLayout::awake)) {
+    case ChannelLayout::awake: return;
+    case ChannelLayout::by_futex:
+      bell.fetch_add(1, std::memory_order_seq_cst);
+      futex_wake(bell, std::numeric_limits<int>::max(), FutexScope::host);
+      return;
+    default: ring();
+  }
+}
+
 bool WorkerLine::send_descriptors(std::uint64_t number,
                                   std::span<const std::shared_ptr<Descriptor>> descriptors) {
   iovec part{.iov_base = &number, .iov_len = sizeof number};
@@ -105,9 +118,11 @@ bool WorkerLine::hear_all() {
 
 // --- the pool's end
 
-PoolEnd::PoolEnd(std::unique_ptr<Segment> segment, Descriptor socket, std::size_t arena_size)
+PoolEnd::PoolEnd(std::shared_ptr<Segment> segment, Descriptor socket, std::size_t arena_size)
     : WorkerLine{std::move(segment), std::move(socket)},
       arena_{*segment_, ChannelLayout::header_room, arena_size} {}
+
+PoolEnd::~PoolEnd() { retire(); }
 
 Result<PoolEnd::Created> PoolEnd::create(std::uint64_t max_message) {
   const std::size_t arena = ChannelLayout::arena_size_for(max_message);
@@ -123,7 +138,7 @@ Result<PoolEnd::Created> PoolEnd::create(std::uint64_t max_message) {
   Descriptor theirs{pair[1]};
   PASSEL_TRY(Descriptor copy, Descriptor::duplicate(memory.descriptor().get()));
   Created created;
-  created.end = std::make_unique<PoolEnd>(std::make_unique<Segment>(std::move(memory)),
+  created.end = std::make_unique<PoolEnd>(std::make_shared<Segment>(std::move(memory)),
                                           std::move(ours), arena);
   created.for_worker.push_back(std::make_shared<Descriptor>(std::move(theirs)));
   created.for_worker.push_back(std::make_shared<Descriptor>(std::move(copy)));
@@ -196,9 +211,7 @@ void PoolEnd::tell_taken(std::uint64_t number, std::uint32_t items) noexcept {
   memory.taken_bell.fetch_add(1, std::memory_order_seq_cst);
   futex_wake(memory.taken_bell, std::numeric_limits<int>::max(), FutexScope::host);
   // A pool that passes it on sleeps as workers do.
-  if (memory.worker_sleeps.load(std::memory_order_seq_cst) != 0 &&
-      memory.worker_sleeps.exchange(0) != 0)
-    ring();
+  wake_worker();
 }
 
 bool PoolEnd::condemn(std::uint64_t number) noexcept {
@@ -217,26 +230,19 @@ void PoolEnd::release_payload(std::uint64_t number) noexcept {
 void PoolEnd::flush() noexcept {
   if (flushed_ == posted_) return;
   flushed_ = posted_;
-  ChannelLayout& memory = shared();
-  memory.pool_cpu.publish();
+  shared().pool_cpu.publish();
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  if (memory.worker_sleeps.load(std::memory_order_relaxed) != 0 &&
-      memory.worker_sleeps.exchange(0) != 0)
-    ring();
+  wake_worker();
 }
 
 void PoolEnd::tell_lent(bool lent) noexcept {
-  ChannelLayout& memory = shared();
-  memory.lent.store(lent ? 1 : 0, std::memory_order_seq_cst);
-  if (memory.worker_sleeps.load(std::memory_order_seq_cst) != 0 &&
-      memory.worker_sleeps.exchange(0) != 0)
-    ring();
+  shared().lent.store(lent ? 1 : 0, std::memory_order_seq_cst);
+  wake_worker();
 }
 
 void PoolEnd::retire() noexcept {
   shared().retire.store(1, std::memory_order_seq_cst);
-  shared().worker_sleeps.store(0, std::memory_order_relaxed);
-  ring();
+  wake_worker();
 }
 
 void PoolEnd::free_results() noexcept {
@@ -294,11 +300,11 @@ Result<std::optional<WorkerAnswer>> PoolEnd::next_result() {
   return std::optional<WorkerAnswer>{std::move(message)};
 }
 
-bool PoolEnd::go_to_sleep() noexcept {
-  ChannelLayout& memory = shared();
-  memory.pool_sleeps.store(1, std::memory_order_seq_cst);
+bool PoolEnd::sleep_by(ChannelLayout& memory, std::uint64_t read,
+                       ChannelLayout::Sleep how) noexcept {
+  memory.pool_sleeps.store(how, std::memory_order_seq_cst);
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  return memory.results_up_to.load(std::memory_order_acquire) != read_;
+  return memory.results_up_to.load(std::memory_order_acquire) != read;
 }
 
 }  // namespace passel::inline v0::detail

@@ -27,7 +27,7 @@ namespace passel::inline v0::detail {
 /// % cells. Results are written there and not sent, so that what a worker had finished outlives it,
 /// and so does the mark of what it had started.
 struct ChannelLayout {
-  static constexpr std::uint64_t kind = 0x706f6f6c'63680002;  // "pool" "ch", version 2
+  static constexpr std::uint64_t kind = 0x706f6f6c'63680003;  // "pool" "ch", version 3
   static constexpr std::size_t cells = 256;
   static constexpr std::size_t inline_size = 80;
 
@@ -42,6 +42,13 @@ struct ChannelLayout {
   static constexpr std::uint64_t state(std::uint64_t number, Mark mark) {
     return number * 8 + mark;
   }
+
+  /// How a side is woken: what stands in worker_sleeps and pool_sleeps, taken by whoever wakes.
+  enum Sleep : std::uint32_t {
+    awake = 0,
+    by_socket = 1,  ///< a bell on the socket, beside which it may wait for others
+    by_futex = 2,   ///< its bell below; a thread that waits for this channel alone
+  };
 
   /// What stands in a result cell.
   enum Kind : std::uint32_t {
@@ -89,11 +96,11 @@ struct ChannelLayout {
   CpuMark worker_cpu;
   alignas(64)
       std::atomic<std::uint64_t> read_up_to;  ///< by the pool: results whose cells are free again
-  alignas(
-      64) std::atomic<std::uint32_t> worker_sleeps;  ///< set by the worker, taken by whoever rings
-  std::atomic<std::uint32_t> worker_wants_room;      ///< the same, when it waits for read_up_to
-  alignas(64) std::atomic<std::uint32_t> pool_sleeps;  ///< set by the pool, taken by the worker
-                                                       ///< when it rings
+  alignas(64) std::atomic<std::uint32_t> worker_sleeps;  ///< set by the worker
+  std::atomic<std::uint32_t> worker_bell;                ///< a futex
+  std::atomic<std::uint32_t> worker_wants_room;          ///< the same, when it waits for read_up_to
+  alignas(64) std::atomic<std::uint32_t> pool_sleeps;    ///< set by the pool
+  std::atomic<std::uint32_t> pool_bell;                  ///< a futex
   TaskCell tasks[cells];
   ResultCell results[cells];
 
@@ -154,19 +161,22 @@ class WorkerLine {
   }
 
  protected:
-  WorkerLine(std::unique_ptr<Segment> segment, Descriptor socket)
+  WorkerLine(std::shared_ptr<Segment> segment, Descriptor socket)
       : segment_{std::move(segment)}, socket_{std::move(socket)} {}
 
   enum class Heard { nothing, something, end };
   /// Takes one packet from the socket.
   Heard hear(bool wait);
   void ring() noexcept;
+  /// Wakes the other side if it sleeps.
+  void wake(std::atomic<std::uint32_t>& sleeps, std::atomic<std::uint32_t>& bell) noexcept;
+  void wake_worker() noexcept { wake(shared().worker_sleeps, shared().worker_bell); }
   /// False when the socket takes no more at the moment.
   bool send_descriptors(std::uint64_t number,
                         std::span<const std::shared_ptr<Descriptor>> descriptors);
   std::vector<std::shared_ptr<Descriptor>> take_descriptors(std::uint64_t number, bool wait);
 
-  std::unique_ptr<Segment> segment_;
+  std::shared_ptr<Segment> segment_;
   Descriptor socket_;
   std::map<std::uint64_t, std::vector<std::shared_ptr<Descriptor>>> heard_;
 };
@@ -179,7 +189,9 @@ class PoolEnd : public WorkerLine {
   struct Created;
   [[nodiscard]] static Result<Created> create(std::uint64_t max_message);
 
-  PoolEnd(std::unique_ptr<Segment> segment, Descriptor socket, std::size_t arena_size);
+  PoolEnd(std::shared_ptr<Segment> segment, Descriptor socket, std::size_t arena_size);
+  /// Whoever still waits at the other end is let go.
+  ~PoolEnd();
 
   /// Writes a task; the worker is told by `flush`. `no_room`: try again after the next answer.
   /// Errors: no_space.
@@ -221,7 +233,20 @@ class PoolEnd : public WorkerLine {
   /// sense.
   Result<std::optional<WorkerAnswer>> next_result();
   /// From now on the worker rings when there is something. True when there is something already.
-  [[nodiscard]] bool go_to_sleep() noexcept;
+  [[nodiscard]] bool go_to_sleep() noexcept { return sleep_by(ChannelLayout::by_socket); }
+  /// The same for a thread that sleeps at pool_bell, whose value it knows from before.
+  [[nodiscard]] bool sleep_by(ChannelLayout::Sleep how) noexcept {
+    return sleep_by(shared(), read_, how);
+  }
+  [[nodiscard]] static bool sleep_by(ChannelLayout& memory, std::uint64_t read,
+                                     ChannelLayout::Sleep how) noexcept;
+  /// A thread looks by itself: nobody needs to be woken.
+  void stay_awake() noexcept {
+    shared().pool_sleeps.store(ChannelLayout::awake, std::memory_order_relaxed);
+  }
+  /// Number of the last answer that was read.
+  [[nodiscard]] std::uint64_t read() const noexcept { return read_; }
+  [[nodiscard]] const std::shared_ptr<Segment>& memory() const noexcept { return segment_; }
   [[nodiscard]] bool is_ready() noexcept {
     return shared().ready.load(std::memory_order_acquire) != 0;
   }
@@ -260,7 +285,7 @@ class WorkerEnd : public WorkerLine {
   [[nodiscard]] static Result<std::unique_ptr<WorkerEnd>> attach(
       std::span<const std::shared_ptr<Descriptor>> descriptors, std::uint64_t max_message);
 
-  WorkerEnd(std::unique_ptr<Segment> segment, Descriptor socket, std::size_t arena_size);
+  WorkerEnd(std::shared_ptr<Segment> segment, Descriptor socket, std::size_t arena_size);
 
   struct Task {
     std::uint64_t number = 0;

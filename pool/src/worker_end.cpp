@@ -19,7 +19,7 @@ constexpr std::chrono::milliseconds reader_patience{10};
 
 }  // namespace
 
-WorkerEnd::WorkerEnd(std::unique_ptr<Segment> segment, Descriptor socket, std::size_t arena_size)
+WorkerEnd::WorkerEnd(std::shared_ptr<Segment> segment, Descriptor socket, std::size_t arena_size)
     : WorkerLine{std::move(segment), std::move(socket)},
       arena_{*segment_, ChannelLayout::header_room + arena_size, arena_size} {}
 
@@ -31,7 +31,7 @@ Result<std::unique_ptr<WorkerEnd>> WorkerEnd::attach(
   const std::size_t arena = ChannelLayout::arena_size_for(max_message);
   if (memory.size() < ChannelLayout::header_room + 2 * arena)
     return Error{Errc::malformed, "a pool worker's memory is too small"};
-  return std::make_unique<WorkerEnd>(std::make_unique<Segment>(std::move(memory)),
+  return std::make_unique<WorkerEnd>(std::make_shared<Segment>(std::move(memory)),
                                      std::move(*descriptors[0]), arena);
 }
 
@@ -90,12 +90,14 @@ bool WorkerEnd::wait_for_task() {
   };
   if (!spinner_.spin(memory.pool_cpu, Deadline::never(), ready)) {
     for (;;) {
-      memory.worker_sleeps.store(1, std::memory_order_seq_cst);
+      const std::uint32_t bell = memory.worker_bell.load(std::memory_order_seq_cst);
+      memory.worker_sleeps.store(ChannelLayout::by_futex, std::memory_order_seq_cst);
       std::atomic_thread_fence(std::memory_order_seq_cst);
       if (ready()) break;
-      if (hear(true) == Heard::end) return false;
+      // A pool that goes lets its workers go; one that is killed takes them along.
+      static_cast<void>(futex_wait(memory.worker_bell, bell, Deadline::never(), FutexScope::host));
     }
-    memory.worker_sleeps.store(0, std::memory_order_relaxed);
+    memory.worker_sleeps.store(ChannelLayout::awake, std::memory_order_relaxed);
   }
   memory.worker_cpu.publish();
   return memory.posted_up_to.load(std::memory_order_acquire) != passed_;
@@ -122,6 +124,8 @@ std::byte* WorkerEnd::place(std::size_t size, std::uint64_t& offset) {
       return segment_->data() + offset;
     }
     announce();
+    // Bells that were not needed any more must not fill the socket.
+    if (!hear_all()) return nullptr;
     memory.worker_wants_room.store(1, std::memory_order_seq_cst);
     if (memory.read_up_to.load(std::memory_order_seq_cst) == read && hear(true) == Heard::end)
       return nullptr;
@@ -272,7 +276,7 @@ Result<void> WorkerEnd::send_item(std::uint64_t number, std::uint32_t sent, std:
 
 bool WorkerEnd::go_to_sleep() noexcept {
   ChannelLayout& memory = shared();
-  memory.worker_sleeps.store(1, std::memory_order_seq_cst);
+  memory.worker_sleeps.store(ChannelLayout::by_socket, std::memory_order_seq_cst);
   std::atomic_thread_fence(std::memory_order_seq_cst);
   return memory.posted_up_to.load(std::memory_order_acquire) != passed_;
 }
@@ -299,12 +303,9 @@ void WorkerEnd::announce_if_worth_it(Deadline::Clock::time_point now) noexcept {
 }
 
 void WorkerEnd::announce() noexcept {
-  ChannelLayout& memory = shared();
   announced_ = answered_;
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  if (memory.pool_sleeps.load(std::memory_order_relaxed) != 0 &&
-      memory.pool_sleeps.exchange(0) != 0)
-    ring();
+  wake(shared().pool_sleeps, shared().pool_bell);
 }
 
 }  // namespace passel::inline v0::detail

@@ -143,12 +143,12 @@ class PASSEL_API Pool : public detail::StreamFace<Pool> {
   /// submit and wait: the result or the error. Python's `apply`.
   template <auto F, class... A>
   [[nodiscard]] auto apply(A&&... args) {
-    return submit<F>(std::forward<A>(args)...).get();
+    return apply_target<detail::FunctionTarget<F>>(std::forward<A>(args)...);
   }
   template <class L, class... A>
   requires std::is_class_v<L>
-  [[nodiscard]] auto apply(L target, A&&... args) {
-    return submit(target, std::forward<A>(args)...).get();
+  [[nodiscard]] auto apply(L, A&&... args) {
+    return apply_target<detail::checked_task<L>>(std::forward<A>(args)...);
   }
 
   /// The results of the task for every item of `range`, in its order. The whole range is read
@@ -273,15 +273,20 @@ class PASSEL_API Pool : public detail::StreamFace<Pool> {
   friend class detail::StreamFace<Pool>;
   explicit Pool(std::shared_ptr<detail::PoolHandle> handle) : handle_{std::move(handle)} {}
 
-  template <class Target, class Notice = detail::NoCallback, class... A>
+  template <class Target, class... A>
+  auto apply_target(A&&... args) {
+    return submit_target<Target, true>(nullptr, detail::NoCallback{}, std::forward<A>(args)...)
+        .get();
+  }
+  template <class Target, bool awaited = false, class Notice = detail::NoCallback, class... A>
   auto submit_target(const TaskOptions* options, Notice notice, A&&... args) {
     using Chunk = detail::ChunkTask<Target, detail::task_arguments<Target, A...>>;
     using R = typename Chunk::result;
     if (auto refusal = handle_->refusal()) return Future<R>::of(*std::move(refusal));
     auto ticket = handle_->admit(detail::Deadline::never());
     if (!ticket) return Future<R>::of(ticket.error());
-    return submit_admitted<Target>(*std::move(ticket), options, std::move(notice),
-                                   std::forward<A>(args)...);
+    return submit_admitted<Target, awaited>(*std::move(ticket), options, std::move(notice),
+                                            std::forward<A>(args)...);
   }
   template <class Target, class... A>
   auto submit_in_time(detail::Deadline deadline, A&&... args) {
@@ -293,7 +298,7 @@ class PASSEL_API Pool : public detail::StreamFace<Pool> {
     return Submitted{submit_admitted<Target>(*std::move(ticket), nullptr, detail::NoCallback{},
                                              std::forward<A>(args)...)};
   }
-  template <class Target, class Notice, class... A>
+  template <class Target, bool awaited = false, class Notice, class... A>
   auto submit_admitted(std::shared_ptr<void> ticket, const TaskOptions* options, Notice notice,
                        A&&... args) {
     using Stored = detail::task_arguments<Target, A...>;
@@ -310,6 +315,7 @@ class PASSEL_API Pool : public detail::StreamFace<Pool> {
                                          handle_->number(), std::move(notice));
     job->set_terms(detail::with_ticket(std::move(terms), std::move(ticket)));
     Future<R> future = job->future();
+    if constexpr (awaited) job->await();
     handle_->submit(std::unique_ptr<detail::PoolJob>{job});
     return future;
   }

@@ -20,6 +20,7 @@ class FutureCore;
 /// node deletes itself, a node in a coroutine frame just goes out of scope).
 struct FutureWatcher {
   FutureWatcher* next = nullptr;
+  bool is_quiet = false;  ///< runs no user code: any thread may tell it
   virtual void done(FutureCore& core) noexcept = 0;
 
  protected:
@@ -171,6 +172,11 @@ class PASSEL_API FutureCore {
     return (word_.load(std::memory_order_acquire) & taken_bit) != 0;
   }
 
+  /// For a thread that sleeps for the answer elsewhere: from now on wake_fetcher is called when
+  /// this gets done. False when it is.
+  [[nodiscard]] bool sleep_elsewhere() noexcept;
+  void woken_elsewhere() noexcept { word_.fetch_and(~elsewhere_bit, std::memory_order_relaxed); }
+
   /// Told when done, at once when it already is. A watcher that `counts` keeps a dropped future
   /// from being abandoned.
   void watch(FutureWatcher* watcher, bool counts) noexcept;
@@ -188,15 +194,28 @@ class PASSEL_API FutureCore {
   /// Somebody has called request_stop and it is not done: for those who answer and need no hook.
   virtual void stop_wished() noexcept;
 
+  /// A thread is about to sleep until this is done: who answers may have it fetch the answer by
+  /// itself instead. Returns when this is done, at the deadline, or when the thread had better
+  /// sleep. Not called when user code is to be told of the answer.
+  virtual void fetch(Deadline deadline) noexcept;
+  /// This is done, and a thread that sleeps elsewhere has said so by `sleep_elsewhere`.
+  virtual void wake_fetcher() noexcept;
+  /// User code is told when this is done.
+  [[nodiscard]] bool has_callbacks() const noexcept {
+    return (word_.load(std::memory_order_acquire) & callback_bit) != 0;
+  }
+
  private:
   static constexpr std::uint32_t phase_mask = 7;
-  static constexpr std::uint32_t waiters_bit = 8;    // somebody sleeps on the word
-  static constexpr std::uint32_t settled_bit = 16;   // no watcher reads the value any more
-  static constexpr std::uint32_t taken_bit = 32;     // the value has been moved out
-  static constexpr std::uint32_t watched_bit = 64;   // a watcher that counts was added
-  static constexpr std::uint32_t abandon_bit = 128;  // the handle was dropped before it was done
-  static constexpr std::uint32_t stop_bit = 256;     // request_stop() was called
-  static constexpr std::uint32_t gated_bit = 512;    // gate_ may hold a gate
+  static constexpr std::uint32_t waiters_bit = 8;       // somebody sleeps on the word
+  static constexpr std::uint32_t settled_bit = 16;      // no watcher reads the value any more
+  static constexpr std::uint32_t taken_bit = 32;        // the value has been moved out
+  static constexpr std::uint32_t watched_bit = 64;      // a watcher that counts was added
+  static constexpr std::uint32_t abandon_bit = 128;     // the handle was dropped before it was done
+  static constexpr std::uint32_t stop_bit = 256;        // request_stop() was called
+  static constexpr std::uint32_t gated_bit = 512;       // gate_ may hold a gate
+  static constexpr std::uint32_t elsewhere_bit = 1024;  // wake_fetcher is to be called
+  static constexpr std::uint32_t callback_bit = 2048;   // a watcher runs user code
 
   void open_gate() noexcept;
   void tell(FutureWatcher* list, Phase from, Phase to) noexcept;

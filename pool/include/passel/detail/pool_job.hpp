@@ -5,6 +5,7 @@
 #include <passel/detail/cell.hpp>
 #include <passel/detail/child.hpp>
 #include <passel/detail/deadline.hpp>
+#include <passel/detail/future_core.hpp>
 #include <passel/detail/guardian.hpp>
 
 #include <chrono>
@@ -70,8 +71,10 @@ struct DeadLetter {
 
 namespace detail {
 
+class ActorPool;
 class PoolCore;
 class InnerPool;
+class Segment;
 
 /// How a job's tasks are to be treated, where that differs from the usual.
 struct PoolTerms {
@@ -122,6 +125,8 @@ class PASSEL_API PoolJob : public Op {
                                         DescriptorSpan descriptors) noexcept;
   /// All tasks have had their answer; usually deletes this.
   virtual void finished() noexcept = 0;
+  /// Whether a thread that waits for the answer may read it by itself: not when user code is told.
+  [[nodiscard]] virtual bool may_be_fetched() const noexcept { return false; }
 
   void set_terms(std::unique_ptr<PoolTerms> terms) noexcept { terms_ = std::move(terms); }
   [[nodiscard]] const PoolTerms& terms() const noexcept;
@@ -129,12 +134,23 @@ class PASSEL_API PoolJob : public Op {
   [[nodiscard]] std::string label() const { return terms().name.empty() ? name() : terms().name; }
   /// Tells this job from others that lay at the same address.
   [[nodiscard]] std::uint64_t serial() const noexcept { return serial_; }
+  /// The thread that submits this will wait for it at once.
+  void await() noexcept { awaited_ = true; }
+
+ protected:
+  /// For a thread that waits for `answer`, which this gives: it reads the answer of the worker by
+  /// itself if that spares a wake-up. Returns when it is done, at the deadline, or when the thread
+  /// had better sleep.
+  void fetch_from(std::uint64_t pool, FutureCore& answer, Deadline deadline) noexcept;
+  /// Wakes the thread that sleeps where the worker's answer comes in.
+  void wake_fetcher_of_job() noexcept;
 
  private:
   [[nodiscard]] static std::uint64_t next_serial() noexcept;
 
   friend class PoolCore;
   friend class InnerPool;
+  friend class ActorPool;
   TaskId task_;
   const std::uint64_t serial_ = next_serial();
   std::unique_ptr<PoolTerms> terms_;
@@ -142,6 +158,9 @@ class PASSEL_API PoolJob : public Op {
   PoolJob* ahead_ = nullptr;
   std::size_t fed_ = 0;
   std::size_t answered_ = 0;
+  std::shared_ptr<Segment> fetched_from_;  // of the worker whose answer a waiting thread may read
+  std::uint32_t task_slot_ = 0;            // its last task in the pool's ledger
+  bool awaited_ = false;
 };
 
 /// A task with its arguments, for later.
@@ -203,6 +222,12 @@ class PASSEL_API PoolHandle : public std::enable_shared_from_this<PoolHandle> {
   virtual void stop(const PoolJob* job, std::uint64_t serial) = 0;
   /// Of the items that the job's task has sent so many have been taken. From any thread.
   virtual void tell_taken(const PoolJob* job, std::uint64_t serial, std::uint32_t items) = 0;
+
+  enum class FetchStep { begin, look, leave };
+  /// A thread that waits for the job becomes the reader of the worker that has its task, looks
+  /// there, gives that up. How many of the worker's answers have been read; nothing when the thread
+  /// is not, or no longer, the reader, and had better sleep.
+  [[nodiscard]] virtual std::optional<std::uint64_t> fetch(PoolJob& job, FetchStep step);
 
   /// `stop` of the pool of that number, unless it is gone: jobs know their pool by it, because a
   /// reference would be counted up and down for each of them.

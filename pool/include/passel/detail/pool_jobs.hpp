@@ -109,6 +109,13 @@ class SubmitJob final : public FutureState<R>, public PoolJob {
   ~SubmitJob() override = default;
 
   void stop_wished() noexcept override { PoolHandle::stop_in(pool_, this, serial()); }
+  [[nodiscard]] bool may_be_fetched() const noexcept override {
+    return std::is_same_v<Notice, NoCallback> && !this->has_callbacks();
+  }
+  void fetch(Deadline deadline) noexcept override {
+    if (may_be_fetched()) fetch_from(pool_, *this, deadline);
+  }
+  void wake_fetcher() noexcept override { wake_fetcher_of_job(); }
   void settle(Result<R>&& result) noexcept {
     if constexpr (!std::is_same_v<Notice, NoCallback>) {
       WakeBatch::flush();
