@@ -133,6 +133,7 @@ class SessionLink::Core : public SessionHandler,
   void lead(std::unique_lock<std::mutex>& lock, Deadline deadline);
   void follow(std::unique_lock<std::mutex>& lock, Waiter& waiter, Deadline deadline);
   void pass_on();
+  void deliver(std::unique_lock<std::mutex>& lock);
   void ready(std::uint32_t events);
   void adjust_watch();
   void arm();
@@ -156,7 +157,7 @@ class SessionLink::Core : public SessionHandler,
   std::unordered_map<std::uint64_t, Asked> asked_;
   std::deque<Waiter*> followers_;
   std::optional<Result<SessionReply>> early_;  // of a call whose id is not known yet
-  // To be done when the mutex is free again.
+  // To be done when the mutex is free again: see deliver.
   std::vector<std::pair<Asked, Result<SessionReply>>> told_;
   IoLoop::Watch retired_;
 };
@@ -169,13 +170,7 @@ class SessionLink::Core::Locked {
   Locked& operator=(const Locked&) = delete;
   ~Locked() {
     core_.adjust_watch();
-    const auto told = std::exchange(core_.told_, {});
-    const IoLoop::Watch retired = std::move(core_.retired_);
-    lock_.unlock();
-    for (const auto& [asked, result] : told) {
-      if (asked.timer) core_.loop_.cancel(*asked.timer);
-      asked.answered(result);
-    }
+    core_.deliver(lock_);
   }
   [[nodiscard]] std::unique_lock<std::mutex>& lock() noexcept { return lock_; }
 
@@ -258,6 +253,11 @@ Result<SessionReply> SessionLink::Core::call(const SessionCall& call) {
       follow(locked.lock(), waiter, until);
     } else {
       lead(locked.lock(), until);
+      // What came for others is not to wait until this call has its answer.
+      if (!told_.empty() || retired_) {
+        deliver(locked.lock());
+        locked.lock().lock();
+      }
     }
     if (waiter.reply || !until.passed()) continue;
     waiting_.erase(id);
@@ -314,6 +314,17 @@ void SessionLink::Core::notice_sleep() {
   if (asleep - asleep_ < noticed_sleep) return;
   asleep_ = asleep;
   port_.slept(Clock::now());
+}
+
+/// Gives the mutex back and tells those who asked with call_async.
+void SessionLink::Core::deliver(std::unique_lock<std::mutex>& lock) {
+  const auto told = std::exchange(told_, {});
+  const IoLoop::Watch retired = std::move(retired_);
+  lock.unlock();
+  for (const auto& [asked, result] : told) {
+    if (asked.timer) loop_.cancel(*asked.timer);
+    asked.answered(result);
+  }
 }
 
 void SessionLink::Core::answered(session_action::Answer&& answer) {
