@@ -50,6 +50,7 @@ void HostedObject::abandoned(std::uint64_t, std::uint64_t) {}
 void HostedObject::kept(std::uint64_t, std::uint64_t) {}
 void HostedObject::discarded(std::uint64_t, std::uint64_t) {}
 void HostedObject::session_ended(std::uint64_t) {}
+std::optional<std::string> HostedObject::text_at_once() const { return text(); }
 const void* HostedObject::identity() const noexcept { return nullptr; }
 
 Result<HostedFactory> find_hosted_factory(TaskId id) {
@@ -66,9 +67,21 @@ Error no_such_method(std::string_view method, const HostedObject& object) {
                                "' is exposed; there are: " + (known.empty() ? "none" : known)};
 }
 
+bool is_about_object(std::string_view method) noexcept {
+  return method == "#text" || method == "#copy" || method == "#methods";
+}
+
+void answer_about(const HostedObject& object, HostedCall&& call) {
+  if (call.method == "#text") return call.reply.value(object.text());
+  if (call.method == "#copy") return call.reply.value(object.copy());
+  call.reply.value(object.methods());
+}
+
 void LinedObject::handle(HostedCall&& call) {
-  if (!exposes(call.method)) return call.reply.set(no_such_method(call.method, *this));
-  if (is_quick()) return run(std::move(call));
+  const bool about = is_about_object(call.method);
+  if (!about && !exposes(call.method)) return call.reply.set(no_such_method(call.method, *this));
+  if (call.method == "#methods") return answer_about(*this, std::move(call));
+  if (is_quick()) return serve(std::move(call));
   call.keep();
   const auto site = call.site;
   {
@@ -76,7 +89,39 @@ void LinedObject::handle(HostedCall&& call) {
     line_.push_back(std::move(call));
     if (std::exchange(running_, true)) return;
   }
-  site->run([self = shared_from_this()] { self->drain(); });
+  const auto begun = site->run([self = shared_from_this()] { self->drain(); });
+  if (!begun) refuse(begun.error());
+}
+
+void LinedObject::refuse(const Error& error) {
+  std::unique_lock lock{mutex_};
+  auto refused = std::exchange(line_, {});
+  running_ = false;
+  lock.unlock();
+  for (HostedCall& call : refused) call.reply.set(error);
+}
+
+void LinedObject::serve(HostedCall&& call) {
+  if (!is_about_object(call.method)) return run(std::move(call));
+  // The text and the codec are the user's.
+  try {
+    answer_about(*this, std::move(call));
+  } catch (...) {
+    call.reply.set(current_exception_as_error());
+  }
+}
+
+std::optional<std::string> LinedObject::text_at_once() const {
+  {
+    const std::lock_guard lock{mutex_};
+    if (running_) return std::nullopt;
+  }
+  // On the I/O thread, which alone could make it run.
+  try {
+    return text();
+  } catch (...) {
+    return "(" + current_exception_as_error().to_string() + ")";
+  }
 }
 
 void LinedObject::abandoned(std::uint64_t session, std::uint64_t call) {
@@ -92,7 +137,7 @@ void LinedObject::drain() {
     HostedCall call = std::move(line_.front());
     line_.pop_front();
     lock.unlock();
-    run(std::move(call));
+    serve(std::move(call));
     lock.lock();
   }
   running_ = false;

@@ -1,10 +1,13 @@
 // Layer actors: the threads that users' methods run on.
 #include "hosted_threads.hpp"
 
+#include <passel/log.hpp>
+
 #include <pthread.h>
 #include <algorithm>
-#include <chrono>
 #include <csignal>
+#include <string>
+#include <system_error>
 #include <utility>
 
 namespace passel::inline v0::detail {
@@ -26,33 +29,78 @@ void HostedThreads::stop() {
   for (std::thread& thread : threads) thread.join();
 }
 
-void HostedThreads::run(std::function<void()> work) {
+Result<void> HostedThreads::run(std::function<void()> work) {
   std::vector<std::thread> ended;
+  Result<void> begun;
   {
     const std::lock_guard lock{mutex_};
-    if (stop_) return;
-    line_.push_back(std::move(work));
-    for (const std::thread::id id : std::exchange(ended_, {})) {
-      const auto found = std::find_if(threads_.begin(), threads_.end(),
-                                      [id](const std::thread& one) { return one.get_id() == id; });
-      ended.push_back(std::move(*found));
-      threads_.erase(found);
-    }
-    if (line_.size() > idle_ && threads_.size() < limit_) start_thread();
+    if (stop_) return Error{Errc::closed, "the server is closed"};
+    const auto now = Clock::now();
+    take_ended(ended);
+    const bool all_busy = line_.size() >= idle_;
+    if (all_busy && threads_.size() < options_.at_once) begun = start_thread();
+    if (!begun && threads_.empty()) return begun;
+    line_.push_back({std::move(work), now});
+    // Those there are will do it, unless they wait for each other.
+    if (all_busy && (!begun || threads_.size() >= options_.at_once))
+      watch_line(now + options_.patience);
   }
   changed_.notify_one();
   for (std::thread& thread : ended) thread.join();
+  return {};
 }
 
-void HostedThreads::start_thread() {
+void HostedThreads::take_ended(std::vector<std::thread>& out) {
+  for (const std::thread::id id : std::exchange(ended_, {})) {
+    const auto found = std::find_if(threads_.begin(), threads_.end(),
+                                    [id](const std::thread& one) { return one.get_id() == id; });
+    out.push_back(std::move(*found));
+    threads_.erase(found);
+  }
+}
+
+Result<void> HostedThreads::start_thread() {
   // Signals of the program are not for threads of the library.
   sigset_t all;
   sigset_t before;
   ::sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
-  threads_.emplace_back([this] { work(); });
-  ::pthread_setname_np(threads_.back().native_handle(), "passel.object");
+  Result<void> begun;
+  try {
+    threads_.emplace_back([this] { work(); });
+    ::pthread_setname_np(threads_.back().native_handle(), "passel.object");
+  } catch (const std::system_error& failed) {
+    begun =
+        Error{Errc::no_space, "no thread for the methods of hosted objects, beside the " +
+                                  std::to_string(threads_.size()) + " there are: " + failed.what()};
+  }
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  return begun;
+}
+
+/// With the mutex held.
+void HostedThreads::watch_line(Clock::time_point when) {
+  if (threads_.size() >= options_.most || std::exchange(watched_, true)) return;
+  loop_.at(Deadline::at(when), [weak = weak_from_this()] {
+    if (const auto threads = weak.lock()) threads->look_at_line();
+  });
+}
+
+void HostedThreads::look_at_line() {
+  std::unique_lock lock{mutex_};
+  watched_ = false;
+  if (stop_ || line_.empty()) return;
+  const auto now = Clock::now();
+  const auto overdue = line_.front().since + options_.patience;
+  const bool one_more = now >= overdue && idle_ == 0;
+  if (one_more) static_cast<void>(start_thread().is_ok());
+  watch_line(std::max(overdue, now + options_.pause));
+  if (!one_more || std::exchange(told_, true)) return;
+  const std::string busy = std::to_string(threads_.size());
+  lock.unlock();
+  get_logger().warning("methods of hosted objects run on " + busy +
+                       " threads, and calls of others wait: further ones are started; a method "
+                       "that waits long should return a Future");
 }
 
 void HostedThreads::work() {
@@ -67,7 +115,7 @@ void HostedThreads::work() {
       ended_.push_back(std::this_thread::get_id());
       return;
     }
-    auto work = std::move(line_.front());
+    auto work = std::move(line_.front().work);
     line_.pop_front();
     lock.unlock();
     work();

@@ -4,6 +4,7 @@
 #include <passel/log.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <future>
 #include <utility>
 #include <vector>
@@ -11,8 +12,10 @@
 namespace passel::inline v0::detail {
 namespace {
 
-constexpr std::size_t most_threads = 64;
 constexpr std::chrono::milliseconds least_silence{10};
+/// How often debug_info looks for the text of an object that is in use, and the time between.
+constexpr int debug_looks = 20;
+constexpr std::chrono::milliseconds debug_pause{10};
 
 }  // namespace
 
@@ -41,7 +44,10 @@ class ManagerCore::Held final : public SharedObject {
 };
 
 ManagerCore::ManagerCore(IoLoop& loop, ManagerCoreOptions options)
-    : loop_{loop}, options_{std::move(options)}, epoch_{fresh_number()}, threads_{most_threads} {}
+    : loop_{loop},
+      options_{std::move(options)},
+      epoch_{fresh_number()},
+      threads_{std::make_shared<HostedThreads>(loop)} {}
 
 ManagerCore::~ManagerCore() { close(); }
 
@@ -74,10 +80,11 @@ void ManagerCore::close() {
   if (!server_) return;
   std::promise<void> done;
   const auto end = [&] {
-    if (timer_) loop_.cancel(*timer_);
     server_.reset();
-    // An object that goes may let go of others.
-    while (!objects_.empty()) objects_.extract(objects_.begin());
+    for (auto& [id, hosted] : objects_) leaving_.push_back(std::move(hosted.object));
+    objects_.clear();
+    destroy_leaving();
+    if (timer_) loop_.cancel(*timer_);
     done.set_value();
   };
   if (loop_.on_loop_thread()) {
@@ -86,7 +93,7 @@ void ManagerCore::close() {
     loop_.post(end);
     done.get_future().wait();
   }
-  threads_.stop();
+  threads_->stop();
 }
 
 void ManagerCore::step(RegistryEvent event) {
@@ -96,9 +103,21 @@ void ManagerCore::step(RegistryEvent event) {
     auto gone = objects_.extract(dispose.object);
     if (!gone) continue;
     if (const void* identity = gone.mapped().object->identity()) identities_.erase(identity);
-    // It may itself hold others: their end comes from its destructor.
+    leaving_.push_back(std::move(gone.mapped().object));
   }
+  destroy_leaving();
   arm();
+}
+
+// One may hold others, whose end comes from its destructor: they wait here for their turn, so that
+// a chain of any length needs no more stack than one of two.
+void ManagerCore::destroy_leaving() {
+  if (std::exchange(destroying_, true)) return;
+  while (!leaving_.empty()) {
+    const auto object = std::move(leaving_.back());
+    leaving_.pop_back();
+  }
+  destroying_ = false;
 }
 
 void ManagerCore::arm() {
@@ -223,6 +242,16 @@ void ManagerCore::serve(const ServedCall& served) {
   call.descriptors = served.descriptors;
   call.deadline = served.deadline;
   call.reply = HostedReply{server_->core(), weak_from_this(), served.session, served.id};
+  try {
+    serve_call(served, std::move(call));
+  } catch (...) {
+    // No memory, mostly. The call is answered as broken; the others are none the worse.
+    get_logger().error("a call of '" + std::string{served.method} +
+                       "' in the manager failed: " + current_exception_as_error().to_string());
+  }
+}
+
+void ManagerCore::serve_call(const ServedCall& served, HostedCall&& call) {
   if (served.target == 0) return serve_self(std::move(call));
   const auto found = objects_.find(served.target);
   if (found == objects_.end() || !registry_.holds(served.session, served.target)) {
@@ -230,17 +259,8 @@ void ManagerCore::serve(const ServedCall& served) {
         Errc::stale_object, "object " + std::to_string(served.target) + " is not there any more"});
   }
   // A call may be the end of the object it is for.
-  const Hosted hosted = found->second;
-  serve_object(hosted, std::move(call));
-}
-
-void ManagerCore::serve_object(const Hosted& hosted, HostedCall&& call) {
-  if (call.method.starts_with('#')) {
-    if (call.method == "#text") return call.reply.value(hosted.object->text());
-    if (call.method == "#copy") return call.reply.value(hosted.object->copy());
-    if (call.method == "#methods") return call.reply.value(hosted.object->methods());
-  }
-  hosted.object->handle(std::move(call));
+  const auto object = found->second.object;
+  object->handle(std::move(call));
 }
 
 void ManagerCore::serve_self(HostedCall&& call) {
@@ -248,7 +268,7 @@ void ManagerCore::serve_self(HostedCall&& call) {
     return create(call.method.substr(create_prefix.size()), std::move(call));
   if (call.method == "number_of_objects")
     return call.reply.value(static_cast<std::uint64_t>(objects_.size()));
-  if (call.method == "debug_info") return call.reply.value(debug_info());
+  if (call.method == "debug_info") return debug_info(std::move(call.reply), debug_looks);
   if (call.method == "types") {
     std::vector<std::string> names;
     for (const auto& [name, factory] : options_.types) names.push_back(name);
@@ -274,14 +294,22 @@ void ManagerCore::create(std::string_view type, HostedCall&& call) {
   call.reply.value(CreatedObject{object, epoch_});
 }
 
-std::string ManagerCore::debug_info() const {
+void ManagerCore::debug_info(HostedReply reply, int looks) {
   std::string out;
+  bool all = true;
   for (const auto& [id, hosted] : objects_) {
+    const auto text = hosted.object->text_at_once();
+    all = all && text;
     out += std::to_string(id) + ": " + hosted.type +
            " refcount=" + std::to_string(registry_.references(id)) + "\n    " +
-           hosted.object->text().substr(0, 75) + "\n";
+           text.value_or("(a method of it runs)").substr(0, 75) + "\n";
   }
-  return out;
+  if (all || looks == 1) return reply.value(std::move(out));
+  // Most calls are short: another look a little later sees what they have left.
+  const auto kept = std::make_shared<HostedReply>(std::move(reply));
+  loop_.at(Deadline::after(debug_pause), [weak = weak_from_this(), kept, looks] {
+    if (const auto core = weak.lock()) core->debug_info(std::move(*kept), looks - 1);
+  });
 }
 
 void ManagerCore::call_abandoned(std::uint64_t session, std::uint64_t call, std::uint64_t target) {

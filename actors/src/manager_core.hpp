@@ -16,6 +16,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <vector>
 
 namespace passel::inline v0::detail {
 
@@ -56,7 +57,7 @@ class ManagerCore final : public SessionService,
   [[nodiscard]] WireValue host(const std::string& type,
                                std::shared_ptr<HostedObject> object) override;
   [[nodiscard]] std::shared_ptr<HostedObject> object_of(const WireValue& proxy) const override;
-  void run(std::function<void()> work) override { threads_.run(std::move(work)); }
+  Result<void> run(std::function<void()> work) override { return threads_->run(std::move(work)); }
   [[nodiscard]] IoLoop& loop() noexcept override { return loop_; }
 
  private:
@@ -73,13 +74,14 @@ class ManagerCore final : public SessionService,
                 std::span<const std::byte> value) override;
   void session_closed(std::uint64_t session, const Error& why) override;
 
+  void serve_call(const ServedCall& served, HostedCall&& call);
   void serve_self(HostedCall&& call);
-  void serve_object(const Hosted& hosted, HostedCall&& call);
   void create(std::string_view type, HostedCall&& call);
   [[nodiscard]] std::uint64_t add(const std::string& type, std::shared_ptr<HostedObject> object);
-  [[nodiscard]] std::string debug_info() const;
+  void debug_info(HostedReply reply, int looks);
   [[nodiscard]] ProxyPlace place_of(std::uint64_t object) const;
   void step(RegistryEvent event);
+  void destroy_leaving();
   void arm();
   void unkeep(std::uint64_t object);
   template <class F>
@@ -90,10 +92,12 @@ class ManagerCore final : public SessionService,
   IoLoop& loop_;
   const ManagerCoreOptions options_;
   const std::uint64_t epoch_;
-  HostedThreads threads_;
+  const std::shared_ptr<HostedThreads> threads_;
   ManagerRegistry registry_;
   std::map<std::uint64_t, Hosted> objects_;
   std::unordered_map<const void*, std::uint64_t> identities_;
+  std::vector<std::shared_ptr<HostedObject>> leaving_;  // nobody has them any more
+  bool destroying_ = false;
   std::uint64_t last_object_ = 0;
   std::optional<IoLoop::TimerKey> timer_;
   std::unique_ptr<SessionServer> server_;

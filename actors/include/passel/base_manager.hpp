@@ -108,7 +108,8 @@ class PASSEL_API ManagerServer {
 ///
 /// The calls of one object run one at a time, in the order they came, each one whole: what needs
 /// two calls needs a lock as well. Calls of different objects run side by side, on threads of the
-/// server. A method that would wait long should return a Future, which holds up nobody.
+/// server: a method may wait for what another object's method does. One that would wait long should
+/// return a Future, which needs no thread. Text and copy of an object wait for its calls, too.
 ///
 /// The server ignores SIGINT, so that Ctrl-C reaches it last, and ends with the process that
 /// started it. When it is killed every call that waits ends with peer_lost, at once.
@@ -182,7 +183,8 @@ class PASSEL_API BaseManager {
   }
   /// How many objects it hosts.
   [[nodiscard]] Result<std::size_t> number_of_objects() const;
-  /// One object in two lines: number, type, references; text.
+  /// One object in two lines: number, type, references; text, of which there is none while a method
+  /// of it runs. The server's I/O thread makes the texts of all objects that are not in use.
   [[nodiscard]] Result<std::string> debug_info() const;
   /// The names of the types that can be created there, sorted.
   [[nodiscard]] Result<std::vector<std::string>> types() const;

@@ -74,15 +74,15 @@ void answer_with_outcome(HostedReply& reply, R&& outcome) {
   }
 }
 
-/// Decodes the arguments of `F`, calls it on `object`, and answers; what it throws is the answer,
-/// too.
+/// Decodes the arguments of `F`, calls it on `object`, and answers; what it throws, or a codec of
+/// its arguments does, is the answer, too.
 template <auto F, class Object>
 void answer_call(Object& object, HostedCall&& call) {
-  auto read = [&call]<class... S>(std::type_identity<std::tuple<S...>>) {
-    return call.arguments<S...>();
-  }(std::type_identity<method_arguments<F>>{});
-  if (!read) return call.reply.set(read.error());
   try {
+    auto read = [&call]<class... S>(std::type_identity<std::tuple<S...>>) {
+      return call.arguments<S...>();
+    }(std::type_identity<method_arguments<F>>{});
+    if (!read) return call.reply.set(read.error());
     using R = decltype(call_method<F>(object, *read));
     if constexpr (std::is_void_v<R>) {
       call_method<F>(object, *read);
@@ -140,6 +140,7 @@ class HostedBuiltin : public HostedObject {
     for (const HostedMethod<Object>& method : Object::table())
       if (method.name == call.method)
         return method.run(static_cast<Object&>(*this), std::move(call));
+    if (is_about_object(call.method)) return answer_about(*this, std::move(call));
     call.reply.set(no_such_method(call.method, *this));
   }
   [[nodiscard]] std::vector<std::string> methods() const final {

@@ -44,8 +44,9 @@ class PASSEL_API HostedSite {
                                        std::shared_ptr<HostedObject> object) = 0;
   /// The object that a proxy names, or nullptr when it is none of this server's. I/O thread.
   [[nodiscard]] virtual std::shared_ptr<HostedObject> object_of(const WireValue& proxy) const = 0;
-  /// Runs something that may block on a thread of the server's own. Any thread.
-  virtual void run(std::function<void()> work) = 0;
+  /// Runs something that may block on a thread of the server's own. Any thread. Errors: no_space
+  /// when there is no thread and none can be started, closed when the server is.
+  [[nodiscard]] virtual Result<void> run(std::function<void()> work) = 0;
   /// For timers.
   [[nodiscard]] virtual IoLoop& loop() noexcept = 0;
 };
@@ -132,6 +133,8 @@ class PASSEL_API HostedObject {
   [[nodiscard]] virtual std::vector<std::string> methods() const = 0;
   /// What a proxy prints as its text (Python's str of a proxy).
   [[nodiscard]] virtual std::string text() const = 0;
+  /// The same without waiting: nothing while it is in use.
+  [[nodiscard]] virtual std::optional<std::string> text_at_once() const;
   /// The copy that a proxy gets of it (Python's _getvalue). Errors: unsupported.
   [[nodiscard]] virtual Result<WireValue> copy() const;
   /// The caller of that call no longer waits for it: give up its place in the line. Comes for calls
@@ -166,6 +169,10 @@ struct HostedFactoryTask {
 /// The factory that such a task names. Errors: not_found, malformed.
 [[nodiscard]] PASSEL_API Result<HostedFactory> find_hosted_factory(TaskId id);
 
+/// Whether it is a call that any object answers: "#text", "#copy", "#methods".
+[[nodiscard]] PASSEL_API bool is_about_object(std::string_view method) noexcept;
+/// Answers such a call.
+PASSEL_API void answer_about(const HostedObject& object, HostedCall&& call);
 /// "'Counter' has no method 'ad': add, get"
 [[nodiscard]] PASSEL_API Error no_such_method(std::string_view method, const HostedObject& object);
 

@@ -18,12 +18,13 @@
 namespace passel::inline v0::detail {
 
 /// An object whose methods may block: its calls wait in a line of its own and run one at a time, on
-/// a thread of the server's.
+/// a thread of the server's. Looking at it (its text, its copy) is such a call, too.
 class PASSEL_API LinedObject : public HostedObject,
                                public std::enable_shared_from_this<LinedObject> {
  public:
   void handle(HostedCall&& call) final;
   void abandoned(std::uint64_t session, std::uint64_t call) final;
+  [[nodiscard]] std::optional<std::string> text_at_once() const final;
 
  protected:
   /// Whether there is such a method.
@@ -33,9 +34,11 @@ class PASSEL_API LinedObject : public HostedObject,
   virtual void run(HostedCall&& call) = 0;
 
  private:
+  void serve(HostedCall&& call);
   void drain();
+  void refuse(const Error& error);
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::deque<HostedCall> line_;
   bool running_ = false;
 };

@@ -1,0 +1,216 @@
+// The server of a manager and what is hosted in it: whose calls wait for whom, and what survives
+// objects that throw, wait for each other, or hold each other in long chains.
+#include <passel/base_manager.hpp>
+#include <passel/sync_manager.hpp>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "support/blocked_thread.hpp"
+
+#include <sys/resource.h>
+#include <unistd.h>
+#include <atomic>
+#include <fstream>
+#include <latch>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+// NOLINTNEXTLINE(bugprone-macro-parentheses)
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool sanitized = true;
+#else
+constexpr bool sanitized = false;
+#endif
+
+namespace {
+
+using namespace std::chrono_literals;
+using passel::BaseManager;
+using passel::DynamicProxy;
+using passel::Errc;
+using passel::Future;
+using passel::ListProxy;
+using passel::Proxy;
+using passel::SyncManager;
+using passel::WireValue;
+using passel_test::BlockedThread;
+using ::testing::HasSubstr;
+
+/// What methods in this process wait at, until the test opens it.
+struct Gate {
+  std::latch inside;
+  std::latch open{1};
+};
+
+/// An argument whose codec throws.
+struct Even {
+  int value = 0;
+};
+
+/// Waits in its method, and notices whether it is looked at meanwhile.
+struct Waiter {
+  int wait() {
+    running = true;
+    gate->inside.count_down();
+    gate->open.wait();
+    running = false;
+    return 1;
+  }
+  int take(Even even) { return even.value; }
+  [[nodiscard]] std::string to_string() const {
+    if (running) disturbed = true;
+    return "Waiter";
+  }
+  std::atomic<bool> running{false};
+  static inline std::atomic<bool> disturbed{false};
+  static inline std::unique_ptr<Gate> gate{};
+};
+
+struct Opener {
+  void open() { Waiter::gate->open.count_down(); }
+};
+
+/// It has no text.
+struct Mute {
+  [[nodiscard]] std::string to_string() const { throw std::runtime_error{"no words"}; }
+};
+
+}  // namespace
+
+template <>
+struct passel::codec<Even> {
+  static WireValue encode(const Even& even) { return WireValue{even.value}; }
+  static Result<Even> decode(const WireValue& value) {
+    const auto number = value.as_int64().value_or(1);
+    if (number % 2 != 0) throw std::invalid_argument{"that is odd"};
+    return Even{static_cast<int>(number)};
+  }
+};
+
+namespace {
+
+/// A server in this process.
+class HostedObjects : public ::testing::Test {
+ protected:
+  HostedObjects() {
+    manager.register_type<Waiter, &Waiter::wait, &Waiter::take>("Waiter").unwrap();
+    manager.register_type<Opener, &Opener::open>("Opener").unwrap();
+    manager.register_type<Mute>("Mute").unwrap();
+    server.emplace(manager.get_server().unwrap());
+    set_gate(1);
+  }
+  static void set_gate(int waiters) { Waiter::gate.reset(new Gate{std::latch{waiters}}); }
+
+  BaseManager manager;
+  std::optional<passel::ManagerServer> server;
+};
+
+TEST_F(HostedObjects, AnAnswerIsNotHeldUpByWhoReadsForItself) {
+  auto waiter = manager.create<Waiter>("Waiter").unwrap();
+  const auto opener = manager.create<Opener>("Opener").unwrap();
+  // It reads the connection while it waits, also what is for others.
+  BlockedThread reader{[&] { EXPECT_EQ(waiter.call<&Waiter::wait>().unwrap(), 1); }};
+  Waiter::gate->inside.wait();
+  reader.wait_until_blocked();
+  EXPECT_EQ(opener.call_async<std::string>("#text").get().unwrap().empty(), false);
+  EXPECT_FALSE(reader.ended());
+  opener.call_async<&Opener::open>().get().unwrap();
+}
+
+TEST_F(HostedObjects, LookingAtAnObjectWaitsForItsMethod) {
+  auto waiter = manager.create<Waiter>("Waiter").unwrap();
+  Future<int> waits = waiter.call_async<&Waiter::wait>();
+  Waiter::gate->inside.wait();
+  Future<std::string> text = waiter.call_async<std::string>("#text");
+  Future<WireValue> copy = waiter.call_async<WireValue>("#copy");
+  EXPECT_THAT(manager.debug_info().unwrap(), HasSubstr("Waiter refcount=1\n    (a method of it"));
+  EXPECT_FALSE(text.done());
+  EXPECT_FALSE(copy.done());
+  EXPECT_FALSE(Waiter::disturbed);
+  EXPECT_EQ(waiter.methods().unwrap().size(), 2U);
+  Waiter::gate->open.count_down();
+  EXPECT_EQ(waits.get().unwrap(), 1);
+  EXPECT_EQ(text.get().unwrap(), "Waiter");
+  EXPECT_EQ(copy.get().error(), Errc::unsupported);
+  EXPECT_FALSE(Waiter::disturbed);
+}
+
+TEST_F(HostedObjects, TextsAndCodecsThatThrowAreErrorsOfTheCallAlone) {
+  const DynamicProxy mute = manager.create("Mute").unwrap();
+  const auto none = mute.text();
+  ASSERT_FALSE(none);
+  EXPECT_EQ(none.error(), Errc::task_failed);
+  EXPECT_THAT(none.error().what(), HasSubstr("no words"));
+  EXPECT_THAT(manager.debug_info().unwrap(), HasSubstr("no words"));
+  const DynamicProxy waiter = manager.create("Waiter").unwrap();
+  const auto odd = waiter.call<int>("take", 3);
+  ASSERT_FALSE(odd);
+  EXPECT_THAT(odd.error().what(), HasSubstr("that is odd"));
+  EXPECT_EQ(waiter.call<int>("take", 4).unwrap(), 4);
+}
+
+TEST_F(HostedObjects, MethodsThatWaitForAnotherOneNeverTakeAllThreads) {
+  constexpr int many = 70;
+  set_gate(many);
+  std::vector<Proxy<Waiter>> waiters;
+  std::vector<Future<int>> answers;
+  for (int n = 0; n < many; ++n) {
+    waiters.push_back(manager.create<Waiter>("Waiter").unwrap());
+    answers.push_back(waiters.back().call_async<&Waiter::wait>());
+  }
+  auto opener = manager.create<Opener>("Opener").unwrap();
+  opener.call<&Opener::open>().unwrap();
+  for (auto& answer : answers) EXPECT_EQ(answer.get().unwrap(), 1);
+}
+
+/// Takes from its process, and gives back, what a new thread's stack needs.
+struct Memory {
+  void take() {
+    ::getrlimit(RLIMIT_AS, &before);
+    std::ifstream file{"/proc/self/statm"};
+    rlim_t pages = 0;
+    file >> pages;
+    const rlim_t now = pages * static_cast<rlim_t>(::sysconf(_SC_PAGESIZE));
+    const rlimit limit{now + (rlim_t{1} << 20), before.rlim_max};
+    ::setrlimit(RLIMIT_AS, &limit);
+  }
+  void give_back() { ::setrlimit(RLIMIT_AS, &before); }
+  rlimit before{};
+};
+
+TEST(HostedThreads, ACallThatNoThreadCanBeStartedForIsAnError) {
+  if (sanitized) GTEST_SKIP() << "a sanitizer needs address space of its own";
+  BaseManager manager;
+  manager.register_type<Memory, &Memory::take, &Memory::give_back, passel::quick_methods>("Memory")
+      .unwrap();
+  manager.register_type<Waiter, &Waiter::take>("Waiter").unwrap();
+  manager.start().unwrap();
+  auto memory = manager.create<Memory>("Memory").unwrap();
+  const DynamicProxy waiter = manager.create("Waiter").unwrap();
+  memory.call<&Memory::take>().unwrap();
+  EXPECT_EQ(waiter.call<int>("take", 2).error(), Errc::no_space);
+  memory.call<&Memory::give_back>().unwrap();
+  EXPECT_EQ(waiter.call<int>("take", 2).unwrap(), 2);
+}
+
+// Fault 47.
+TEST(HostedChains, AChainOfObjectsOfAnyLengthIsDisposedOf) {
+  SyncManager manager = SyncManager::started().unwrap();
+  {
+    ListProxy<WireValue> head = manager.list<WireValue>().unwrap();
+    for (int n = 0; n < 12'000; ++n) {
+      auto next = manager.list<WireValue>().unwrap();
+      next.append(passel::to_value(head)).unwrap();
+      head = std::move(next);
+    }
+    EXPECT_EQ(manager.number_of_objects().unwrap(), 12'001U);
+  }
+  EXPECT_EQ(manager.number_of_objects().unwrap(), 0U);
+}
+
+}  // namespace
