@@ -129,22 +129,18 @@ Result<void> HostedPermits::release_some(const HostedCaller& caller, std::int64_
   }
   if (options_.value > std::numeric_limits<std::int64_t>::max() - n)
     return Error{Errc::invalid_argument, "more permits than can be counted"};
-  for (std::int64_t i = 0; i < n; ++i) {
-    // What this thread has had longest, else its process, else anybody; else there is one more.
-    auto found = std::find_if(held_.begin(), held_.end(),
-                              [&](const HostedHolder& one) { return one.caller == caller; });
-    if (found == held_.end()) {
-      found = std::find_if(held_.begin(), held_.end(), [&](const HostedHolder& one) {
-        return one.caller.session == caller.session;
-      });
-    }
-    if (found == held_.end()) found = held_.begin();
-    if (found == held_.end()) {
-      ++options_.value;
-    } else {
-      held_.erase(found);
-    }
-  }
+  // What this thread has had longest, then its process, then anybody; what is left is new.
+  const auto take_from = [&](auto is_meant) {
+    std::erase_if(held_, [&](const HostedHolder& one) {
+      const bool taken = n > 0 && is_meant(one);
+      if (taken) --n;
+      return taken;
+    });
+  };
+  take_from([&](const HostedHolder& one) { return one.caller == caller; });
+  take_from([&](const HostedHolder& one) { return one.caller.session == caller.session; });
+  take_from([](const HostedHolder&) { return true; });
+  options_.value += n;
   return {};
 }
 

@@ -192,12 +192,14 @@ void HostedBarrier::wait(HostedCall&& call) {
 void HostedBarrier::act() {
   acting_ = true;
   const auto site = there_.back().site;
-  site->run([weak = weak_from_this(), site, action = options_.action, round = round_] {
-    const Result<void> outcome = action();
-    site->loop().post([weak, round, outcome] {
-      if (const auto barrier = weak.lock()) barrier->acted(round, outcome);
-    });
-  });
+  const auto begun =
+      site->run([weak = weak_from_this(), site, action = options_.action, round = round_] {
+        const Result<void> outcome = action();
+        site->loop().post([weak, round, outcome] {
+          if (const auto barrier = weak.lock()) barrier->acted(round, outcome);
+        });
+      });
+  if (!begun) acted(round_, begun);
 }
 
 void HostedBarrier::acted(std::uint64_t round, const Result<void>& outcome) {

@@ -12,6 +12,7 @@
 #include <atomic>
 #include <csignal>
 #include <future>
+#include <limits>
 #include <mutex>
 #include <optional>
 #include <stdexcept>
@@ -136,6 +137,11 @@ TEST_F(ManagerLocks, SemaphoresCount) {
   EXPECT_EQ(semaphore.value().unwrap(), 5);
   EXPECT_EQ(semaphore.release(0).error(), Errc::invalid_argument);
   EXPECT_EQ(manager.semaphore(-1).error(), Errc::invalid_argument);
+  // However many: the server has other clients to serve.
+  constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
+  semaphore.release(most - 5).unwrap();
+  EXPECT_EQ(semaphore.value().unwrap(), most);
+  EXPECT_EQ(semaphore.release().error(), Errc::invalid_argument);
 
   const auto bounded = manager.bounded_semaphore(2).unwrap();
   bounded.acquire().unwrap().release().unwrap();
