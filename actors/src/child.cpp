@@ -5,6 +5,7 @@
 
 #include "family.hpp"
 
+#include <cstdio>
 #include <limits>
 
 namespace passel::inline v0::detail {
@@ -76,6 +77,11 @@ void Child::finish(ExitStatus status) {
   ended_.store(1, std::memory_order_release);
   futex_wake(ended_, std::numeric_limits<int>::max(), FutexScope::process);
   for (const auto& handler : handlers) handler(status);
+}
+
+void flush_before_children() noexcept {
+  std::fflush(stdout);
+  std::fflush(stderr);
 }
 
 Result<std::shared_ptr<Child>> start_child(ProcessSpec spec) {

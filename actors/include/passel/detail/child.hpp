@@ -85,6 +85,9 @@ class PASSEL_API Child : public std::enable_shared_from_this<Child> {
 /// Starts a child of this process. Errors: invalid_state (no Runtime, or a daemon may not have
 /// children), no_space, unsupported (start method fork beside other threads), timeout, peer_lost.
 PASSEL_API Result<std::shared_ptr<Child>> start_child(ProcessSpec spec);
+/// What this process has printed comes out before what its children will print. For the thread of a
+/// user who starts some: another one may hold the stream, with nobody reading.
+PASSEL_API void flush_before_children() noexcept;
 
 class IoLoop;
 /// The I/O loop of this process's Runtime. Errors: invalid_state when there is no Runtime.
