@@ -2,6 +2,7 @@
 #include "engine.hpp"
 
 #include <passel/detail/futex.hpp>
+#include <passel/detail/quiet_thread.hpp>
 #include <passel/detail/shared_object.hpp>
 
 #include <caf/make_actor.hpp>
@@ -9,7 +10,9 @@
 #include <algorithm>
 #include <atomic>
 #include <climits>
-#include <csignal>
+#include <memory>
+#include <string>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -44,28 +47,34 @@ class ChangeLock {
 };
 
 /// Runs `work` on a thread of its own that no signal of the process is delivered to; threads it
-/// makes inherit that.
+/// makes inherit that. Error: no_space when there is no thread for it, or for what it starts.
 template <class F>
-void on_helper_thread(F work) {
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  std::thread helper{std::move(work)};
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+Result<void> on_helper_thread(F work) {
+  Result<void> outcome;
+  PASSEL_TRY(std::thread helper, start_quiet_thread("passel.engine", [&outcome, &work] {
+               try {
+                 work();
+               } catch (const std::system_error& failed) {
+                 outcome = Error{Errc::no_space,
+                                 std::string{"the engine of the actors: "} + failed.what()};
+               }
+             }));
   helper.join();
+  return outcome;
 }
 
 }  // namespace
 
-Engine::Engine() : generation_{fork_generation()} {
+Engine::Engine() : generation_{fork_generation()} {}
+
+Result<void> Engine::begin() {
   config_ = std::make_unique<caf::actor_system_config>();
   // Work stealing polls when idle and answers late; sharing does neither.
   config_->set("scheduler.policy", caf::atom("sharing"));
   config_->set("scheduler.max-threads",
                std::max<std::size_t>(2, std::thread::hardware_concurrency()));
   config_->set("scheduler.max-throughput", std::size_t{256});
-  on_helper_thread([this] {
+  return on_helper_thread([this] {
     system_ = std::make_unique<caf::actor_system>(*config_);
     system_->await_actors_before_shutdown(false);
   });
@@ -141,26 +150,29 @@ std::vector<std::string> Engine::stop(Deadline deadline) {
       return late;
     }
   }
-  on_helper_thread([this] { system_.reset(); });
-  config_.reset();
+  // When there is no thread for it, the system stays as it is: idle.
+  if (on_helper_thread([this] { system_.reset(); })) config_.reset();
   return late;
 }
 
-Engine& engine() {
+Result<Engine*> engine() {
   Engine* found = present.load(std::memory_order_acquire);
-  if (found != nullptr && found->is_of_this_process()) return *found;
+  if (found != nullptr && found->is_of_this_process()) return found;
   const ChangeLock lock;
   found = present.load(std::memory_order_acquire);
   if (found == nullptr || !found->is_of_this_process()) {
     // A parent's engine is left as it is: its threads and locks do not work here.
-    found = new Engine;
+    auto made = std::make_unique<Engine>();
+    PASSEL_CHECK(made->begin());
+    found = made.release();
     present.store(found, std::memory_order_release);
   }
-  return *found;
+  return found;
 }
 
 Result<CellRef> make_cell(std::unique_ptr<CellBody> body, CellOptions options) {
-  return engine().make(std::move(body), std::move(options));
+  PASSEL_TRY(Engine* const found, engine());
+  return found->make(std::move(body), std::move(options));
 }
 
 std::vector<std::string> stop_engine(Deadline deadline) {

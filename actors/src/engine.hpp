@@ -26,6 +26,8 @@ class Engine {
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
+  /// Before anything else. Error: no_space when there are no threads for it.
+  [[nodiscard]] Result<void> begin();
   [[nodiscard]] caf::actor_system& system() noexcept { return *system_; }
   [[nodiscard]] bool is_of_this_process() const noexcept;
 
@@ -51,7 +53,7 @@ class Engine {
   bool stopping_ = false;
 };
 
-/// The engine of this process, made on first use.
-[[nodiscard]] Engine& engine();
+/// The engine of this process, made on first use. Error: no_space when there are no threads for it.
+[[nodiscard]] Result<Engine*> engine();
 
 }  // namespace passel::inline v0::detail

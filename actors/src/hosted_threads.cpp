@@ -1,13 +1,11 @@
 // Layer actors: the threads that users' methods run on.
 #include "hosted_threads.hpp"
 
+#include <passel/detail/quiet_thread.hpp>
 #include <passel/log.hpp>
 
-#include <pthread.h>
 #include <algorithm>
-#include <csignal>
 #include <string>
-#include <system_error>
 #include <utility>
 
 namespace passel::inline v0::detail {
@@ -60,22 +58,14 @@ void HostedThreads::take_ended(std::vector<std::thread>& out) {
 }
 
 Result<void> HostedThreads::start_thread() {
-  // Signals of the program are not for threads of the library.
-  sigset_t all;
-  sigset_t before;
-  ::sigfillset(&all);
-  ::pthread_sigmask(SIG_SETMASK, &all, &before);
-  Result<void> begun;
-  try {
-    threads_.emplace_back([this] { work(); });
-    ::pthread_setname_np(threads_.back().native_handle(), "passel.object");
-  } catch (const std::system_error& failed) {
-    begun =
-        Error{Errc::no_space, "no thread for the methods of hosted objects, beside the " +
-                                  std::to_string(threads_.size()) + " there are: " + failed.what()};
+  auto begun = start_quiet_thread("passel.object", [this] { work(); });
+  if (!begun) {
+    return Error{Errc::no_space, "no thread for the methods of hosted objects, beside the " +
+                                     std::to_string(threads_.size()) +
+                                     " there are: " + begun.error().what()};
   }
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  return begun;
+  threads_.push_back(*std::move(begun));
+  return {};
 }
 
 /// With the mutex held.

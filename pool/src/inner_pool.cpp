@@ -1,11 +1,12 @@
 // Layer pool: the pool of a task, as that task sees it from its worker process.
 #include "inner_pool.hpp"
 
+#include <passel/detail/quiet_thread.hpp>
+
 #include <poll.h>
 #include <sys/socket.h>
 
 #include <algorithm>
-#include <csignal>
 #include <utility>
 
 namespace passel::inline v0::detail {
@@ -20,26 +21,20 @@ Result<InnerPool::Opened> InnerPool::open(std::uint64_t max_message, unsigned pr
   PASSEL_TRY(PoolEnd::Created line, PoolEnd::create(max_message));
   Opened opened;
   opened.pool = std::make_shared<InnerPool>(std::move(line.end), max_message, processes);
+  PASSEL_TRY(opened.pool->reader_,
+             start_quiet_thread("passel.inner", [pool = opened.pool.get()] { pool->read(); }));
   opened.for_pool = std::move(line.for_worker);
   return opened;
 }
 
 InnerPool::InnerPool(std::unique_ptr<PoolEnd> line, std::uint64_t max_message, unsigned processes)
-    : max_message_{max_message}, processes_{processes}, line_{std::move(line)} {
-  // Signals are for the threads of the task.
-  sigset_t all;
-  sigset_t before;
-  ::sigfillset(&all);
-  ::pthread_sigmask(SIG_SETMASK, &all, &before);
-  reader_ = std::thread{[this] { read(); }};
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-}
+    : max_message_{max_message}, processes_{processes}, line_{std::move(line)} {}
 
 InnerPool::~InnerPool() {
   if (WaitObserver::current() == this) WaitObserver::exchange(nullptr);
   quit_.store(true);
   ::shutdown(line_->socket(), SHUT_RDWR);
-  reader_.join();
+  if (reader_.joinable()) reader_.join();
   Lock lock{mutex_};
   fail({Errc::broken, "the worker of this task has ended"}, lock);
   refuse(lock);

@@ -2,9 +2,9 @@
 #include "worker_seat.hpp"
 
 #include <passel/detail/futex.hpp>
+#include <passel/detail/quiet_thread.hpp>
 #include <passel/this_task.hpp>
 
-#include <csignal>
 #include <limits>
 #include <string>
 
@@ -34,23 +34,24 @@ WorkerSeat::~WorkerSeat() {
 WorkerSeat* WorkerSeat::current() noexcept { return seat.load(std::memory_order_acquire); }
 
 std::stop_token WorkerSeat::stop_token() {
-  const std::lock_guard lock{mutex_};
-  const std::uint32_t number = number_.load(std::memory_order_relaxed);
-  if (source_number_ != number) {
-    source_ = std::stop_source{};
-    source_number_ = number;
+  std::stop_source source{std::nostopstate};
+  {
+    const std::lock_guard lock{mutex_};
+    const std::uint32_t number = number_.load(std::memory_order_relaxed);
+    if (source_number_ != number) {
+      source_ = std::stop_source{};
+      source_number_ = number;
+    }
+    source = source_;
+    if (!watcher_.joinable()) {
+      auto watcher = start_quiet_thread("passel.stop", [this] { watch(); });
+      // Without one, the token learns of the request when it is asked for again.
+      if (watcher) watcher_ = *std::move(watcher);
+    }
   }
-  if (stop_requested()) source_.request_stop();
-  if (!watcher_.joinable()) {
-    // Signals are for the threads of the task.
-    sigset_t all;
-    sigset_t before;
-    ::sigfillset(&all);
-    ::pthread_sigmask(SIG_SETMASK, &all, &before);
-    watcher_ = std::thread{[this] { watch(); }};
-    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  }
-  return source_.get_token();
+  // Callbacks of the user run here: without the lock.
+  if (stop_requested()) source.request_stop();
+  return source.get_token();
 }
 
 Result<std::shared_ptr<PoolHandle>> WorkerSeat::pool() {

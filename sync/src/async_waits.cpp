@@ -6,9 +6,8 @@
 #include "mend.hpp"
 
 #include <passel/detail/misuse.hpp>
+#include <passel/detail/quiet_thread.hpp>
 
-#include <csignal>
-#include <system_error>
 #include <thread>
 
 namespace passel::inline v0::detail {
@@ -28,23 +27,6 @@ void step(SyncObject& object, const auto& event) {
   object.arena().perform(wakes);
 }
 
-/// A thread that takes no signal: they are the program's.
-template <class F>
-bool start_thread(F body) {
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  ::pthread_sigmask(SIG_SETMASK, &all, &before);
-  bool started = true;
-  try {
-    std::thread{std::move(body)}.detach();
-  } catch (const std::system_error&) {
-    started = false;
-  }
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  return started;
-}
-
 }  // namespace
 
 std::uint64_t AsyncWaits::add(const std::shared_ptr<SyncObject>& object, PermitCallback done,
@@ -61,7 +43,10 @@ std::uint64_t AsyncWaits::add(const std::shared_ptr<SyncObject>& object, PermitC
     if (!runs_) {
       // The thread keeps both alive and ends with the last wait.
       auto self = shared_from_this();
-      runs_ = start_thread([self, arena = object->arena_pointer()] { self->run(arena); });
+      auto thread = start_quiet_thread(
+          "passel.waits", [self, arena = object->arena_pointer()] { self->run(arena); });
+      runs_ = thread.is_ok();
+      if (runs_) thread->detach();
     }
     if (runs_) {
       number = next_++;

@@ -1,13 +1,16 @@
 // Where callbacks of a pool's futures run, and what may be done in them.
 #include <passel/pool.hpp>
 #include <passel/queue.hpp>
+#include <passel/this_task.hpp>
 
 #include "support/seed.hpp"
 
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <stop_token>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace {
@@ -95,6 +98,29 @@ TEST(PoolCallback, NeverRunsInsideTheTerminateThatCancelsItsTask) {
   ASSERT_TRUE(pool.join());
   EXPECT_EQ(witness.told, 5);
   EXPECT_EQ(witness.stuck, 0);
+}
+
+/// Asks for its token where the token's own callbacks run.
+bool until_stopped() {
+  const std::stop_callback again{passel::this_task::stop_token(), [] {
+                                   static_cast<void>(passel::this_task::stop_token());
+                                   static_cast<void>(passel::this_task::pool());
+                                 }};
+  while (!passel::this_task::stop_token().stop_requested()) {
+  }
+  return true;
+}
+
+TEST(PoolCallback, AStopCallbackMayAskForTheTokenAndThePool) {
+  auto pool = Pool::start({.processes = 1}).unwrap();
+  for (unsigned i = 0; i < rounds(100); ++i) {
+    auto future = pool.submit<until_stopped>();
+    while (!future.running()) std::this_thread::yield();
+    future.request_stop();
+    // Cancelled when it had not begun.
+    const auto result = future.get();
+    EXPECT_TRUE(result.is_ok() || result.error() == Errc::cancelled) << result.error().what();
+  }
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
 // Pool where something is short: room in a pipe, descriptors, processes.
+#include <passel/actor.hpp>
 #include <passel/pool.hpp>
 #include <passel/process.hpp>
 
@@ -7,7 +8,9 @@
 #include <gtest/gtest.h>
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <unistd.h>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
@@ -48,6 +51,37 @@ void pool_while_stdout_is_full() {
 
 TEST(PoolShortage, WorkersAreReplacedWhileNobodyReadsStdout) {
   EXPECT_EQ(in_a_process<pool_while_stdout_is_full>(), 0);
+}
+
+struct Counter {
+  int on(int n) { return n + 1; }
+};
+
+/// The system has no thread left for this user.
+void use_without_threads() {
+  rlimit limit{};
+  ::getrlimit(RLIMIT_NPROC, &limit);
+  const rlimit none{.rlim_cur = 0, .rlim_max = limit.rlim_max};
+  constexpr uid_t nobody_else = 54'321;  // root may start any number
+  if (::setrlimit(RLIMIT_NPROC, &none) != 0) ::_exit(20);
+  if (::geteuid() == 0 && ::setresuid(nobody_else, nobody_else, nobody_else) != 0) ::_exit(21);
+  sigset_t before;
+  ::pthread_sigmask(SIG_SETMASK, nullptr, &before);
+  if (passel::spawn<Counter>().error() != Errc::no_space) ::_exit(22);
+  if (Pool::start({.processes = 1}).error() != Errc::no_space) ::_exit(23);
+  sigset_t after;
+  ::pthread_sigmask(SIG_SETMASK, nullptr, &after);
+  for (int signal = 1; signal < SIGRTMAX; ++signal) {
+    if (::sigismember(&before, signal) != ::sigismember(&after, signal)) ::_exit(24);
+  }
+  if (::setrlimit(RLIMIT_NPROC, &limit) != 0) ::_exit(25);
+  auto counter = passel::spawn<Counter>();
+  if (!counter || counter->ask(1).get().unwrap() != 2) ::_exit(26);
+  ::_exit(0);
+}
+
+TEST(PoolShortage, Fault14NoThreadLeftIsAnErrorThatPasses) {
+  EXPECT_EQ(in_a_process<use_without_threads>(), 0);
 }
 
 }  // namespace

@@ -1,12 +1,11 @@
 // Layer transport: the one I/O thread of a Runtime: descriptors, timers and posted calls.
 #include <passel/detail/io_loop.hpp>
+#include <passel/detail/quiet_thread.hpp>
 
-#include <pthread.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 #include <cerrno>
-#include <csignal>
 
 namespace passel::inline v0::detail {
 namespace {
@@ -59,18 +58,12 @@ bool IoLoop::stopped() const noexcept {
   return stop_;
 }
 
-void IoLoop::ensure_thread() {
+Result<void> IoLoop::ensure_thread() {
   // Called with mutex_ held.
-  if (started_ || stop_) return;
+  if (started_ || stop_) return {};
+  PASSEL_TRY(thread_, start_quiet_thread("passel.io", [this] { run(); }));
   started_ = true;
-  // Signals of the embedding program must never be delivered on a library thread.
-  sigset_t all;
-  sigset_t before;
-  ::sigfillset(&all);
-  ::pthread_sigmask(SIG_SETMASK, &all, &before);
-  thread_ = std::thread{[this] { run(); }};
-  ::pthread_setname_np(thread_.native_handle(), "passel.io");
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  return {};
 }
 
 Result<IoLoop::Watch> IoLoop::watch(int fd, std::uint32_t events, Handler handler) {
@@ -79,6 +72,7 @@ Result<IoLoop::Watch> IoLoop::watch(int fd, std::uint32_t events, Handler handle
   entry->handler = std::move(handler);
   const std::lock_guard lock{mutex_};
   if (stop_) return Error{Errc::invalid_state, "the I/O loop has been stopped"};
+  PASSEL_CHECK(ensure_thread());
   entry->id = next_id_++;
   epoll_event event{};
   event.events = events;
@@ -86,7 +80,6 @@ Result<IoLoop::Watch> IoLoop::watch(int fd, std::uint32_t events, Handler handle
   if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0)
     return system_error("epoll_ctl(" + std::to_string(fd) + ")", errno);
   entries_.emplace(entry->id, entry);
-  ensure_thread();
   return Watch{this, std::move(entry)};
 }
 
@@ -96,7 +89,7 @@ IoLoop::TimerKey IoLoop::at(Deadline when, std::function<void()> fn) {
   if (when.is_never() || stop_) return key;
   const bool first = timers_.empty() || key < timers_.begin()->first;
   timers_.emplace(key, std::move(fn));
-  ensure_thread();
+  static_cast<void>(ensure_thread().is_ok());
   if (first) wake();
   return key;
 }
@@ -110,7 +103,7 @@ void IoLoop::post(std::function<void()> fn) {
   const std::lock_guard lock{mutex_};
   if (stop_) return;
   posted_.push_back(std::move(fn));
-  ensure_thread();
+  static_cast<void>(ensure_thread().is_ok());
   if (posted_.size() == 1) wake();
 }
 

@@ -22,7 +22,8 @@ namespace passel::inline v0::this_task {
 
 /// The same as a std::stop_token, for waits that take one (std::condition_variable_any) and for
 /// std::stop_callback. The first call starts a thread that waits for the request; it runs the
-/// callbacks. Outside of a worker: a token for which no stop is possible.
+/// callbacks (without one, when the system has none left, a later call of this does). Outside of a
+/// worker: a token for which no stop is possible.
 [[nodiscard]] PASSEL_API std::stop_token stop_token();
 
 /// The pool that runs this task, for tasks of its own: all kinds of calls, and their futures. While

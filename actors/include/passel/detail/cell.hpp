@@ -221,7 +221,8 @@ struct CellOptions {
   std::string name = {};
 };
 
-/// A new cell around `body`. Error invalid_state while the engine is being stopped.
+/// A new cell around `body`. Errors: invalid_state while the engine is being stopped, no_space when
+/// there are no threads for it.
 [[nodiscard]] PASSEL_API Result<CellRef> make_cell(std::unique_ptr<CellBody> body,
                                                    CellOptions options = {});
 

@@ -23,7 +23,9 @@ namespace passel::inline v0::detail {
 ///     auto watch = loop.watch(socket, EPOLLIN, [&](std::uint32_t) { read_some(); });
 ///     auto timer = loop.at(Deadline::after(50ms), [&] { give_up(); });
 ///
-/// All functions may be called from any thread, also from handlers.
+/// All functions may be called from any thread, also from handlers. While the system has no thread
+/// left for the loop, `watch` has the error no_space, and what else was asked for waits until a
+/// later call could start it.
 class PASSEL_API IoLoop {
   struct Entry;
 
@@ -98,7 +100,7 @@ class PASSEL_API IoLoop {
         running;  // held while the handler runs; recursive so that a handler may drop its own watch
   };
 
-  void ensure_thread();
+  Result<void> ensure_thread();
   void run();
   void wake() noexcept;
   Deadline run_due();
