@@ -47,6 +47,10 @@ Result<Pool> Pool::start(PoolOptions options) {
   return Pool{std::move(handle)};
 }
 
+std::shared_ptr<detail::PoolHandle> detail::PoolAccess::handle(const Pool& pool) {
+  return pool.handle_;
+}
+
 Pool& Pool::operator=(Pool&& other) noexcept {
   Pool taken{std::move(other)};
   std::swap(handle_, taken.handle_);

@@ -1,10 +1,13 @@
-// Tool passel: looks at the processes that use the library, and makes keys.
+// Tool passel: looks at the processes that use the library, makes keys, serves, and keeps workers.
 //
 //   main: options -> inspect() -> reports (tables, JSON) | metrics (Prometheus) | top
+//                 -> serve | worker
 #include "completion.hpp"
 #include "metrics.hpp"
 #include "reports.hpp"
+#include "serve.hpp"
 #include "top.hpp"
+#include "worker.hpp"
 
 #include <passel/authkey.hpp>
 #include <passel/inspect.hpp>
@@ -23,7 +26,8 @@ namespace {
 using passel::Result;
 using passel_cli::View;
 
-/// Exit codes: 0 done, 1 it failed, 2 called in the wrong way, 3 `--check` found a deadlock.
+/// Exit codes: 0 done, 1 it failed, 2 called in the wrong way, 3 `--check` found a deadlock, 4
+/// `serve` ended with tasks that were not done.
 constexpr int failed = 1;
 constexpr int misused = 2;
 constexpr int deadlocked = 3;
@@ -37,6 +41,8 @@ struct Options {
   double every = 1.0;
   std::string key_file;
   std::string shell = "bash";
+  passel_cli::ServeOptions serve;
+  passel_cli::WorkerOptions worker;
 };
 
 bool in_colour(const Options& options) {
@@ -89,7 +95,7 @@ CLI::App* add_view(CLI::App& app, Options& options, const std::string& name,
 
 int main(int argc, char** argv) {
   Options options;
-  CLI::App app{"Looks at processes that use passel, and makes keys for them", "passel"};
+  CLI::App app{"Looks at processes that use passel, serves them and keeps workers", "passel"};
   app.set_version_flag("--version", std::string{"passel "} + passel::version);
   app.require_subcommand(1);
   int code = 0;
@@ -113,6 +119,11 @@ int main(int argc, char** argv) {
   top->callback([&] { outcome = show_top(options); });
   add_view(app, options, "metrics", "Figures in the text format of Prometheus")->callback([&] {
     outcome = show_metrics(options);
+  });
+  CLI::App* serve = passel_cli::add_serve(app, options.serve);
+  serve->callback([&] { outcome = passel_cli::serve(*serve, options.serve, argc, argv); });
+  passel_cli::add_worker(app, options.worker)->callback([&] {
+    outcome = passel_cli::supervise_worker(options.worker);
   });
   CLI::App* keygen = app.add_subcommand("keygen", "Makes a file with a random authkey");
   keygen->add_option("FILE", options.key_file, "The new file; there must be none yet")->required();

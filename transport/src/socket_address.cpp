@@ -2,6 +2,7 @@
 #include "socket_address.hpp"
 
 #include <passel/detail/shared_object.hpp>
+#include <passel/parse_address.hpp>
 
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -15,6 +16,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <charconv>
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
@@ -28,6 +30,27 @@ std::string to_string(const Address& address) {
   const auto& tcp = std::get<TcpAddress>(address);
   const bool v6 = tcp.host.find(':') != std::string::npos;
   return (v6 ? "[" + tcp.host + "]" : tcp.host) + ":" + std::to_string(tcp.port);
+}
+
+Result<Address> parse_address(std::string_view text) {
+  const auto wrong = [text] {
+    return Error{Errc::invalid_argument, "'" + std::string{text} +
+                                             "' is no address: HOST:PORT, [V6]:PORT or a path with "
+                                             "a slash"};
+  };
+  if (text.find('/') != text.npos) return Address{UnixAddress{std::string{text}}};
+  const std::size_t colon = text.rfind(':');
+  if (colon == text.npos) return wrong();
+  std::string_view host = text.substr(0, colon);
+  const std::string_view number = text.substr(colon + 1);
+  const bool is_bracketed = host.starts_with('[') && host.ends_with(']');
+  if (is_bracketed) host = host.substr(1, host.size() - 2);
+  std::uint16_t port = 0;
+  const auto [end, failed] = std::from_chars(number.data(), number.data() + number.size(), port);
+  if (failed != std::errc{} || end != number.data() + number.size() || host.empty() ||
+      (!is_bracketed && host.find(':') != host.npos))
+    return wrong();
+  return Address{TcpAddress{std::string{host}, port}};
 }
 
 namespace detail {

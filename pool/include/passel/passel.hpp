@@ -20,6 +20,7 @@
 #include <passel/exit_reason.hpp>
 #include <passel/export.hpp>
 #include <passel/expose.hpp>
+#include <passel/exposed_tasks.hpp>
 #include <passel/fence_gate.hpp>
 #include <passel/finalize.hpp>
 #include <passel/future.hpp>
@@ -32,6 +33,8 @@
 #include <passel/lock_proxies.hpp>
 #include <passel/lock_report.hpp>
 #include <passel/log.hpp>
+#include <passel/manager.hpp>
+#include <passel/parse_address.hpp>
 #include <passel/pipe.hpp>
 #include <passel/pool.hpp>
 #include <passel/pool_options.hpp>
@@ -43,6 +46,8 @@
 #include <passel/queue.hpp>
 #include <passel/queue_proxy.hpp>
 #include <passel/reach.hpp>
+#include <passel/remote_executor.hpp>
+#include <passel/remote_worker.hpp>
 #include <passel/result.hpp>
 #include <passel/rlock.hpp>
 #include <passel/runtime.hpp>

@@ -21,9 +21,10 @@ namespace passel::inline v0 {
 class Pool;
 
 namespace detail {
-/// Makes a Pool of a handle.
+/// Makes a Pool of a handle, and gives its handle.
 struct PoolAccess {
   static Pool make(std::shared_ptr<PoolHandle> handle);
+  PASSEL_API static std::shared_ptr<PoolHandle> handle(const Pool& pool);
 };
 }  // namespace detail
 

@@ -48,6 +48,11 @@ class ChunkWriter {
   }
 
   void put(std::uint64_t number) { std::memcpy(extend(sizeof number), &number, sizeof number); }
+  /// Bytes with their length before them.
+  void put_block(std::span<const std::byte> bytes) {
+    put(bytes.size());
+    put_bytes(bytes);
+  }
   void put_mark(std::uint8_t mark) { *extend(1) = std::byte{mark}; }
   void put_bytes(std::span<const std::byte> bytes) {
     if (!bytes.empty()) std::memcpy(extend(bytes.size()), bytes.data(), bytes.size());
@@ -58,11 +63,7 @@ class ChunkWriter {
               std::back_inserter(out_.descriptors));
     std::move(part.objects.begin(), part.objects.end(), std::back_inserter(out_.objects));
   }
-  void put_error(const Error& error) {
-    const Encoded encoded = encode_error(error);
-    put(encoded.bytes.size());
-    put_bytes(encoded.bytes);
-  }
+  void put_error(const Error& error) { put_block(encode_error(error).bytes); }
 
  private:
   std::byte* extend(std::size_t size) {
@@ -86,8 +87,7 @@ class ChunkReader {
       PASSEL_TRY(const auto bytes, take(sizeof(T)));
       return raw_read<T>(bytes);
     } else if constexpr (is_raw<T>) {
-      PASSEL_TRY(const std::uint64_t size, number());
-      PASSEL_TRY(const auto bytes, take(size));
+      PASSEL_TRY(const auto bytes, block());
       return raw_read<T>(bytes);
     } else {
       PASSEL_TRY(const std::uint64_t size, number());
@@ -110,10 +110,13 @@ class ChunkReader {
     PASSEL_TRY(const auto bytes, take(1));
     return std::to_integer<std::uint8_t>(bytes[0]);
   }
+  /// What put_block wrote.
+  [[nodiscard]] Result<std::span<const std::byte>> block() {
+    PASSEL_TRY(const std::uint64_t size, number());
+    return take(size);
+  }
   [[nodiscard]] Error error() {
-    const auto size = number();
-    if (!size) return size.error();
-    const auto bytes = take(*size);
+    const auto bytes = block();
     return bytes ? decode_error(*bytes) : bytes.error();
   }
   [[nodiscard]] bool at_end() const noexcept { return at_ == bytes_.size(); }

@@ -1,0 +1,153 @@
+// Layer pool: what stands behind a RemoteExecutor.
+#pragma once
+
+#include <passel/authkey.hpp>
+#include <passel/detail/exposed_task.hpp>
+#include <passel/detail/process_crew.hpp>
+#include <passel/detail/proxy_core.hpp>
+#include <passel/exposed_tasks.hpp>
+#include <passel/future.hpp>
+#include <passel/listener.hpp>
+#include <passel/pool_options.hpp>
+#include <passel/result.hpp>
+
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace passel::inline v0 {
+
+/// What becomes of a task that no worker has offered yet, while workers are there.
+enum class UnknownTask {
+  refused,  ///< not_found, naming the tasks that there are
+  waits,    ///< for a worker that offers it
+};
+
+/// Settings of a RemoteExecutor.
+struct RemoteExecutorOptions {
+  Address address = TcpAddress{};    ///< of a Manager, such as `passel serve`
+  std::optional<AuthKey> authkey{};  ///< empty: this process's
+  ExposedTasks tasks{};              ///< what submit<f> and map<f> know by name
+  std::string pool{};                ///< which of the server's pools
+  UnknownTask unknown_task = UnknownTask::refused;
+  /// Calls that may be unanswered at a time; then submit waits.
+  std::size_t max_pending = 10'000;
+
+  /// What the environment says: PASSEL_CONNECT (HOST:PORT, [V6]:PORT or the path of a socket),
+  /// PASSEL_AUTHKEY_FILE (the path of a key file), PASSEL_POOL. Errors: not_found when
+  /// PASSEL_CONNECT is not set, invalid_argument naming the variable, those of AuthKey::load.
+  [[nodiscard]] PASSEL_API static Result<RemoteExecutorOptions> from_environment();
+};
+
+/// What a pool that spans hosts looks like at one moment.
+struct RemotePoolStats {
+  struct Worker {
+    std::string name;
+    std::string host;
+    std::int32_t pid = 0;
+    std::uint32_t processes = 0;
+    std::uint64_t has = 0;             ///< tasks that it was given and has not answered
+    std::uint64_t done = 0;            ///< tasks that it has answered
+    std::vector<std::string> tasks{};  ///< what it offers
+  };
+  std::vector<Worker> workers;
+  std::vector<std::string> tasks;  ///< what can be asked for: "fetch(str, int) -> object"
+  std::uint64_t waiting = 0;       ///< tasks without a worker
+  std::uint64_t done = 0;          ///< tasks answered so far, chunks of a map counted as one
+  std::uint64_t lost = 0;          ///< of those, with worker_lost
+};
+
+namespace detail {
+
+struct TaskOrder;
+
+/// The connection to a broker, and how many calls are open. Safe from any thread.
+class PASSEL_API RemoteCrew : public std::enable_shared_from_this<RemoteCrew> {
+ public:
+  [[nodiscard]] static Result<std::shared_ptr<RemoteCrew>> connect(RemoteExecutorOptions options);
+  explicit RemoteCrew(RemoteExecutorOptions options);
+  RemoteCrew(const RemoteCrew&) = delete;
+  RemoteCrew& operator=(const RemoteCrew&) = delete;
+  ~RemoteCrew();
+
+  [[nodiscard]] std::optional<Error> refusal() const;
+  [[nodiscard]] Result<RemotePoolStats> stats();
+  void close(bool cancel);
+  [[nodiscard]] Result<void> join(Deadline deadline);
+
+  /// The name of that task here. Errors: invalid_argument, naming those that there are.
+  [[nodiscard]] Result<std::string_view> name_of(TaskId task, const std::string& called) const;
+
+  /// A task whose answer is an R, or with `many` several of them.
+  template <class R>
+  [[nodiscard]] Future<R> submit(std::string_view name, const TaskOptions& options,
+                                 std::vector<std::byte> args) {
+    return send<R>(name, options, std::move(args),
+                   [](ChunkReader& in) { return read_exposed_answer<R>(in); });
+  }
+  template <class R>
+  [[nodiscard]] Future<std::vector<Result<R>>> submit_many(std::string_view name,
+                                                           std::vector<std::byte> args,
+                                                           std::size_t count) {
+    return send<std::vector<Result<R>>>(name, {}, std::move(args), [count](ChunkReader& in) {
+      std::vector<Result<R>> all;
+      all.reserve(count);
+      for (std::size_t i = 0; i < count; ++i) all.push_back(read_exposed_answer<R>(in));
+      return Result<std::vector<Result<R>>>{std::move(all)};
+    });
+  }
+
+ private:
+  class Place;
+
+  template <class R, class Read>
+  [[nodiscard]] Future<R> send(std::string_view name, const TaskOptions& options,
+                               std::vector<std::byte> args, Read read) {
+    if (auto why = refusal()) return Future<R>::of(*std::move(why));
+    auto promise = std::make_shared<Promise<R>>();
+    Future<R> future = promise->future();
+    const auto pending = send_order(
+        name, options, std::move(args), [promise, read](const Result<SessionReply>& reply) {
+          if (!reply) {
+            promise->set(reply.error());
+            return;
+          }
+          const auto bytes = raw_bytes(reply->bytes, raw_tag<std::vector<std::byte>>());
+          if (!bytes) {
+            promise->set(Error{Errc::malformed, "the answer of a task cannot be read"});
+            return;
+          }
+          ChunkReader in{*bytes, {}};
+          promise->set(read(in));
+        });
+    promise->on_cancel([pending] { pending.cancel(); });
+    if (!future.done()) roll_->add(*future.core());
+    return future;
+  }
+  ProxyCore::Pending send_order(std::string_view name, const TaskOptions& options,
+                                std::vector<std::byte> args, SessionLink::Answered answered);
+  [[nodiscard]] Result<std::shared_ptr<ProxyCore>> broker();
+  void answered(const std::shared_ptr<ProxyCore>& by, const Result<SessionReply>& reply);
+  void leave_place() noexcept;
+
+  const RemoteExecutorOptions options_;
+  const std::uint32_t generation_;
+  std::shared_ptr<FutureRoll> roll_ = std::make_shared<FutureRoll>();
+  mutable std::mutex mutex_;
+  std::condition_variable freed_;
+  std::mutex connecting_;
+  std::shared_ptr<ProxyCore> broker_;
+  bool broker_lost_ = false;
+  std::size_t open_ = 0;
+  bool closed_ = false;
+};
+
+}  // namespace detail
+}  // namespace passel::inline v0

@@ -1,0 +1,155 @@
+// Layer pool: submitting tasks to a broker, wherever it is.
+#include <passel/detail/remote_crew.hpp>
+
+#include <passel/base_manager.hpp>
+#include <passel/detail/shared_object.hpp>
+
+#include "broker_messages.hpp"
+
+#include <algorithm>
+
+namespace passel::inline v0::detail {
+namespace {
+
+/// In an answer of this thread's, which must not wait for others: it may be the one who reads them.
+thread_local bool answering = false;
+
+std::int64_t nanoseconds(std::chrono::nanoseconds time) { return time.count(); }
+
+TaskOrder order_of(std::string_view name, const TaskOptions& options, std::vector<std::byte> args,
+                   UnknownTask unknown) {
+  TaskOrder order;
+  order.task = name;
+  order.label = options.name.empty() ? order.task : options.name;
+  order.attempts = options.attempts;
+  order.retry_failures = options.retry_on == RetryOn::any_error;
+  order.priority = options.priority;
+  order.backoff_ns = nanoseconds(options.backoff);
+  if (options.deadline) order.deadline_ns = nanoseconds(*options.deadline);
+  if (options.time_limit) order.limit_ns = nanoseconds(*options.time_limit);
+  order.grace_ns = nanoseconds(options.grace);
+  order.may_wait = unknown == UnknownTask::waits;
+  order.args = std::move(args);
+  return order;
+}
+
+}  // namespace
+
+RemoteCrew::RemoteCrew(RemoteExecutorOptions options)
+    : options_{std::move(options)}, generation_{fork_generation()} {}
+RemoteCrew::~RemoteCrew() = default;
+
+Result<std::shared_ptr<RemoteCrew>> RemoteCrew::connect(RemoteExecutorOptions options) {
+  if (options.max_pending < 1)
+    return Error{Errc::invalid_argument, "max_pending must be at least 1, not 0"};
+  auto crew = std::make_shared<RemoteCrew>(std::move(options));
+  PASSEL_CHECK(crew->broker());
+  return crew;
+}
+
+Result<std::shared_ptr<ProxyCore>> RemoteCrew::broker() {
+  const std::lock_guard one_at_a_time{connecting_};
+  {
+    const std::lock_guard lock{mutex_};
+    if (broker_ && !broker_lost_) return broker_;
+  }
+  BaseManager manager{{.address = options_.address, .authkey = options_.authkey}};
+  PASSEL_CHECK(manager.connect());
+  PASSEL_TRY(const DynamicProxy found, manager.create(broker_type, options_.pool));
+  SubmitterHello hello;
+  hello.build = build_id();
+  for (const auto& entry : options_.tasks.entries()) hello.tasks.push_back(entry.sign);
+  hello.may_wait = options_.unknown_task == UnknownTask::waits;
+  PASSEL_CHECK(found.call<void>("meet", hello));
+  const std::lock_guard lock{mutex_};
+  broker_ = found.core();
+  broker_lost_ = false;
+  return broker_;
+}
+
+std::optional<Error> RemoteCrew::refusal() const {
+  const std::lock_guard lock{mutex_};
+  if (!closed_) return std::nullopt;
+  return Error{Errc::invalid_state, "cannot schedule new futures after shutdown"};
+}
+
+Result<std::string_view> RemoteCrew::name_of(TaskId task, const std::string& called) const {
+  if (const auto* entry = options_.tasks.find(task)) return std::string_view{entry->sign.name};
+  std::string known;
+  for (const std::string& one : options_.tasks.signatures())
+    known += (known.empty() ? "" : ", ") + one;
+  return Error{Errc::invalid_argument, "'" + called +
+                                           "' is not among the exposed tasks of this executor: " +
+                                           (known.empty() ? "there are none" : known)};
+}
+
+ProxyCore::Pending RemoteCrew::send_order(std::string_view name, const TaskOptions& options,
+                                          std::vector<std::byte> args,
+                                          SessionLink::Answered answered_with) {
+  const auto broker = this->broker();
+  if (!broker) {
+    answered_with(broker.error());
+    return {};
+  }
+  auto encoded = encode_pack(order_of(name, options, std::move(args), options_.unknown_task));
+  if (!encoded) {
+    answered_with(encoded.error());
+    return {};
+  }
+  {
+    std::unique_lock lock{mutex_};
+    if (!answering) freed_.wait(lock, [this] { return open_ < options_.max_pending; });
+    ++open_;
+  }
+  // The server decides that the time is up; it is not waited for much longer.
+  const Deadline deadline =
+      options.deadline ? Deadline::after(*options.deadline + server_patience) : Deadline::never();
+  return (*broker)->call_async("submit", *std::move(encoded), deadline,
+                               [self = shared_from_this(), by = *broker,
+                                tell = std::move(answered_with)](Result<SessionReply> reply) {
+                                 self->answered(by, reply);
+                                 const bool before = std::exchange(answering, true);
+                                 tell(std::move(reply));
+                                 answering = before;
+                                 self->leave_place();
+                               });
+}
+
+void RemoteCrew::answered(const std::shared_ptr<ProxyCore>& by, const Result<SessionReply>& reply) {
+  if (reply || (reply.error() != Errc::peer_lost && reply.error() != Errc::stale_object)) return;
+  const std::lock_guard lock{mutex_};
+  if (by == broker_) broker_lost_ = true;
+}
+
+void RemoteCrew::leave_place() noexcept {
+  const std::lock_guard lock{mutex_};
+  --open_;
+  freed_.notify_all();
+}
+
+Result<RemotePoolStats> RemoteCrew::stats() {
+  PASSEL_TRY(const auto broker, this->broker());
+  return call_object<RemotePoolStats>(broker, "report", encode_pack(), Deadline::never());
+}
+
+void RemoteCrew::close(bool cancel) {
+  {
+    const std::lock_guard lock{mutex_};
+    closed_ = true;
+  }
+  if (cancel) roll_->cancel_all();
+}
+
+Result<void> RemoteCrew::join(Deadline deadline) {
+  if (fork_generation() != generation_) return {};  // the answers are for the parent
+  std::unique_lock lock{mutex_};
+  const auto is_done = [this] { return open_ == 0; };
+  if (deadline.is_never()) {
+    freed_.wait(lock, is_done);
+  } else if (!freed_.wait_until(lock, deadline.when(), is_done)) {
+    return Error{Errc::timeout, std::to_string(open_) + " tasks are not done"};
+  }
+  return {};
+}
+
+}  // namespace passel::inline v0::detail

@@ -1,0 +1,217 @@
+// `passel serve` and `passel worker`, run as service managers run them, with a program that works.
+#include "support/process_census.hpp"
+#include "support/started_program.hpp"
+
+#include <passel/authkey.hpp>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include <cerrno>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <regex>
+#include <set>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace {
+
+using passel_test::ProcessCensus;
+using passel_test::StartedProgram;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+namespace fs = std::filesystem;
+
+/// A directory with a key in it.
+class ServeTest : public ::testing::Test {
+ protected:
+  ServeTest() {
+    std::string name = (fs::temp_directory_path() / "passel-serve-XXXXXX").string();
+    folder_ = ::mkdtemp(name.data());
+    passel::AuthKey::generate().save(key()).unwrap();
+  }
+  ~ServeTest() override { fs::remove_all(folder_); }
+
+  [[nodiscard]] std::string key() const { return folder_ / "key"; }
+  [[nodiscard]] std::string written(const std::string& name, const std::string& text) const {
+    std::ofstream{folder_ / name} << text;
+    return folder_ / name;
+  }
+  static std::string address_in(StartedProgram& server) {
+    const std::string line = server.line();
+    EXPECT_THAT(line, StartsWith("listening at "));
+    return line.substr(std::string{"listening at "}.size());
+  }
+  [[nodiscard]] std::vector<std::string> worker(const std::string& address) const {
+    return {PASSEL_BINARY, "worker", "--connect", address,        "--key-file", key(),
+            "--processes", "1",      "--",        SQUARES_BINARY, "work"};
+  }
+  /// What the program prints that asks for squares.
+  [[nodiscard]] std::vector<std::string> ask(const std::string& address) const {
+    ::setenv("PASSEL_CONNECT", address.c_str(), 1);
+    ::setenv("PASSEL_AUTHKEY_FILE", key().c_str(), 1);
+    StartedProgram program{{SQUARES_BINARY}};
+    std::vector<std::string> lines;
+    for (std::string line = program.line(); !line.empty(); line = program.line())
+      lines.push_back(line);
+    EXPECT_EQ(program.wait(), 0);
+    ::unsetenv("PASSEL_CONNECT");
+    ::unsetenv("PASSEL_AUTHKEY_FILE");
+    return lines;
+  }
+
+  fs::path folder_;
+};
+
+/// The only child of a process.
+pid_t child_of(pid_t parent) {
+  while (true) {
+    std::ifstream children{"/proc/" + std::to_string(parent) + "/task/" + std::to_string(parent) +
+                           "/children"};
+    pid_t child = 0;
+    if (children >> child) return child;
+    std::this_thread::yield();
+  }
+}
+
+TEST_F(ServeTest, AProgramWorksForAServerAndIsStartedAgainWhenItDies) {
+  const auto before = ProcessCensus::take();
+  {
+    StartedProgram server{{PASSEL_BINARY, "serve", "--address", "127.0.0.1:0", "--key-file", key(),
+                           "--log", "error"}};
+    const std::string address = address_in(server);
+    StartedProgram worker{this->worker(address)};
+    const std::vector<std::string> squares{"1", "4", "9", "16", "25"};
+    EXPECT_EQ(ask(address), squares);
+    const pid_t first = child_of(worker.pid());
+    ::kill(first, SIGKILL);
+    while (child_of(worker.pid()) == first) std::this_thread::yield();
+    EXPECT_EQ(ask(address), squares);
+    worker.signal(SIGTERM);
+    EXPECT_EQ(worker.wait(), 0) << "it leaves in order";
+    server.signal(SIGTERM);
+    EXPECT_EQ(server.line(), "drained");
+    EXPECT_EQ(server.wait(), 0);
+  }
+  EXPECT_EQ(ProcessCensus::settle(before), "");
+}
+
+TEST_F(ServeTest, AServerWithTasksLeftSaysSo) {
+  StartedProgram server{{PASSEL_BINARY, "serve", "--address", "127.0.0.1:0", "--key-file", key(),
+                         "--log", "error", "--drain", "0"}};
+  const std::string address = address_in(server);
+  ::setenv("PASSEL_CONNECT", address.c_str(), 1);
+  ::setenv("PASSEL_AUTHKEY_FILE", key().c_str(), 1);
+  StartedProgram asking{{SQUARES_BINARY}};
+  StartedProgram looking{{SQUARES_BINARY, "watch"}};
+  ::unsetenv("PASSEL_CONNECT");
+  ::unsetenv("PASSEL_AUTHKEY_FILE");
+  EXPECT_EQ(looking.line(), "5 tasks wait");
+  server.signal(SIGTERM);
+  EXPECT_EQ(server.line(), "ended with tasks that are not done");
+  EXPECT_EQ(server.wait(), 4);
+  EXPECT_EQ(asking.wait(), 1);
+}
+
+TEST_F(ServeTest, TheServiceManagerIsToldOfBeginningLifeAndEnd) {
+  const std::string path = folder_ / "notify";
+  const int socket = ::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  path.copy(address.sun_path, sizeof address.sun_path - 1);
+  ASSERT_EQ(::bind(socket, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  const auto told = [socket] {
+    char text[512];
+    const auto got = ::recv(socket, text, sizeof text, 0);
+    return std::string(text, got < 0 ? 0 : static_cast<std::size_t>(got));
+  };
+  ::setenv("NOTIFY_SOCKET", path.c_str(), 1);
+  ::setenv("WATCHDOG_USEC", "100000", 1);
+  StartedProgram server{{PASSEL_BINARY, "serve", "--address", folder_ / "socket", "--key-file",
+                         key(), "--log", "error"}};
+  ::unsetenv("NOTIFY_SOCKET");
+  ::unsetenv("WATCHDOG_USEC");
+  EXPECT_EQ(told(), "READY=1\nSTATUS=listening at " + (folder_ / "socket").string());
+  EXPECT_EQ(told(), "WATCHDOG=1");
+  EXPECT_EQ(told(), "WATCHDOG=1");
+  server.signal(SIGTERM);
+  std::string next = told();
+  while (next == "WATCHDOG=1") next = told();
+  EXPECT_THAT(next, StartsWith("STOPPING=1\n"));
+  EXPECT_EQ(server.wait(), 0);
+  ::close(socket);
+}
+
+TEST_F(ServeTest, OptionsComeFromAFileToo) {
+  const std::string config =
+      written("config.json", R"({"address": "127.0.0.1:0", "key-file": ")" + key() +
+                                 R"(", "drain": 1.5, /* seconds */ "log": "error"})");
+  StartedProgram server{{PASSEL_BINARY, "serve", "--config", config}};
+  EXPECT_THAT(address_in(server), StartsWith("127.0.0.1:"));
+  server.signal(SIGINT);
+  EXPECT_EQ(server.wait(), 0);
+
+  const auto refused = [&](const std::string& name, const std::string& text) {
+    StartedProgram wrong{
+        {"/bin/sh", "-c",
+         std::string{PASSEL_BINARY} + " serve --config " + written(name, text) + " 2>&1"}};
+    const std::string line = wrong.line();
+    EXPECT_EQ(wrong.wait(), 1);
+    return line;
+  };
+  EXPECT_THAT(refused("a.json", R"({"adress": "x"})"), HasSubstr("'adress' is no option"));
+  EXPECT_THAT(refused("b.json", R"({"drain": "soon"})"), HasSubstr("b.json"));
+  EXPECT_THAT(refused("c.json", "[1]"), HasSubstr("holds no JSON object"));
+  EXPECT_THAT(refused("d.json", "{}"), HasSubstr("no key: --key-file"));
+}
+
+TEST_F(ServeTest, AWorkerThatFailsAgainAndAgainIsGivenUp) {
+  StartedProgram failing{{"/bin/sh", "-c",
+                          std::string{PASSEL_BINARY} +
+                              " worker --connect 127.0.0.1:1 --restarts 1 -- sh -c 'exit 7' 2>&1"}};
+  EXPECT_THAT(failing.line(), HasSubstr("sh ended with exit code 7 and is started again"));
+  EXPECT_THAT(failing.line(), HasSubstr("sh has failed 2 times within a minute"));
+  EXPECT_EQ(failing.wait(), 1);
+  StartedProgram missing{
+      {"/bin/sh", "-c",
+       std::string{PASSEL_BINARY} + " worker --connect 127.0.0.1:1 -- /no/such/program 2>&1"}};
+  EXPECT_THAT(missing.line(), HasSubstr("cannot run /no/such/program"));
+  EXPECT_EQ(missing.wait(), 1);
+}
+
+/// The options that a text uses with a command of passel, and those that the command has.
+std::set<std::string> options_in(const std::string& text) {
+  static const std::regex option{"--[a-z][a-z-]*"};
+  std::set<std::string> all;
+  for (std::sregex_iterator it{text.begin(), text.end(), option}, end; it != end; ++it)
+    all.insert(it->str());
+  return all;
+}
+
+TEST_F(ServeTest, TheUnitsOfTheReadmeUseOptionsThatThereAre) {
+  std::ifstream file{CLI_README};
+  std::stringstream text;
+  text << file.rdbuf();
+  for (const std::string command : {"serve", "worker"}) {
+    StartedProgram help{{PASSEL_BINARY, command, "--help"}};
+    const auto there = options_in(help.rest());
+    // In units one line, in manifests a list: up to the end of the line or of the brackets.
+    const std::regex use{"(passel |\")" + command + "\"?[ ,][^\n\\]]*"};
+    const std::string readme = text.str();
+    std::size_t uses = 0;
+    for (std::sregex_iterator it{readme.begin(), readme.end(), use}, end; it != end; ++it, ++uses)
+      for (const std::string& option : options_in(it->str()))
+        EXPECT_TRUE(there.contains(option)) << command << " " << option;
+    EXPECT_GE(uses, 2U) << command;
+    static_cast<void>(help.wait());
+  }
+}
+
+}  // namespace

@@ -1,0 +1,17 @@
+// Tool passel: options of a command out of a JSON file.
+#pragma once
+
+#include <passel/result.hpp>
+
+#include <CLI/App.hpp>
+
+#include <string>
+
+namespace passel_cli {
+
+/// Gives the options of `command` that were given neither on the command line nor in the
+/// environment the values that the file has for them: {"address": "0.0.0.0:4711", "drain": 30}.
+/// Errors: not_found, malformed (no such option, a value that it does not take), naming the file.
+passel::Result<void> apply_config(CLI::App& command, const std::string& path);
+
+}  // namespace passel_cli
