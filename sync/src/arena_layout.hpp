@@ -21,7 +21,7 @@ namespace passel::inline v0::detail {
 // Locks are taken in the order table, line of an object, line of another object (a condition's
 // before its lock's).
 
-inline constexpr std::uint64_t arena_kind = 0x70736c'73790002;  // "psl" "sy", version 2
+inline constexpr std::uint64_t arena_kind = 0x70736c'73790003;  // "psl" "sy", version 3
 inline constexpr std::size_t sync_chunk = 256;
 inline constexpr std::uint32_t sync_chunk_count = 1U << 18;
 inline constexpr std::uint32_t sync_process_count = 512;
@@ -47,10 +47,9 @@ struct alignas(64) Waiter {
   std::uint32_t next;
   std::atomic<std::uint64_t> ticket;     ///< order of arrival
   std::int64_t nudged_at;                ///< nanoseconds of the monotonic clock; 0: never
-  std::uint64_t grant;                   ///< what was granted, see Grant
-  std::uint32_t permit;                  ///< the same
-  std::uint16_t overtaken;               ///< how often somebody else was quicker since
-  std::atomic<std::uint16_t> is_future;  ///< has no thread that could try by itself
+  std::atomic<std::uint64_t> grant;      ///< what was granted, see Grant
+  std::atomic<std::uint32_t> permit;     ///< the same
+  std::atomic<std::uint32_t> is_future;  ///< has no thread that could try by itself
   std::uint32_t condition;               ///< it was notified in the line of that one
   std::atomic<std::uint32_t> told;       ///< the circle that it is in was told of; see wait_graph
 };

@@ -131,13 +131,13 @@ Result<std::uint32_t> SyncArena::claim_waiter(std::uint32_t place, std::uint32_t
       }
       mine.thread.store(thread, std::memory_order_relaxed);
       mine.nudged_at = 0;
-      mine.grant = 0;
-      mine.permit = 0;
-      mine.overtaken = 0;
+      mine.grant.store(0, std::memory_order_relaxed);
+      mine.permit.store(0, std::memory_order_relaxed);
       mine.is_future.store(0, std::memory_order_relaxed);
       mine.condition = 0;
       mine.told.store(0, std::memory_order_relaxed);
-      mine.state.store(waiter_waiting, std::memory_order_relaxed);
+      // Pairs with Line::holds: who sees it wait again sees that it has left the line before.
+      mine.state.store(waiter_waiting, std::memory_order_release);
       hint_.store(number - 1, std::memory_order_relaxed);
       return number;
     }

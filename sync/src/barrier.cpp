@@ -65,16 +65,6 @@ Error broken_error(const SyncObject& object, BarrierMachine::End end) {
   return Error{Errc::broken, "Barrier" + name + " is broken: " + why()};
 }
 
-/// Marks that this thread has come; the CPU of the one who came last before it. Called with the
-/// line locked.
-std::uint32_t mark_arrival(detail::BarrierState& state) {
-  const std::uint64_t me = std::uint64_t{detail::this_thread()} << 32;
-  const std::uint64_t last = state.arrived[0].load(std::memory_order_relaxed);
-  if (last >> 32 != me >> 32) state.arrived[1].store(last, std::memory_order_relaxed);
-  state.arrived[0].store(me | detail::current_cpu(), std::memory_order_relaxed);
-  return static_cast<std::uint32_t>(state.arrived[1].load(std::memory_order_relaxed));
-}
-
 /// One party's wait, from its coming to its end.
 class Party {
  public:
@@ -111,7 +101,7 @@ class Party {
     step(object_, BarrierMachine::Arrive{waiter_, &answer}, [&] {
       broken_by_ = machine_.broken_by();
       seen_ = state().word.load(std::memory_order_relaxed);
-      other_.publish(mark_arrival(state()));
+      other_.publish(state().arrived.come(detail::this_thread()));
     });
     return answer;
   }
@@ -130,7 +120,9 @@ class Party {
 
   Result<int> sleep() {
     auto& spinner = object_.spinner();
-    if (!spinner.spin(other_, deadline_, [&] { return is_called(); })) {
+    // Where there are fewer CPUs than parties the others need this one to come at all.
+    const bool may_spin = state().parties <= detail::usable_cpus();
+    if (!may_spin || !spinner.spin(other_, deadline_, [&] { return is_called(); })) {
       const auto begin = Deadline::Clock::now();
       while (!is_called()) {
         const std::uint32_t seen = state().word.load(std::memory_order_acquire);

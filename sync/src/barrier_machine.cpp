@@ -21,7 +21,7 @@ constexpr BarrierMachine::End unpacked(std::uint64_t end) noexcept {
 
 BarrierMachine::End BarrierMachine::end_of(std::uint32_t number) const noexcept {
   const Waiter& waiter = arena_.waiter(number);
-  return {.what = static_cast<BarrierEnd>(waiter.permit),
+  return {.what = static_cast<BarrierEnd>(waiter.permit.load()),
           .pid = static_cast<std::int32_t>(waiter.grant >> 32)};
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "line.hpp"
+#include "turn_marks.hpp"
 
 #include <passel/detail/deadline.hpp>
 #include <passel/detail/guardian.hpp>
@@ -53,9 +54,9 @@ struct alignas(64) BarrierState {
   std::int32_t home_pid;      ///< the same
   std::uint32_t task_module;  ///< of the action, see TaskId
   std::uint64_t task_offset;
-  std::int64_t timeout_ns;                ///< of wait() without one; negative: none
-  std::atomic<std::uint64_t> broken_by;   ///< BarrierEnd and, in the upper half, the process
-  std::atomic<std::uint64_t> arrived[2];  ///< the last two threads that came: thread id, CPU
+  std::int64_t timeout_ns;               ///< of wait() without one; negative: none
+  std::atomic<std::uint64_t> broken_by;  ///< BarrierEnd and, in the upper half, the process
+  TurnMarks arrived;
 };
 static_assert(sizeof(BarrierState) <= 128);
 

@@ -48,13 +48,13 @@ void take_up(SyncObject& lock, const Held& held, const Grant& grant) {
 }
 
 /// False when the time was up and it was not notified: it stands in no line then.
-bool sleep_until_notified(SyncObject& condition, SyncObject& lock, std::uint32_t number,
+bool sleep_until_notified(SyncObject& condition, std::uint32_t number, const CpuMark& other,
                           Deadline deadline) {
   Waiter& waiter = condition.arena().waiter(number);
   const auto called = [&waiter] {
     return waiter.state.load(std::memory_order_acquire) != waiter_waiting;
   };
-  condition.spinner().spin(permit_state(lock).cpu, deadline, called);
+  condition.spinner().spin(other, deadline, called);
   while (!called()) {
     if (futex_wait(waiter.state, waiter_waiting, deadline, condition.scope())) continue;
     return !leave_condition(condition, number);
@@ -109,9 +109,11 @@ Result<void> Condition::wait_until(detail::Deadline deadline) const {
   if (place == detail::nobody) return detail::too_many_processes();
   if (!lock_->expect_renewal()) return Error{Errc::no_space, "no memory to wait with"};
   PASSEL_TRY(const std::uint32_t number, arena.claim_waiter(place, detail::this_thread()));
+  detail::CpuMark other;
+  other.publish(object_->as<detail::ConditionState>().turns.come(detail::this_thread()));
   detail::stand_in_condition(*object_, number);
   const detail::Held held = detail::put_down(*lock_);
-  const bool notified = detail::sleep_until_notified(*object_, *lock_, number, deadline);
+  const bool notified = detail::sleep_until_notified(*object_, number, other, deadline);
   if (!notified) detail::stand_in_line(*lock_, number);
   auto grant = detail::await_permit(*lock_, number, detail::Deadline::never());
   if (!grant) return std::move(grant).error();
@@ -126,6 +128,11 @@ Future<Guard> Condition::wait_async(Guard guard) const {
   if (held == nullptr || !held->same_as(*lock_)) {
     return Future<Guard>::of(detail::lock_not_held("wait"));
   }
+  // One that acquire_async gave belongs to no thread, and the guard knows its grant.
+  const std::uint32_t owner = detail::permit_state(*lock_).thread.load(std::memory_order_relaxed);
+  if (lock_->kind() == detail::SyncKind::rlock && owner != 0 && !detail::is_held(*lock_)) {
+    return Future<Guard>::of(detail::lock_not_held("wait"));
+  }
   if (detail::permit_state(*lock_).depth.load(std::memory_order_relaxed) > 0) {
     return Future<Guard>::of(
         Error{Errc::invalid_state, "cannot wait on an RLock that is held more than once"});
@@ -137,7 +144,10 @@ Result<void> Condition::notify(std::size_t n) const {
   if (!object_) return detail::handle_is_closed("Condition");
   if (!detail::is_held(*lock_)) return detail::lock_not_held("notify");
   // Without its line: who waits released the lock that we hold, and so can be seen.
-  if (object_->header().first != detail::nobody) detail::notify_condition(*object_, n);
+  auto& state = object_->as<detail::ConditionState>();
+  if (state.waiting.load() == 0) return {};
+  state.turns.come(detail::this_thread());
+  detail::notify_condition(*object_, n);
   return {};
 }
 

@@ -66,9 +66,7 @@ void pass_on_notify(SyncArena& arena, std::uint32_t condition, WakeList& wakes) 
 }
 
 void rebuild_condition(SyncArena& arena, ObjectHeader& header) noexcept {
-  Line line{arena, header};
-  line.rebuild();
-  for (std::uint32_t w = line.first(); w != nobody; w = line.next(w)) arena.waiter(w).condition = 0;
+  ConditionMachine{arena, header, lock_of(arena, header)}.rebuild();
 }
 
 }  // namespace passel::inline v0::detail

@@ -2,13 +2,16 @@
 #pragma once
 
 #include "permit_machine.hpp"
+#include "turn_marks.hpp"
 
 namespace passel::inline v0::detail {
 
 /// The state of a condition in shared memory.
 struct alignas(64) ConditionState {
-  std::uint32_t lock;    ///< chunk of its lock, in the same arena
-  std::uint32_t serial;  ///< of that object
+  std::uint32_t lock;                  ///< chunk of its lock, in the same arena
+  std::uint32_t serial;                ///< of that object
+  std::atomic<std::uint32_t> waiting;  ///< at least as many as stand in line
+  TurnMarks turns;                     ///< who waited or notified last; with the lock held
 };
 
 /// Rules, with the line of the condition locked, and for Notify that of its lock, too. A waiter
@@ -24,6 +27,7 @@ class ConditionMachine {
       : arena_{arena},
         chunk_{arena.chunk_of(condition)},
         line_{arena, condition},
+        state_{*reinterpret_cast<ConditionState*>(SyncArena::state_of(condition))},
         permits_{arena, lock} {}
 
   /// A waiter comes; it releases the lock afterwards.
@@ -48,12 +52,18 @@ class ConditionMachine {
   void step(const Leave& event, Time now, Actions& actions);
   void step(const Lost& event, Time now, Actions& actions);
 
+  /// Somebody died while the line was being changed.
+  void rebuild() noexcept;
+
   [[nodiscard]] std::size_t waiting() const noexcept { return line_.length(); }
 
  private:
   SyncArena& arena_;
   std::uint32_t chunk_;
+  void leave_line(std::uint32_t number) noexcept;
+
   Line line_;
+  ConditionState& state_;
   PermitMachine permits_;
 };
 

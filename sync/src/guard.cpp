@@ -24,7 +24,7 @@ Result<void> Guard::release() {
   switch (object.kind()) {
     case detail::SyncKind::rlock: return detail::release_rlock(object, word);
     case detail::SyncKind::lock:
-      word = object.last_renewal_of(word);
+      word = object.renewal_of(word);
       // Cleared by the holder alone: see PermitState::thread.
       if (detail::permit_state(object).first.load(std::memory_order_relaxed) == word) {
         detail::permit_state(object).thread.store(0, std::memory_order_relaxed);
@@ -33,6 +33,7 @@ Result<void> Guard::release() {
     // One that waits for it spins only when this ran on another CPU.
     default: detail::permit_state(object).cpu.publish(); break;
   }
+  object.forget_renewals_of(word);
   if (!detail::release_permit(object, {.word = word, .permit = permit_})) {
     return detail::not_locked();
   }
@@ -50,6 +51,7 @@ void repair_if_abandoned(SyncObject& object, const Grant& grant) {
   } catch (...) {
     // Not repaired: the next one is told as well.
     permit_state(object).thread.store(0, std::memory_order_relaxed);
+    permit_state(object).depth.store(0, std::memory_order_relaxed);
     release_unused(object, grant);
     throw;
   }
@@ -68,9 +70,10 @@ PermitCallback answer(const std::shared_ptr<Promise<Guard>>& promise,
     }
     try {
       repair_if_abandoned(*object, *grant);
-    } catch (const std::exception& failure) {
-      promise->set(Error{Errc::task_failed,
-                         std::string{"the repair function of a lock threw: "} + failure.what()});
+    } catch (...) {
+      const Error thrown = current_exception_error();
+      promise->set(Error{Errc::task_failed, "the repair function of a lock threw: " + thrown.what(),
+                         thrown.detail_pointer()});
       return;
     }
     promise->set(Result<Guard>{GuardAccess::make(object, *grant)});

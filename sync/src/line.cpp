@@ -32,7 +32,9 @@ bool Line::holds(std::uint32_t number) const noexcept {
   const Waiter& waiter = arena_.waiter(number);
   if (waiter.line.load(std::memory_order_acquire) != arena_.chunk_of(header_)) return false;
   const std::uint32_t state = waiter.state.load(std::memory_order_acquire);
-  return state == waiter_waiting || state == waiter_nudged;
+  if (state != waiter_waiting && state != waiter_nudged) return false;
+  // One that was granted is given back without the lock: it may wait for something else by now.
+  return waiter.line.load(std::memory_order_relaxed) == arena_.chunk_of(header_);
 }
 
 void Line::remove(std::uint32_t number) noexcept {

@@ -59,7 +59,9 @@ Result<Guard> Lock::take(detail::Deadline deadline) const {
 
 Result<void> Lock::release() const {
   if (!object_) return detail::handle_is_closed("Lock");
-  detail::permit_state(*object_).thread.store(0, std::memory_order_relaxed);
+  detail::PermitState& state = detail::permit_state(*object_);
+  object_->forget_renewals_of(state.first.load(std::memory_order_relaxed));
+  state.thread.store(0, std::memory_order_relaxed);
   if (!detail::release_any_permit(*object_)) return detail::not_locked();
   return {};
 }

@@ -109,7 +109,7 @@ bool PermitMachine::is_held_by(std::uint32_t place) const noexcept {
 }
 
 bool PermitMachine::must_be_handed(const Waiter& waiter, Time now) const noexcept {
-  return waiter.is_future != 0 || is_fair() || waiter.overtaken >= most_overtakes ||
+  return waiter.is_future != 0 || is_fair() ||
          (waiter.nudged_at != 0 && nanoseconds(now) - waiter.nudged_at >= longest_overtaken_ns);
 }
 
@@ -224,10 +224,21 @@ void PermitMachine::granted(std::uint32_t number, Actions& actions) {
   // Out of the links first: once it sees the grant its thread gives the waiter back.
   line_.unlink(number);
   state_.waiting.fetch_sub(1);
+  state_.called_until.store(0);
   arena_.waiter(number).state.store(waiter_granted, std::memory_order_release);
 }
 
 void PermitMachine::serve(Time now, Actions& actions) {
+  serve_line(now, actions);
+  const std::uint32_t first = line_.first();
+  const bool is_called = first != nobody && arena_.waiter(first).state.load() == waiter_nudged;
+  // Several permits wake several: none of them is to wait for another to pass by.
+  state_.called_until.store(is_called && state_.permits == 1 && !is_counted()
+                                ? arena_.waiter(first).nudged_at + longest_overtaken_ns
+                                : 0);
+}
+
+void PermitMachine::serve_line(Time now, Actions& actions) {
   std::uint64_t free = available();
   std::uint32_t next = nobody;
   for (std::uint32_t w = line_.first(); w != nobody && free > 0; w = next, --free) {
@@ -262,7 +273,6 @@ void PermitMachine::step(const Release& event, Time now, Actions& actions) {
     if (*event.given) granted(first, actions);
     return;
   }
-  if (waiter.nudged_at != 0) ++waiter.overtaken;
   *event.given = give(event.grant);
   serve(now, actions);
 }
@@ -299,11 +309,7 @@ void PermitMachine::step(const Unused& event, Time now, Actions& actions) {
   serve(now, actions);
 }
 
-void PermitMachine::step(const Freed&, Time now, Actions& actions) {
-  const std::uint32_t first = line_.first();
-  if (first != nobody && arena_.waiter(first).nudged_at != 0) ++arena_.waiter(first).overtaken;
-  serve(now, actions);
-}
+void PermitMachine::step(const Freed&, Time now, Actions& actions) { serve(now, actions); }
 
 void PermitMachine::step(const Took& event, Time now, Actions& actions) {
   if (line_.holds(event.waiter)) {
@@ -356,6 +362,7 @@ void PermitMachine::step(const Lost& event, Time now, Actions& actions) {
 
 void PermitMachine::rebuild(Actions& actions) {
   line_.rebuild();
+  state_.called_until.store(0);
   std::uint32_t next = nobody;
   for (std::uint32_t w = line_.first(); w != nobody; w = next) {
     next = line_.next(w);

@@ -37,6 +37,9 @@ struct alignas(64) PermitState {
   std::atomic<std::int32_t> lost_pid;  ///< the holder that died last
   std::atomic<std::uint32_t> hint;     ///< a permit that was free
   std::uint32_t giving;                ///< several are being given back at once: all of them will
+  /// Of a single permit: the first in line was called and is on the way, to be handed it from that
+  /// moment on (nanoseconds of the monotonic clock). 0: whoever gives it back has to look.
+  std::atomic<std::int64_t> called_until;
 };
 static_assert(sizeof(PermitState) == 64);
 
@@ -75,8 +78,7 @@ class PermitMachine {
   using Actions = WakeList;
   using Time = Deadline::Clock::time_point;
 
-  /// Overtaken that often, or for that long, the first in line gets the next permit in his hand.
-  static constexpr std::uint16_t most_overtakes = 16;
+  /// Overtaken for that long, the first in line gets the next permit in his hand.
   static constexpr std::int64_t longest_overtaken_ns = 500'000;
 
   PermitMachine(SyncArena& arena, ObjectHeader& header) noexcept
@@ -105,6 +107,25 @@ class PermitMachine {
   [[nodiscard]] bool is_held_by(std::uint32_t place) const noexcept;
   /// True when somebody who is in line might have to be served after `give`.
   [[nodiscard]] bool is_awaited() const noexcept { return state_.waiting.load() != 0; }
+  /// True when the one who is first in line was called and will come by itself: whoever gives the
+  /// permit back need not do more. Empty while he has to be looked after.
+  [[nodiscard]] std::optional<Time> called_until() const noexcept {
+    const std::int64_t until = state_.called_until.load();
+    if (until == 0) return std::nullopt;
+    return Time{std::chrono::nanoseconds{until}};
+  }
+  /// A waiter that was called and found nothing: it waits again. False when it was granted one.
+  [[nodiscard]] bool wait_again(Waiter& waiter) noexcept {
+    std::uint32_t state = waiter_nudged;
+    if (!waiter.state.compare_exchange_strong(state, waiter_waiting)) return false;
+    state_.called_until.store(0);
+    return true;
+  }
+  /// Then it looks once more: whoever frees one from here on sees it wait, or it sees it free.
+  void call_itself(Waiter& waiter) const noexcept {
+    std::uint32_t state = waiter_waiting;
+    if (is_available()) waiter.state.compare_exchange_strong(state, waiter_nudged);
+  }
   [[nodiscard]] bool is_fair() const noexcept { return (state_.traits & permits_fair) != 0; }
   [[nodiscard]] bool is_counted() const noexcept { return (state_.traits & permits_counted) != 0; }
   /// Several may be given back at once: what cannot be given back now may be marked for that, which
@@ -245,6 +266,7 @@ class PermitMachine {
   [[nodiscard]] const Waiter* unseen_grant(std::uint64_t word, std::uint32_t place) const noexcept;
   [[nodiscard]] bool must_be_handed(const Waiter& waiter, Time now) const noexcept;
   void serve(Time now, Actions& actions);
+  void serve_line(Time now, Actions& actions);
   [[nodiscard]] bool hand(std::uint32_t number, std::uint32_t permit, std::uint64_t from) noexcept;
   [[nodiscard]] bool hand_any(std::uint32_t number) noexcept;
   /// Of a semaphore that only counts: one that is free, or one that is just given back.

@@ -18,6 +18,25 @@ Error not_free_in_time(const SyncObject& object) {
                                            : "'" + name + "' was not free in the time given"};
 }
 
+/// Takes it in the moment when it comes free, as far as waiting for that without sleeping pays.
+/// `or_else` ends the wait, too.
+template <class F>
+std::optional<Grant> take_soon(SyncObject& object, Deadline deadline, F or_else) {
+  PermitMachine machine = machine_of(object);
+  std::optional<Grant> grant;
+  object.spinner().spin(machine.state().cpu, deadline, [&] {
+    if (machine.is_available()) grant = machine.take(object.place());
+    return grant.has_value() || or_else();
+  });
+  return grant;
+}
+
+/// Whoever is first in line comes for it by himself.
+bool is_called_for(const PermitMachine& machine) {
+  const auto until = machine.called_until();
+  return until && Deadline::Clock::now() < *until;
+}
+
 /// The same step for all events that need the line locked. False when the deadline passed first.
 template <class Event>
 bool step(SyncObject& object, const Event& event, Deadline deadline) {
@@ -27,6 +46,13 @@ bool step(SyncObject& object, const Event& event, Deadline deadline) {
   object.header().line.unlock();
   object.arena().perform(wakes);
   return true;
+}
+
+/// After a permit was given back: serves those in line, if there are any.
+void serve_line(SyncObject& object, const PermitMachine& machine) {
+  if (machine.is_awaited() && !machine.called_until()) {
+    step(object, PermitMachine::Freed{}, Deadline::never());
+  }
 }
 
 /// Gives up a place in line; a grant that came meanwhile is kept.
@@ -102,16 +128,18 @@ Result<Grant> await_permit(SyncObject& object, std::uint32_t number, Deadline de
       return grant;
     }
     if (state == waiter_nudged) {
-      if (const auto grant = machine.take(object.place())) {
+      auto grant = machine.take(object.place());
+      if (!grant) {
+        grant = take_soon(object, deadline, [&waiter] {
+          return waiter.state.load(std::memory_order_acquire) == waiter_granted;
+        });
+      }
+      if (grant) {
         step(object, PermitMachine::Took{number}, Deadline::never());
         object.arena().free_waiter(number);
         return *grant;
       }
-      // Somebody was quicker. Whoever frees it from here on sees us waiting, or we see it free.
-      if (waiter.state.compare_exchange_strong(state, waiter_waiting) && machine.is_available()) {
-        state = waiter_waiting;
-        waiter.state.compare_exchange_strong(state, waiter_nudged);
-      }
+      if (machine.wait_again(waiter)) machine.call_itself(waiter);
       continue;
     }
     const bool in_time = futex_wait(waiter.state, waiter_waiting, deadline, object.scope());
@@ -130,9 +158,8 @@ Result<Grant> acquire_permit(SyncObject& object, Deadline deadline, WaitsAs as) 
     if (const auto grant = machine.take(place)) return *grant;
   }
   if (deadline.is_try()) return not_free_in_time(object);
-  if (may_overtake && object.spinner().spin(machine.state().cpu, deadline,
-                                            [&] { return machine.is_available(); })) {
-    if (const auto grant = machine.take(place)) return *grant;
+  if (may_overtake) {
+    if (const auto grant = take_soon(object, deadline, [] { return false; })) return *grant;
   }
   PASSEL_TRY(const std::uint32_t number, object.arena().claim_waiter(place, this_thread()));
   if (!step(object, PermitMachine::Arrive{number}, deadline)) {
@@ -147,9 +174,9 @@ Result<Grant> acquire_permit(SyncObject& object, Deadline deadline, WaitsAs as) 
 
 bool release_permit(SyncObject& object, const Grant& grant) {
   PermitMachine machine = machine_of(object);
-  if (!machine.is_awaited()) {
+  if (!machine.is_awaited() || is_called_for(machine)) {
     const bool given = machine.give(grant);
-    if (given && machine.is_awaited()) step(object, PermitMachine::Freed{}, Deadline::never());
+    if (given) serve_line(object, machine);
     if (given || !machine.is_row()) return given;
   }
   bool given = false;
@@ -159,9 +186,9 @@ bool release_permit(SyncObject& object, const Grant& grant) {
 
 bool release_any_permit(SyncObject& object) {
   PermitMachine machine = machine_of(object);
-  if (!machine.is_awaited()) {
+  if (!machine.is_awaited() || is_called_for(machine)) {
     const bool given = machine.give_any(object.place());
-    if (given && machine.is_awaited()) step(object, PermitMachine::Freed{}, Deadline::never());
+    if (given) serve_line(object, machine);
     if (given || !machine.is_row()) return given;
   }
   bool given = false;
@@ -178,7 +205,7 @@ bool release_owned_permits(SyncObject& object, std::uint64_t n) {
 bool release_counted_permits(SyncObject& object, std::uint64_t n) {
   PermitMachine machine = machine_of(object);
   if (!machine.give_counted(n)) return false;
-  if (machine.is_awaited()) step(object, PermitMachine::Freed{}, Deadline::never());
+  serve_line(object, machine);
   return true;
 }
 

@@ -25,6 +25,7 @@ Result<void> release_rlock(SyncObject& object, std::uint64_t word) {
     return {};
   }
   const Grant grant{.word = state.first.load(std::memory_order_relaxed)};
+  object.forget_renewals_of(grant.word);
   state.thread.store(0, std::memory_order_relaxed);
   if (!release_permit(object, grant)) return not_owner();
   return {};

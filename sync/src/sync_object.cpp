@@ -169,12 +169,10 @@ std::uint64_t SyncObject::find_renewal_of(std::uint64_t word) const noexcept {
   return word;
 }
 
-std::uint64_t SyncObject::last_renewal_of(std::uint64_t word) noexcept {
-  const std::uint64_t last = renewal_of(word);
-  if (last == word) return word;
+void SyncObject::erase_renewals_of(std::uint64_t word) noexcept {
   const std::lock_guard lock{repair_mutex_};
-  std::erase_if(renewals_, [word](const Renewal& each) { return each.from == word; });
-  return last;
+  std::erase_if(renewals_, [word](const Renewal& each) { return each.to == word; });
+  if (renewals_.empty()) is_renewed_.store(false, std::memory_order_relaxed);
 }
 
 void SyncObject::keep(std::shared_ptr<void> companion) {

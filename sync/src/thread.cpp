@@ -144,6 +144,7 @@ Result<void> Thread::start() const {
     const std::lock_guard lock{registry.mutex};
     left = registry.leave(state);
     state.change(ThreadPhase::starting, ThreadPhase::initial);
+    state.set_native(0);
     state.tell();
     return Error{Errc::no_space,
                  "can't start new thread " + state.name + " beside " +
@@ -224,10 +225,7 @@ std::optional<std::uint64_t> Thread::ident() const noexcept {
   return ident;
 }
 
-std::optional<int> Thread::native_id() const noexcept {
-  if (state_->phase() == ThreadPhase::initial) return std::nullopt;
-  return state_->wait_native();
-}
+std::optional<int> Thread::native_id() const noexcept { return state_->wait_native(); }
 
 std::string Thread::to_string() const {
   std::string text{"<"};

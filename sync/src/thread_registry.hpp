@@ -51,7 +51,7 @@ struct ThreadState : std::enable_shared_from_this<ThreadState> {
   bool wait_gone(Deadline deadline) noexcept;
   /// Writes the kernel's number, for those who wait for it.
   void set_native(int id) noexcept;
-  [[nodiscard]] int wait_native() noexcept;
+  [[nodiscard]] std::optional<int> wait_native() noexcept;
 
   // Guarded by the registry's mutex.
   std::string name;

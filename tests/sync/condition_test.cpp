@@ -341,6 +341,10 @@ TEST(ConditionAsync, NeedsAGuardOfItsLock) {
   auto twice = cond.wait_async(cond.acquire().unwrap());
   EXPECT_EQ(twice.get().error().code(), Errc::invalid_state);
   EXPECT_TRUE(outer.release().is_ok());
+  auto mine = cond.acquire().unwrap();
+  std::thread{[&] {
+    EXPECT_EQ(cond.wait_async(std::move(mine)).get().error().code(), Errc::invalid_state);
+  }}.join();
 }
 
 // ---- deaths -------------------------------------------------------------------------------------
@@ -398,6 +402,24 @@ TEST_F(ConditionDeaths, Fault21WhoIsNotifiedByADeadHolderGoesOn) {
   holder.kill().unwrap();
   EXPECT_EQ(news.get().unwrap(), 7);
   holder.join().unwrap();
+}
+
+TEST_F(ConditionDeaths, Fault21ALockThatCouldNotBeRepairedInAWaitIsFreeAtEveryLevel) {
+  cond.on_abandoned([](const passel::Abandonment&) { throw 7; });
+  std::thread waiter{[&] {
+    const auto once = cond.acquire().unwrap();
+    const auto twice = cond.acquire().unwrap();
+    EXPECT_THROW(static_cast<void>(cond.wait()), int);
+  }};
+  await_waiters(1);
+  auto holder = Process::spawn<hold_and_notify>(cond, news).unwrap();
+  EXPECT_EQ(news.get().unwrap(), -1);
+  holder.kill().unwrap();
+  waiter.join();
+  holder.join().unwrap();
+  cond.on_abandoned({});
+  EXPECT_TRUE(cond.acquire().unwrap().release().is_ok());
+  EXPECT_FALSE(cond.locked());
 }
 
 }  // namespace

@@ -375,6 +375,16 @@ TEST(Fault21LockHolder, TheRepairFunctionIsCalledWithTheDeadOne) {
   EXPECT_EQ(repaired, 0);
 }
 
+TEST(Fault21LockHolder, ARepairFunctionMayThrowAnything) {
+  const Lock lock;
+  lock.on_abandoned([](const passel::Abandonment&) { throw 7; });
+  Process::spawn([](const Lock& taken) { taken.lock(); }, lock).unwrap().join().unwrap();
+  EXPECT_THROW(static_cast<void>(lock.acquire()), int);
+  EXPECT_EQ(lock.acquire_async().get().error().code(), passel::Errc::task_failed);
+  lock.on_abandoned({});
+  EXPECT_TRUE(lock.acquire().unwrap().abandoned());
+}
+
 // ---- every instruction --------------------------------------------------------------------------
 
 /// Runs `body` in a child, one instruction at a time, and kills it after `count` of them. False

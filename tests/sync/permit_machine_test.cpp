@@ -174,15 +174,10 @@ class World {
   void settle(std::size_t i, std::uint32_t number) {
     if (workers_[i].waiter != number || taken_.contains(i)) return;
     Waiter& waiter = memory_.waiter(number);
-    std::uint32_t state = waiter_nudged;
-    if (!waiter.state.compare_exchange_strong(state, waiter_waiting)) return look(i, number);
+    if (!memory_.machine.wait_again(waiter)) return look(i, number);
     later(i, [this, i, number] {
       if (workers_[i].waiter != number || taken_.contains(i)) return;
-      std::uint32_t waiting = waiter_waiting;
-      Waiter& here = memory_.waiter(number);
-      if (memory_.machine.is_available()) {
-        here.state.compare_exchange_strong(waiting, waiter_nudged);
-      }
+      memory_.machine.call_itself(memory_.waiter(number));
       look(i, number);
     });
   }
@@ -229,30 +224,37 @@ class World {
         sim_.fail(expected ? "nobody was told of a death" : "told of a death that was none");
       }
     }
-    for (const std::size_t other : order_) {
-      if (at_once && sim_.is_alive(workers_[other].node)) ++workers_[other].overtaken;
-    }
-    // Whoever is first may be overtaken so often before he is handed a permit.
-    if (!order_.empty()) {
-      const Worker& first = workers_[order_.front()];
-      const int most =
-          PermitMachine::most_overtakes + 2 * rules_.workers + static_cast<int>(rules_.value);
+    // Whoever is first and was called long enough ago is handed what is given back from then on.
+    if (at_once && !order_.empty()) {
+      Worker& first = workers_[order_.front()];
+      first.overtaken += is_due(first) ? 1 : 0;
+      const int most = rules_.workers + static_cast<int>(rules_.value);
       if (first.overtaken > most && sim_.is_alive(first.node)) sim_.fail("overtaken too often");
     }
     later(i, [this, i] { release(i); });
+  }
+  [[nodiscard]] bool is_due(const Worker& worker) {
+    const Waiter& waiter = memory_.waiter(worker.waiter);
+    const auto longest = std::chrono::nanoseconds{PermitMachine::longest_overtaken_ns};
+    return waiter.nudged_at != 0 && waiter.state.load() != waiter_granted &&
+           sim_.time_point().time_since_epoch() >=
+               std::chrono::nanoseconds{waiter.nudged_at} + longest;
   }
   void release(std::size_t i) {
     Worker& me = workers_[i];
     const Grant grant = *me.held;
     ++me.rounds;
     const bool any = sim_.random().chance(0.3) && rules_.words == 1;
-    if (!memory_.machine.is_awaited()) {
+    const auto called_until = memory_.machine.called_until();
+    if (!memory_.machine.is_awaited() || (called_until && sim_.time_point() < *called_until)) {
       me.held.reset();
       if (!(any ? memory_.machine.give_any(me.place) : memory_.machine.give(grant))) {
         sim_.fail("what was held could not be given back");
       }
       later(i, [this, i] {
-        if (memory_.machine.is_awaited()) step(i, PermitMachine::Freed{});
+        if (memory_.machine.is_awaited() && !memory_.machine.called_until()) {
+          step(i, PermitMachine::Freed{});
+        }
         later(i, [this, i] { begin(i); });
       });
       return;

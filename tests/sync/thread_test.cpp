@@ -142,6 +142,7 @@ TEST(Thread, ThatTheSystemRefusesLeavesNoGhost) {
   EXPECT_EQ(active_count(), before);
   EXPECT_THAT(enumerate_threads(), Not(Contains(t)));
   EXPECT_FALSE(t.is_alive());
+  EXPECT_EQ(t.native_id(), std::nullopt);
   EXPECT_EQ(t.join().error().what(), "cannot join thread before it is started");
   // It is as it was.
   t.start().unwrap();
@@ -205,6 +206,31 @@ TEST(Thread, JoinForGivesUpInTime) {
   t.join_for(std::chrono::hours::max()).unwrap();
   t.join_for(-1s).unwrap();
   t.join().unwrap();
+}
+
+#ifndef __SANITIZE_THREAD__  // where the wait for this has no limit
+TEST(Thread, JoinForDoesNotWaitForAThreadLocalForEver) {
+  struct Stuck {
+    Gate* gate;
+    ~Stuck() { gate->pass(); }
+  };
+  Gate gate;
+  const Thread t = Thread::spawn([&] { static thread_local const Stuck stuck{&gate}; }).unwrap();
+  EXPECT_EQ(t.join_for(1ms).error().code(), Errc::timeout);
+  gate.open();
+  t.join().unwrap();
+}
+#endif
+
+TEST(Thread, NativeIdIsNotAwaitedOfOneThatCannotStart) {
+  const auto old = passel::set_stack_size(std::size_t{1} << 60U).unwrap();
+  for (int i = 0; i < 200; ++i) {
+    const Thread t;
+    std::thread asker{[&] { EXPECT_EQ(t.native_id(), std::nullopt); }};
+    EXPECT_TRUE(t.start().is_err());
+    asker.join();
+  }
+  passel::set_stack_size(old).unwrap();
 }
 
 TEST(Thread, ManyMayJoinAtOnce) {

@@ -215,13 +215,7 @@ namespace {
 
 Result<std::size_t> poll_all(std::vector<pollfd>& watched, Deadline deadline) {
   while (true) {
-    timespec left{};
-    if (!deadline.is_never()) {
-      const auto rest =
-          std::chrono::duration_cast<std::chrono::nanoseconds>(deadline.left()).count();
-      left.tv_sec = static_cast<time_t>(rest / 1'000'000'000);
-      left.tv_nsec = static_cast<long>(rest % 1'000'000'000);
-    }
+    const timespec left = to_timespec(deadline.left());
     const int ready =
         ::ppoll(watched.data(), watched.size(), deadline.is_never() ? nullptr : &left, nullptr);
     if (ready > 0) return static_cast<std::size_t>(ready);

@@ -1,6 +1,8 @@
 // Layer transport: system calls of frame sockets.
 #include "frame_socket.hpp"
 
+#include "used_descriptor.hpp"
+
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -56,23 +58,10 @@ Error send_error(int error_number) {
 }
 
 Result<void> wait(int fd, short events, Deadline deadline) {
-  while (true) {
-    pollfd watched{fd, events, 0};
-    timespec left{};
-    if (!deadline.is_never()) {
-      const auto rest =
-          std::chrono::duration_cast<std::chrono::nanoseconds>(deadline.left()).count();
-      left.tv_sec = static_cast<time_t>(rest / 1'000'000'000);
-      left.tv_nsec = static_cast<long>(rest % 1'000'000'000);
-    }
-    const int ready = ::ppoll(&watched, 1, deadline.is_never() ? nullptr : &left, nullptr);
-    if (ready > 0) return {};
-    if (ready < 0 && errno != EINTR) return system_error("ppoll", errno);
-    if (ready == 0 && deadline.passed()) {
-      return Error{Errc::timeout, events == POLLOUT ? "the peer did not read in time"
-                                                    : "the peer sent nothing in time"};
-    }
-  }
+  PASSEL_TRY(const bool ready, wait_for_events(fd, events, deadline));
+  if (ready) return {};
+  return Error{Errc::timeout, events == POLLOUT ? "the peer did not read in time"
+                                                : "the peer sent nothing in time"};
 }
 
 }  // namespace

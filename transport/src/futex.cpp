@@ -24,10 +24,7 @@ bool futex_wait(const std::atomic<std::uint32_t>& word, std::uint32_t expected, 
   if (!deadline.is_never()) {
     // FUTEX_WAIT_BITSET takes an absolute time of the monotonic clock, which is what steady_clock
     // reads.
-    const auto since_boot = deadline.when().time_since_epoch();
-    const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(since_boot);
-    until.tv_sec = seconds.count();
-    until.tv_nsec = std::chrono::nanoseconds{since_boot - seconds}.count();
+    until = to_timespec(deadline.when().time_since_epoch());
     limit = &until;
   }
   const long result = ::syscall(SYS_futex, &word, operation(FUTEX_WAIT_BITSET, scope), expected,

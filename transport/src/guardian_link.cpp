@@ -134,12 +134,7 @@ bool GuardianLink::wait_until(const std::function<bool()>& done, Deadline deadli
     while (!done() && !state_->lost && !deadline.passed()) {
       lock.unlock();
       pollfd ready{.fd = control_.get(), .events = POLLIN, .revents = 0};
-      timespec left{};
-      if (!deadline.is_never()) {
-        const auto rest = deadline.left();
-        left.tv_sec = std::chrono::duration_cast<std::chrono::seconds>(rest).count();
-        left.tv_nsec = (rest % std::chrono::seconds{1}).count();
-      }
+      const timespec left = to_timespec(deadline.left());
       ::ppoll(&ready, 1, deadline.is_never() ? nullptr : &left, nullptr);
       lock.lock();
       while (read_one(lock)) {

@@ -13,16 +13,6 @@ namespace {
 constexpr std::uint64_t wake_id = 0;
 constexpr int events_at_once = 64;
 
-/// What is left until `deadline`, for epoll_pwait2, which takes nanoseconds.
-timespec time_left(Deadline deadline) {
-  const auto left = deadline.left();
-  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(left);
-  timespec time{};
-  time.tv_sec = seconds.count();
-  time.tv_nsec = std::chrono::nanoseconds{left - seconds}.count();
-  return time;
-}
-
 }  // namespace
 
 IoLoop::IoLoop()
@@ -165,7 +155,7 @@ void IoLoop::run() {
       const std::lock_guard lock{mutex_};
       if (stop_) return;
     }
-    const timespec left = next.is_never() ? timespec{} : time_left(next);
+    const timespec left = next.is_never() ? timespec{} : to_timespec(next.left());
     const int count = ::epoll_pwait2(epoll_.get(), ready, events_at_once,
                                      next.is_never() ? nullptr : &left, nullptr);
     for (int i = 0; i < count; ++i) {

@@ -5,6 +5,10 @@
 #include <cerrno>
 #include <ctime>
 
+#ifdef __SANITIZE_THREAD__
+#include <sanitizer/tsan_interface.h>
+#endif
+
 namespace passel::inline v0::detail {
 namespace {
 
@@ -48,11 +52,13 @@ Locked RobustLock::lock_slowly(Deadline deadline) noexcept {
   const auto until = deadline.is_try()
                          ? Deadline::Clock::now() + patience
                          : std::max(deadline.when(), Deadline::Clock::now() + patience);
-  const auto since_boot = until.time_since_epoch();
-  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(since_boot);
-  const timespec limit{.tv_sec = seconds.count(),
-                       .tv_nsec = std::chrono::nanoseconds{since_boot - seconds}.count()};
-  return locked(::pthread_mutex_clocklock(&mutex_, CLOCK_MONOTONIC, &limit));
+  const timespec limit = to_timespec(until.time_since_epoch());
+  const int result = ::pthread_mutex_clocklock(&mutex_, CLOCK_MONOTONIC, &limit);
+#ifdef __SANITIZE_THREAD__
+  // The thread sanitizer of GCC 12 does not know this function.
+  if (result != ETIMEDOUT) __tsan_mutex_post_lock(&mutex_, __tsan_mutex_try_lock, 0);
+#endif
+  return locked(result);
 }
 
 void RobustLock::unlock() noexcept { ::pthread_mutex_unlock(&mutex_); }

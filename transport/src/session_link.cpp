@@ -30,12 +30,7 @@ using Clock = std::chrono::steady_clock;
 /// Sleeps until the descriptor has something to read or is at its end, or the deadline.
 void wait_readable(int fd, Deadline deadline) {
   pollfd watched{fd, POLLIN, 0};
-  timespec left{};
-  if (!deadline.is_never()) {
-    const auto rest = std::chrono::duration_cast<std::chrono::nanoseconds>(deadline.left()).count();
-    left.tv_sec = static_cast<time_t>(rest / 1'000'000'000);
-    left.tv_nsec = static_cast<long>(rest % 1'000'000'000);
-  }
+  const timespec left = to_timespec(deadline.left());
   ::ppoll(&watched, 1, deadline.is_never() ? nullptr : &left, nullptr);
 }
 

@@ -103,10 +103,7 @@ Result<Descriptor> connect_to_file(const std::string& path, Deadline deadline) {
 int outcome_of_connect(int fd, Deadline deadline) {
   while (true) {
     pollfd watched{fd, POLLOUT, 0};
-    timespec left{};
-    const auto rest = std::chrono::duration_cast<std::chrono::nanoseconds>(deadline.left()).count();
-    left.tv_sec = static_cast<time_t>(rest / 1'000'000'000);
-    left.tv_nsec = static_cast<long>(rest % 1'000'000'000);
+    const timespec left = to_timespec(deadline.left());
     const int ready = ::ppoll(&watched, 1, deadline.is_never() ? nullptr : &left, nullptr);
     if (ready == 0 && deadline.passed()) return ETIMEDOUT;
     if (ready < 0 && errno != EINTR) return errno;

@@ -17,10 +17,12 @@ constexpr std::int64_t most_ns = 50'000;
 std::atomic<std::uint32_t> spinning{0};
 std::atomic<std::int64_t> budget_ns{-1};
 
-bool has_several_cpus() noexcept {
+std::uint32_t count_usable_cpus() noexcept {
   cpu_set_t allowed;
   CPU_ZERO(&allowed);
-  return ::sched_getaffinity(0, sizeof allowed, &allowed) != 0 || CPU_COUNT(&allowed) > 1;
+  // It fails where there are more CPUs than such a set has room for.
+  if (::sched_getaffinity(0, sizeof allowed, &allowed) != 0) return CPU_SETSIZE;
+  return static_cast<std::uint32_t>(CPU_COUNT(&allowed));
 }
 
 }  // namespace
@@ -30,10 +32,15 @@ std::uint32_t current_cpu() noexcept {
   return cpu < 0 ? 0 : static_cast<std::uint32_t>(cpu) + 1;
 }
 
+std::uint32_t usable_cpus() noexcept {
+  static const std::uint32_t count = count_usable_cpus();
+  return count;
+}
+
 std::chrono::nanoseconds spin_budget() noexcept {
   std::int64_t budget = budget_ns.load(std::memory_order_relaxed);
   if (budget < 0) {
-    budget = has_several_cpus() ? most_ns : 0;
+    budget = usable_cpus() > 1 ? most_ns : 0;
     budget_ns.store(budget, std::memory_order_relaxed);
   }
   return std::chrono::nanoseconds{budget};

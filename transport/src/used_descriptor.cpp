@@ -13,13 +13,7 @@ namespace passel::inline v0::detail {
 Result<bool> wait_for_events(int fd, short events, Deadline deadline) {
   while (true) {
     pollfd watched{fd, events, 0};
-    timespec left{};
-    if (!deadline.is_never()) {
-      const auto rest =
-          std::chrono::duration_cast<std::chrono::nanoseconds>(deadline.left()).count();
-      left.tv_sec = static_cast<time_t>(rest / 1'000'000'000);
-      left.tv_nsec = static_cast<long>(rest % 1'000'000'000);
-    }
+    const timespec left = to_timespec(deadline.left());
     const int ready = ::ppoll(&watched, 1, deadline.is_never() ? nullptr : &left, nullptr);
     if (ready > 0) return true;
     if (ready < 0 && errno != EINTR) return system_error("ppoll", errno);

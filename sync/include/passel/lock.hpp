@@ -20,9 +20,9 @@ enum class OnDeadlock {
 struct LockOptions {
   Reach reach = Reach::host;  ///< threads: cheaper to make, but cannot go to another process
   std::string name = {};      ///< for errors and reports, at most 27 bytes
-  /// Always hand over to the first in line. Otherwise a newcomer may be quicker, but not more than
-  /// 16 times or for longer than half a millisecond: a lock that is always handed over needs a
-  /// wake-up for each acquisition.
+  /// Always hand over to the first in line. Otherwise a newcomer may be quicker, but not for longer
+  /// than half a millisecond: a lock that is always handed over needs a wake-up for each
+  /// acquisition.
   bool fair = false;
   OnDeadlock deadlock = OnDeadlock::report;
 };

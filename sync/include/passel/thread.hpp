@@ -122,8 +122,8 @@ class PASSEL_API Thread {
   /// deadlock when that thread waits in join for the calling one, or for one that does. The main
   /// thread has ended for this when its Runtime or its process begins to end.
   Result<void> join() const;
-  /// The same, waiting at most `limit`; zero and negative limits look once. Errors: as join,
-  /// timeout.
+  /// The same, waiting at most `limit`; zero and negative limits look once. Once the target has
+  /// returned, the thread_local objects get two more seconds. Errors: as join, timeout.
   template <class Rep, class Period>
   Result<void> join_for(std::chrono::duration<Rep, Period> limit) const {
     return join_until(detail::Deadline::after(limit));

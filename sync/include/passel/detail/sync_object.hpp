@@ -122,8 +122,10 @@ class PASSEL_API SyncObject final : public SharedObject,
     return is_renewed_.load(std::memory_order_relaxed) ? find_renewal_of(word) : word;
   }
 
-  /// The same for the last time: the guard gives it back.
-  [[nodiscard]] std::uint64_t last_renewal_of(std::uint64_t word) noexcept;
+  /// That grant is being given back: no guard stands for it any more.
+  void forget_renewals_of(std::uint64_t word) noexcept {
+    if (is_renewed_.load(std::memory_order_relaxed)) erase_renewals_of(word);
+  }
 
   /// Something of this process alone that goes with the object.
   void keep(std::shared_ptr<void> companion);
@@ -144,6 +146,7 @@ class PASSEL_API SyncObject final : public SharedObject,
   SyncObject(std::shared_ptr<SyncArena> arena, ObjectHeader* header) noexcept;
   std::uint32_t find_place() noexcept;
   [[nodiscard]] std::uint64_t find_renewal_of(std::uint64_t word) const noexcept;
+  void erase_renewals_of(std::uint64_t word) noexcept;
 
   std::shared_ptr<SyncArena> arena_;
   ObjectHeader* header_;
@@ -156,7 +159,7 @@ class PASSEL_API SyncObject final : public SharedObject,
   mutable std::mutex repair_mutex_;
   std::shared_ptr<const std::function<void(const Abandonment&)>> repair_;
   std::shared_ptr<void> companion_;
-  std::vector<Renewal> renewals_;  // one for each thread that has waited
+  std::vector<Renewal> renewals_;  // one for each thread that waits, or holds it after a wait
 };
 
 }  // namespace detail

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <ctime>
 
 namespace passel::inline v0::detail {
 
@@ -50,5 +51,11 @@ class Deadline {
   explicit constexpr Deadline(Clock::time_point when) noexcept : when_{when} {}
   Clock::time_point when_;
 };
+
+/// As system calls take a time that is left, or one since the clock's beginning.
+[[nodiscard]] inline timespec to_timespec(Deadline::Clock::duration time) noexcept {
+  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(time);
+  return {.tv_sec = seconds.count(), .tv_nsec = std::chrono::nanoseconds{time - seconds}.count()};
+}
 
 }  // namespace passel::inline v0::detail

@@ -14,6 +14,9 @@ namespace passel::inline v0::detail {
 /// yet".
 [[nodiscard]] PASSEL_API std::uint32_t current_cpu() noexcept;
 
+/// How many CPUs this process could run on when it first asked.
+[[nodiscard]] PASSEL_API std::uint32_t usable_cpus() noexcept;
+
 inline void cpu_relax() noexcept {
 #if defined(__x86_64__) || defined(__i386__)
   __builtin_ia32_pause();
