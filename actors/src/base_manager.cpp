@@ -224,8 +224,7 @@ BaseManager::~BaseManager() {
 
 Result<void> BaseManager::add_type(std::string name, detail::ManagerType type) {
   if (state_->phase != State::Phase::fresh) return state_->wrong_phase();
-  if (name.empty() || name.find('\n') != std::string::npos)
-    return Error{Errc::invalid_argument, "'" + name + "' is no name of a type"};
+  PASSEL_CHECK(detail::check_manager_name(name, "a type"));
   if (!state_->types.emplace(name, type).second)
     return Error{Errc::invalid_argument, "type '" + name + "' is registered already"};
   return {};
@@ -339,12 +338,38 @@ Result<DynamicProxy> BaseManager::create_encoded(std::string_view type,
 }
 
 template <class R>
-Result<R> BaseManager::ask(std::string_view what) const {
+Result<R> BaseManager::ask(std::string_view what, Result<detail::Encoded> args) const {
   if (state_->phase == State::Phase::fresh || state_->phase == State::Phase::ended)
     return state_->wrong_phase();
   PASSEL_TRY(const auto link, detail::link_to_manager(state_->address));
-  PASSEL_TRY(auto args, detail::encode_pack());
-  return detail::decode_reply<R>(link->call({0, what, std::move(args), Deadline::never()}));
+  if (!args) return args.error();
+  return detail::decode_reply<R>(link->call({0, what, *std::move(args), Deadline::never()}));
+}
+
+Result<void> BaseManager::publish(std::string_view name, const DynamicProxy& object) const {
+  PASSEL_CHECK(detail::check_manager_name(name, "an object"));
+  return ask<void>("publish", detail::encode_pack(name, object));
+}
+
+Result<void> BaseManager::unpublish(std::string_view name) const {
+  return ask<void>("unpublish", detail::encode_pack(name));
+}
+
+Result<DynamicProxy> BaseManager::named_object(std::string_view name) const {
+  return ask<DynamicProxy>("named", detail::encode_pack(name));
+}
+
+Result<DynamicProxy> BaseManager::get_or_create_encoded(std::string_view name,
+                                                        std::string_view type,
+                                                        Result<detail::Encoded> args) const {
+  PASSEL_CHECK(detail::check_manager_name(name, "an object"));
+  std::string method{detail::get_or_create_prefix};
+  method.append(name).append("\n").append(type);
+  return ask<DynamicProxy>(method, std::move(args));
+}
+
+Result<std::vector<std::pair<std::string, std::string>>> BaseManager::names() const {
+  return ask<std::vector<std::pair<std::string, std::string>>>("names");
 }
 
 Result<std::size_t> BaseManager::number_of_objects() const {

@@ -81,6 +81,7 @@ void ManagerCore::close() {
   std::promise<void> done;
   const auto end = [&] {
     server_.reset();
+    names_.clear();
     for (auto& [id, hosted] : objects_) leaving_.push_back(std::move(hosted.object));
     objects_.clear();
     destroy_leaving();
@@ -266,6 +267,16 @@ void ManagerCore::serve_call(const ServedCall& served, HostedCall&& call) {
 void ManagerCore::serve_self(HostedCall&& call) {
   if (call.method.starts_with(create_prefix))
     return create(call.method.substr(create_prefix.size()), std::move(call));
+  if (call.method.starts_with(get_or_create_prefix))
+    return get_or_create(call.method.substr(get_or_create_prefix.size()), std::move(call));
+  if (call.method == "publish") return publish(std::move(call));
+  if (call.method == "names") return call.reply.value(names_.list());
+  if (call.method == "named" || call.method == "unpublish") {
+    auto name = call.arguments<std::string>();
+    if (!name) return call.reply.set(name.error());
+    if (call.method == "named") return call.reply.value(names_.find(std::get<0>(*name)));
+    return call.reply.value(names_.unbind(std::get<0>(*name)));
+  }
   if (call.method == "number_of_objects")
     return call.reply.value(static_cast<std::uint64_t>(objects_.size()));
   if (call.method == "debug_info") return debug_info(std::move(call.reply), debug_looks);
@@ -277,21 +288,52 @@ void ManagerCore::serve_self(HostedCall&& call) {
   call.reply.set(Error{Errc::not_found, "a manager cannot '" + std::string{call.method} + "'"});
 }
 
-void ManagerCore::create(std::string_view type, HostedCall&& call) {
+Result<std::shared_ptr<HostedObject>> ManagerCore::make(std::string_view type,
+                                                        const HostedCall& call) const {
   const auto found = options_.types.find(std::string{type});
-  if (found == options_.types.end()) {
-    std::string known;
-    for (const auto& [name, factory] : options_.types) known += (known.empty() ? "" : ", ") + name;
-    return call.reply.set(
-        Error{Errc::not_found, "type '" + std::string{type} + "' is not registered at " +
-                                   to_string(address_) +
-                                   "; there are: " + (known.empty() ? "none" : known)});
-  }
-  auto made = found->second(call);
+  if (found != options_.types.end()) return found->second(call);
+  std::string known;
+  for (const auto& [name, factory] : options_.types) known += (known.empty() ? "" : ", ") + name;
+  return Error{Errc::not_found, "type '" + std::string{type} + "' is not registered at " +
+                                    to_string(address_) +
+                                    "; there are: " + (known.empty() ? "none" : known)};
+}
+
+void ManagerCore::create(std::string_view type, HostedCall&& call) {
+  auto made = make(type, call);
   if (!made) return call.reply.set(made.error());
-  const std::uint64_t object = add(found->first, *std::move(made));
+  const std::uint64_t object = add(std::string{type}, *std::move(made));
   step(registry_event::Created{call.caller.session, object});
   call.reply.value(CreatedObject{object, epoch_});
+}
+
+void ManagerCore::get_or_create(std::string_view name_and_type, HostedCall&& call) {
+  const std::size_t end = name_and_type.find('\n');
+  if (end == std::string_view::npos)
+    return call.reply.set(Error{Errc::malformed, "a name without a type"});
+  const std::string_view name = name_and_type.substr(0, end);
+  const std::string type{name_and_type.substr(end + 1)};
+  if (auto there = names_.find(name)) {
+    const std::string other = read_proxy(*there)->place.type;
+    if (other == type) return call.reply.value(*std::move(there));
+    return call.reply.set(Error{Errc::type_mismatch, "what is published as '" + std::string{name} +
+                                                         "' is a " + other + ", not a " + type});
+  }
+  auto made = make(type, call);
+  if (!made) return call.reply.set(made.error());
+  const WireValue object = host(type, *std::move(made));
+  if (auto bound = names_.bind(name, object); !bound) return call.reply.set(bound.error());
+  call.reply.value(object);
+}
+
+void ManagerCore::publish(HostedCall&& call) {
+  auto args = call.arguments<std::string, WireValue>();
+  if (!args) return call.reply.set(args.error());
+  auto& [name, object] = *args;
+  if (object_of(object) == nullptr)
+    return call.reply.set(
+        Error{Errc::invalid_argument, "only an object of this manager can be published in it"});
+  call.reply.value(names_.bind(name, std::move(object)));
 }
 
 void ManagerCore::debug_info(HostedReply reply, int looks) {

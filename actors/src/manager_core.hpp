@@ -6,6 +6,7 @@
 #include <passel/listener.hpp>
 
 #include "hosted_threads.hpp"
+#include "manager_names.hpp"
 #include "manager_registry.hpp"
 #include "proxy_place.hpp"
 
@@ -22,6 +23,8 @@ namespace passel::inline v0::detail {
 
 /// Calls whose target is 0 go to the server itself. "create TYPE" makes an object.
 inline constexpr std::string_view create_prefix = "create ";
+/// "get_or_create NAME", a line break, TYPE: the same unless there is an object of that name.
+inline constexpr std::string_view get_or_create_prefix = "get_or_create ";
 
 /// What create answers.
 struct CreatedObject {
@@ -77,6 +80,11 @@ class ManagerCore final : public SessionService,
   void serve_call(const ServedCall& served, HostedCall&& call);
   void serve_self(HostedCall&& call);
   void create(std::string_view type, HostedCall&& call);
+  void get_or_create(std::string_view name_and_type, HostedCall&& call);
+  void publish(HostedCall&& call);
+  /// Errors: not_found when there is no such type.
+  [[nodiscard]] Result<std::shared_ptr<HostedObject>> make(std::string_view type,
+                                                           const HostedCall& call) const;
   [[nodiscard]] std::uint64_t add(const std::string& type, std::shared_ptr<HostedObject> object);
   void debug_info(HostedReply reply, int looks);
   [[nodiscard]] ProxyPlace place_of(std::uint64_t object) const;
@@ -96,6 +104,7 @@ class ManagerCore final : public SessionService,
   ManagerRegistry registry_;
   std::map<std::uint64_t, Hosted> objects_;
   std::unordered_map<const void*, std::uint64_t> identities_;
+  ManagerNames names_;
   std::vector<std::shared_ptr<HostedObject>> leaving_;  // nobody has them any more
   bool destroying_ = false;
   std::uint64_t last_object_ = 0;

@@ -18,6 +18,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace passel::inline v0 {
 
@@ -181,6 +182,36 @@ class PASSEL_API BaseManager {
     PASSEL_TRY(DynamicProxy proxy, create_encoded(type, detail::encode_pack(wire(args)...)));
     return Proxy<T>{std::move(proxy)};
   }
+
+  /// Has the server keep the object under a name, by which every client finds it (named), whatever
+  /// became of who made it. Errors: invalid_argument for an empty name, one with a line break, one
+  /// that stands for another object, and an object of another manager; those of a call.
+  Result<void> publish(std::string_view name, const DynamicProxy& object) const;
+  /// Gives up the name: the object lives as long as somebody has a proxy of it. Errors: not_found.
+  Result<void> unpublish(std::string_view name) const;
+  /// The object of that name, as DynamicProxy or as a proxy with a face that suits it. Errors:
+  /// not_found. (Erlang's whereis)
+  ///
+  ///     auto jobs = manager.named<passel::QueueProxy<int>>("jobs").unwrap();
+  template <class P = DynamicProxy>
+  [[nodiscard]] Result<P> named(std::string_view name) const {
+    PASSEL_TRY(DynamicProxy proxy, named_object(name));
+    return P{std::move(proxy)};
+  }
+  /// The same; the first who asks has it made, of that type with these arguments, so that clients
+  /// need no order in which they start. Errors also: type_mismatch when it is of another type;
+  /// those of create.
+  ///
+  ///     auto jobs = manager.get_or_create<passel::QueueProxy<int>>("jobs", "Queue", 100).unwrap();
+  template <class P = DynamicProxy, class... A>
+  Result<P> get_or_create(std::string_view name, std::string_view type, const A&... args) const {
+    PASSEL_TRY(DynamicProxy proxy,
+               get_or_create_encoded(name, type, detail::encode_pack(wire(args)...)));
+    return P{std::move(proxy)};
+  }
+  /// Names and the types of their objects, sorted.
+  [[nodiscard]] Result<std::vector<std::pair<std::string, std::string>>> names() const;
+
   /// How many objects it hosts.
   [[nodiscard]] Result<std::size_t> number_of_objects() const;
   /// One object in two lines: number, type, references; text, of which there is none while a method
@@ -204,10 +235,14 @@ class PASSEL_API BaseManager {
   static std::string_view wire(const char (&text)[N]) noexcept {
     return {text};
   }
+  [[nodiscard]] Result<DynamicProxy> named_object(std::string_view name) const;
+  Result<DynamicProxy> get_or_create_encoded(std::string_view name, std::string_view type,
+                                             Result<detail::Encoded> args) const;
   Result<void> start_server(std::optional<detail::ManagerInitializer> initializer);
   Result<void> join_until(detail::Deadline deadline);
   template <class R>
-  [[nodiscard]] Result<R> ask(std::string_view what) const;
+  [[nodiscard]] Result<R> ask(std::string_view what,
+                              Result<detail::Encoded> args = detail::encode_pack()) const;
 
   std::shared_ptr<State> state_;
 };
