@@ -25,17 +25,6 @@ struct ClosedMark final : FutureWatcher {
 constinit ClosedMark closed_mark_object;
 constexpr FutureWatcher* closed_mark = &closed_mark_object;
 
-/// A second waiter at the same future.
-struct GateWatcher final : FutureWatcher {
-  explicit GateWatcher(FutureGate& gate) : gate_{&gate} { is_quiet = true; }
-  void done(FutureCore& core) noexcept override {
-    gate_->arrive(core.failed());
-    gate_->release();
-    delete this;
-  }
-  FutureGate* gate_;
-};
-
 FutureWatcher* in_adding_order(FutureWatcher* list) noexcept {
   FutureWatcher* first = nullptr;
   while (list != nullptr) {
@@ -88,6 +77,11 @@ bool FutureCore::sleep_elsewhere() noexcept {
 }
 
 FutureCore::~FutureCore() {
+  GateSeat* seat = gates_.next.load(std::memory_order_acquire);
+  while (seat != nullptr) {
+    const std::unique_ptr<GateSeat> owned{seat};
+    seat = seat->next.load(std::memory_order_relaxed);
+  }
   FutureHook* hook = hooks_.load(std::memory_order_acquire);
   while (hook != nullptr) {
     const std::unique_ptr<FutureHook> owned{hook};
@@ -152,18 +146,31 @@ void FutureCore::tell(FutureWatcher* list, Phase from, Phase to) noexcept {
 }
 
 void FutureCore::open_gate() noexcept {
-  if (FutureGate* const gate = gate_.exchange(nullptr, std::memory_order_acq_rel)) {
-    gate->arrive(failed());
-    gate->release();
+  for (GateSeat* seat = &gates_; seat != nullptr;
+       seat = seat->next.load(std::memory_order_acquire)) {
+    if (FutureGate* const gate = seat->gate.exchange(nullptr, std::memory_order_acq_rel)) {
+      gate->arrive(failed());
+      gate->release();
+    }
   }
 }
 
 void FutureCore::join_gate(FutureGate& gate) noexcept {
   gate.add_ref();
+  GateSeat* seat = &gates_;
   FutureGate* none = nullptr;
-  if (!gate_.compare_exchange_strong(none, &gate, std::memory_order_acq_rel)) {
-    watch(new GateWatcher{gate}, false);
-    return;
+  while (!seat->gate.compare_exchange_strong(none, &gate, std::memory_order_acq_rel)) {
+    none = nullptr;
+    GateSeat* next = seat->next.load(std::memory_order_acquire);
+    if (next == nullptr) {
+      auto* const made = new GateSeat;
+      if (seat->next.compare_exchange_strong(next, made, std::memory_order_acq_rel)) {
+        next = made;
+      } else {
+        delete made;
+      }
+    }
+    seat = next;
   }
   const std::uint32_t before = word_.fetch_or(gated_bit, std::memory_order_acq_rel);
   // Done before the bit was there: nobody else will look.
@@ -171,8 +178,14 @@ void FutureCore::join_gate(FutureGate& gate) noexcept {
 }
 
 void FutureCore::leave_gate(FutureGate& gate) noexcept {
-  FutureGate* present = &gate;
-  if (gate_.compare_exchange_strong(present, nullptr, std::memory_order_acq_rel)) gate.release();
+  for (GateSeat* seat = &gates_; seat != nullptr;
+       seat = seat->next.load(std::memory_order_acquire)) {
+    FutureGate* present = &gate;
+    if (seat->gate.compare_exchange_strong(present, nullptr, std::memory_order_acq_rel)) {
+      gate.release();
+      return;
+    }
+  }
 }
 
 void FutureGate::arrive(bool failed) noexcept {

@@ -1,10 +1,14 @@
 // wait, as_completed and when_all, after CPython's WaitTests.
 #include <passel/wait.hpp>
 
+#include "support/blocked_thread.hpp"
+
 #include <gtest/gtest.h>
 
+#include <malloc.h>
 #include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -87,6 +91,17 @@ TEST(Wait, SeveralThreadsMayWaitForTheSameFutures) {
     for (auto& waiter : waiters) waiter.join();
     EXPECT_EQ(woken, 3);
   }
+}
+
+TEST(Wait, PollingBesideAnotherWaiterLeavesNothing) {
+  Pairs p{4};
+  passel_test::BlockedThread sleeper{[&p] { static_cast<void>(wait(p.futures)); }};
+  sleeper.wait_until_blocked();
+  static_cast<void>(wait_for(p.futures, 0ms));
+  const auto before = static_cast<std::ptrdiff_t>(::mallinfo2().uordblks);
+  for (int i = 0; i < 2000; ++i) EXPECT_EQ(wait_for(p.futures, 0ms).not_done.size(), 4U);
+  EXPECT_LT(static_cast<std::ptrdiff_t>(::mallinfo2().uordblks) - before, 100'000);
+  for (auto& promise : p.promises) promise.set(1);
 }
 
 TEST(AsCompleted, GivesBackInTheOrderOfCompletion) {

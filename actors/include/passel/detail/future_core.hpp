@@ -217,6 +217,12 @@ class PASSEL_API FutureCore {
   static constexpr std::uint32_t elsewhere_bit = 1024;  // wake_fetcher is to be called
   static constexpr std::uint32_t callback_bit = 2048;   // a watcher runs user code
 
+  /// A place for a gate. Made when all others are taken, used again when one is left.
+  struct GateSeat {
+    std::atomic<FutureGate*> gate{nullptr};
+    std::atomic<GateSeat*> next{nullptr};
+  };
+
   void open_gate() noexcept;
   void tell(FutureWatcher* list, Phase from, Phase to) noexcept;
   void wish(FutureWish wish) noexcept;
@@ -226,7 +232,7 @@ class PASSEL_API FutureCore {
   std::atomic<std::uint32_t> references_{1};
   std::atomic<FutureWatcher*> watchers_{nullptr};
   std::atomic<FutureHook*> hooks_{nullptr};
-  std::atomic<FutureGate*> gate_{nullptr};  // one waiter for several; further ones are watchers
+  GateSeat gates_;  // who waits for several: usually one at a time
 };
 
 /// Positions of futures in the order in which they were done: any thread adds, one takes.
