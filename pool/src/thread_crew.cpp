@@ -115,10 +115,6 @@ ThreadCrew::Worker* ThreadCrew::call_for_help(std::optional<Error>& trouble) {
 }
 
 std::optional<Error> ThreadCrew::start_thread() {
-  for (Worker& gone : retired_) {
-    if (gone.thread.joinable()) gone.thread.join();
-  }
-  retired_.clear();
   Worker& worker = workers_.emplace_back();
   try {
     worker.name = options_.name + "_" + std::to_string(next_number_);
@@ -260,12 +256,17 @@ void ThreadCrew::live(Worker& me) noexcept {
       work(lock);
     } while (rest(me, lock));
   }
-  retire(me);
+  // Joined by this thread, which holds no lock: destructors of their thread-local objects may run
+  // still, and use the crew.
+  std::list<Worker> earlier = retire(me);
   // One thread too many leaves before the line is empty.
   std::optional<Error> trouble;
   Worker* const next = queued_ != 0 ? call_for_help(trouble) : nullptr;
   lock.unlock();
   wake(next);
+  for (Worker& worker : earlier) {
+    if (worker.thread.joinable()) worker.thread.join();
+  }
 }
 
 bool ThreadCrew::initialize() {
@@ -314,11 +315,14 @@ bool ThreadCrew::rest(Worker& me, std::unique_lock<std::mutex>& lock) {
   return true;
 }
 
-void ThreadCrew::retire(Worker& me) {
+std::list<ThreadCrew::Worker> ThreadCrew::retire(Worker& me) {
+  std::list<Worker> earlier;
+  earlier.swap(retired_);
   const auto place = std::find_if(workers_.begin(), workers_.end(),
                                   [&me](const Worker& worker) { return &worker == &me; });
   retired_.splice(retired_.end(), workers_, place);
   if (workers_.empty()) all_gone_.notify_all();
+  return earlier;
 }
 
 void ThreadCrew::before_wait() noexcept {

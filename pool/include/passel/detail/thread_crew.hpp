@@ -116,7 +116,8 @@ class PASSEL_API ThreadCrew : public std::enable_shared_from_this<ThreadCrew>,
   void work(std::unique_lock<std::mutex>& lock);
   /// False: this thread is to leave.
   [[nodiscard]] bool rest(Worker& me, std::unique_lock<std::mutex>& lock);
-  void retire(Worker& me);
+  /// Takes it off the list; returns those that have left before and are to be joined.
+  [[nodiscard]] std::list<Worker> retire(Worker& me);
   [[nodiscard]] unsigned allowed() const noexcept;
 
   void before_wait() noexcept override;
