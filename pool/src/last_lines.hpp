@@ -22,8 +22,8 @@ class LastLines {
   explicit LastLines(Descriptor from) : from_{std::move(from)} {}
 
   [[nodiscard]] int descriptor() const noexcept { return from_.get(); }
-  /// Takes out what is there. Never waits.
-  void drain() noexcept;
+  /// Takes out what is there. Never waits. False when there was so much that some was left.
+  [[nodiscard]] bool drain() noexcept;
   /// The last lines, at most `count`.
   [[nodiscard]] std::vector<std::string> take(std::size_t count);
 

@@ -23,6 +23,11 @@ LossCause cause_of(ExitStatus status) {
   }
 }
 
+/// Until nothing is left: a worker in the middle of one long write rings no second time.
+void drain_lines(IoLoop& io, const std::shared_ptr<LastLines>& lines) {
+  if (!lines->drain()) io.post([&io, lines] { drain_lines(io, lines); });
+}
+
 }  // namespace
 
 Result<void> PoolCore::keep_last_lines(Link& link, ProcessSpec& spec, WorkerStart& start) {
@@ -31,9 +36,10 @@ Result<void> PoolCore::keep_last_lines(Link& link, ProcessSpec& spec, WorkerStar
   link.last_lines = std::move(pipe.first);
   spec.args.descriptors.push_back(std::make_shared<Descriptor>(std::move(pipe.second)));
   start.has_stderr = 1;
-  PASSEL_TRY(link.last_lines_watch,
-             io_.watch(link.last_lines->descriptor(), EPOLLIN | EPOLLET,
-                       [lines = link.last_lines](std::uint32_t) { lines->drain(); }));
+  PASSEL_TRY(link.last_lines_watch, io_.watch(link.last_lines->descriptor(), EPOLLIN | EPOLLET,
+                                              [&io = io_, lines = link.last_lines](std::uint32_t) {
+                                                drain_lines(io, lines);
+                                              }));
   return {};
 }
 

@@ -53,6 +53,29 @@ TEST(PoolShortage, WorkersAreReplacedWhileNobodyReadsStdout) {
   EXPECT_EQ(in_a_process<pool_while_stdout_is_full>(), 0);
 }
 
+int shout() {
+  const std::string much(std::size_t{8} << 20, 'x');
+  return ::write(STDERR_FILENO, much.data(), much.size()) == static_cast<ssize_t>(much.size());
+}
+
+void read_long_writes() {
+  const int sink = ::open("/dev/null", O_WRONLY | O_CLOEXEC);
+  if (::dup2(sink, STDERR_FILENO) < 0) ::_exit(30);
+  auto pool = Pool::start({.processes = 2, .stderr_lines = 3}).unwrap();
+  for (int i = 0; i < 6; ++i) {
+    auto one = pool.submit<shout>();
+    auto other = pool.submit<shout>();
+    if (one.get().unwrap() != 1 || other.get().unwrap() != 1) ::_exit(31);
+  }
+  pool.close();
+  pool.join().unwrap();
+  ::_exit(0);
+}
+
+TEST(PoolShortage, OneLongWriteToStderrComesToItsEnd) {
+  EXPECT_EQ(in_a_process<read_long_writes>(), 0);
+}
+
 struct Counter {
   int on(int n) { return n + 1; }
 };

@@ -83,7 +83,8 @@ struct PoolOptions {
   /// A worker that uses more than this, in bytes, is replaced between two tasks. 0: never.
   std::size_t recycle_memory = 0;
   /// Lines of a worker's stderr that are kept for WorkerLost::last_lines. Its stderr is then a pipe
-  /// to this process, which passes everything on. 0: it is that of this process.
+  /// to this process, which passes on what its own stderr takes without waiting. 0: it is that of
+  /// this process.
   std::size_t stderr_lines = 0;
   /// Tasks that cost their last worker, kept for Pool::dead_letters; the oldest goes first.
   std::size_t max_dead_letters = 100;
