@@ -104,7 +104,13 @@ class Process {
                    "a dummy process can only be started by the thread that made it"};
     }
     PASSEL_CHECK(thread_.start());
-    children().push_back(*this);
+    auto& mine = children();
+    // As often as the list doubles: those that have ended leave it.
+    if (mine.size() == mine.capacity()) {
+      forget_ended();
+      mine.reserve(2 * mine.size() + 8);
+    }
+    mine.push_back(*this);
     return {};
   }
   /// Waits for its end, and returns 0. Errors: those of Thread::join.
@@ -143,6 +149,9 @@ class Process {
     static thread_local std::vector<Process> mine;
     return mine;
   }
+  static void forget_ended() {
+    std::erase_if(children(), [](const Process& child) { return !child.is_alive(); });
+  }
 
   Thread thread_;
   std::thread::id creator_;
@@ -151,9 +160,8 @@ class Process {
 /// The processes, that is threads, which the calling thread has started and which have not ended
 /// (Python's multiprocessing.dummy.active_children).
 inline std::vector<Process> active_children() {
-  auto& children = Process::children();
-  std::erase_if(children, [](const Process& child) { return !child.is_alive(); });
-  return children;
+  Process::forget_ended();
+  return Process::children();
 }
 
 }  // namespace passel::inline v0::dummy
