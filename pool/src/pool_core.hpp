@@ -251,7 +251,8 @@ class PoolCore final : public CellBody {
   std::uint64_t lives_ = 0;
   std::uint64_t done_ = 0;
   std::optional<Promise<void>> first_start_;
-  unsigned starting_ = 0;
+  unsigned starting_ = 0;  // of the first ones, those whose start is not known
+  bool one_started_ = false;
   std::optional<Error> spawn_error_;
   std::map<std::pair<std::uint64_t, std::uint64_t>, InnerJob*> inner_jobs_;  // by life and number
   std::string last_death_;

@@ -95,6 +95,7 @@ void PoolCore::spawned(WorkerSlot worker, std::uint64_t life,
   if (link.life != life) return;
   now_ = Deadline::Clock::now();
   if (child) {
+    one_started_ = true;
     link.child = *std::move(child);
     if (link.signal != 0) signal(worker, link.signal);
     link.child->on_exit([tell = teller(worker, life)](ExitStatus status) {
@@ -108,10 +109,11 @@ void PoolCore::spawned(WorkerSlot worker, std::uint64_t life,
     link = Link{};
     step(Ledger::SpawnFailed{worker});
   }
+  // A pool with fewer workers than it wants goes on trying to start the others.
   if (first_start_ && --starting_ == 0) {
-    if (spawn_error_) step(Ledger::Terminate{});
+    if (!one_started_) step(Ledger::Terminate{});
     std::exchange(first_start_, std::nullopt)
-        ->set(spawn_error_ ? Result<void>{*spawn_error_} : Result<void>{});
+        ->set(one_started_ ? Result<void>{} : Result<void>{*spawn_error_});
   }
   finish();
 }
