@@ -32,9 +32,14 @@ constinit Op closed_mark_object;
 constexpr Op* idle_mark = &idle_mark_object;
 constexpr Op* closed_mark = &closed_mark_object;
 
+/// A cell that a thread runs, and which one below it on its stack.
+struct Running {
+  Cell* cell;
+  const Running* below;
+};
 struct ThreadState {
   unsigned depth = 0;
-  Cell* current = nullptr;
+  const Running* top = nullptr;
 };
 // initial-exec: two instructions instead of a call, on the path of every message.
 __attribute__((tls_model("initial-exec"))) thread_local constinit ThreadState thread_state;
@@ -69,7 +74,16 @@ Cell::Cell(std::unique_ptr<CellBody> body, std::string name)
   };
 }
 
-Cell* Cell::current() noexcept { return thread_state.current; }
+Cell* Cell::current() noexcept {
+  return thread_state.top != nullptr ? thread_state.top->cell : nullptr;
+}
+
+bool Cell::runs_here() const noexcept {
+  for (const Running* each = thread_state.top; each != nullptr; each = each->below) {
+    if (each->cell == this) return true;
+  }
+  return false;
+}
 
 bool Cell::post_with(Op* op, std::size_t limit) noexcept {
   Op* head = head_.load(std::memory_order_relaxed);
@@ -117,13 +131,18 @@ void Cell::hand_over(Op* op) noexcept {
 }
 
 void Cell::run_here(Op* first, std::size_t limit) noexcept {
+  if (run(first, limit) == Outcome::more) schedule();
+}
+
+Cell::Outcome Cell::run(Op* first, std::size_t limit) noexcept {
   ThreadState& thread = thread_state;
-  Cell* const before = std::exchange(thread.current, this);
+  const Running frame{.cell = this, .below = thread.top};
+  thread.top = &frame;
   ++thread.depth;
   const Outcome outcome = drain(first, limit);
   --thread.depth;
-  thread.current = before;
-  if (outcome == Outcome::more) schedule();
+  thread.top = frame.below;
+  return outcome;
 }
 
 Op* Cell::take() noexcept {

@@ -101,4 +101,9 @@ Result<IoLoop*> runtime_io() {
   return &family->io();
 }
 
+bool on_io_thread() noexcept {
+  Family* const family = Family::current();
+  return family != nullptr && family->io().on_loop_thread();
+}
+
 }  // namespace passel::inline v0::detail

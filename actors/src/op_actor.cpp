@@ -101,7 +101,7 @@ void OpActor::handle_caf_message(caf::mailbox_element& element) {
 }
 
 caf::resumable::resume_result OpActor::resume(caf::execution_unit*, std::size_t throughput) {
-  return drain(nullptr, throughput) == Outcome::more ? resume_later : awaiting_message;
+  return run(nullptr, throughput) == Outcome::more ? resume_later : awaiting_message;
 }
 
 void OpActor::intrusive_ptr_add_ref_impl() { caf::intrusive_ptr_add_ref(ctrl()); }
@@ -118,7 +118,7 @@ void OpActor::on_destroy() {
 void OpActor::schedule() noexcept {
   if (!engine_.is_of_this_process()) {
     // A copy in a forked child: the engine's threads do not exist here, so this thread does it all.
-    while (drain(nullptr, SIZE_MAX) == Outcome::more) {
+    while (run(nullptr, SIZE_MAX) == Outcome::more) {
     }
     return;
   }

@@ -1,4 +1,5 @@
 // Layer actors: the actor that drives the supervisor's machine.
+#include <passel/detail/child.hpp>
 #include <passel/supervisor.hpp>
 
 #include "supervisor_machine.hpp"
@@ -212,6 +213,15 @@ using detail::call_in;
 using detail::Cell;
 using detail::SupervisorBody;
 
+namespace {
+
+/// In a callback of the supervisor, or on the thread that learns of the ends of processes.
+bool waits_for_itself(const Cell& cell) noexcept {
+  return cell.runs_here() || detail::on_io_thread();
+}
+
+}  // namespace
+
 Result<Supervisor> Supervisor::start(SupervisorOptions options) {
   const std::string name = options.name;
   PASSEL_TRY(auto cell, detail::make_cell(std::make_unique<SupervisorBody>(std::move(options)),
@@ -228,7 +238,8 @@ Supervisor& Supervisor::operator=(Supervisor&& other) noexcept {
 Supervisor::~Supervisor() {
   if (!cell_) return;
   stop();
-  cell_->wait_ended(detail::Deadline::never());
+  // It ends by itself when its last owner is one of its own callbacks.
+  if (!waits_for_itself(*cell_)) cell_->wait_ended(detail::Deadline::never());
 }
 
 Result<void> Supervisor::add(ChildSpec child) const {
@@ -263,6 +274,11 @@ void Supervisor::stop() const {
 }
 
 Result<void> Supervisor::stop(detail::Deadline deadline) const {
+  if (waits_for_itself(*cell_)) {
+    stop();
+    return Error{Errc::deadlock, "a callback waits for the end of supervisor '" + name() +
+                                     "', which cannot end before it returns"};
+  }
   if (deadline.is_never()) {
     stop();
   } else {

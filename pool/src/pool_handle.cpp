@@ -45,6 +45,10 @@ class ActorPool final : public PoolHandle {
   }
 
  private:
+  /// In a callback: of this pool, or on the thread that learns of the ends of its workers.
+  [[nodiscard]] bool waits_for_itself() const noexcept {
+    return cell_->runs_here() || on_io_thread();
+  }
   /// False when the pool had been given up before.
   [[nodiscard]] bool give_up();
   template <class F>
@@ -191,7 +195,7 @@ Result<std::shared_ptr<void>> ActorPool::admit(Deadline deadline) {
            shared_->state.load(std::memory_order_acquire) != Shared::open;
   };
   // In a callback of this pool nobody else could make room.
-  if (!free() && Cell::current() != cell_.get()) {
+  if (!free() && !waits_for_itself()) {
     if (deadline.is_try()) {
       return Error{Errc::full, "the pool has " + std::to_string(shared_->pending) + " of " +
                                    std::to_string(shared_->max_pending) + " unanswered calls"};
@@ -254,6 +258,10 @@ Result<void> ActorPool::join(Deadline deadline) {
     return Error{Errc::invalid_state, "Pool is still running"};
   }
   while (shared_->gone.load(std::memory_order_acquire) == 0) {
+    if (waits_for_itself()) {
+      return Error{Errc::deadlock,
+                   "a callback waits for the end of a pool which cannot end before it returns"};
+    }
     if (!futex_wait(shared_->gone, 0, deadline, FutexScope::process)) {
       return Error{Errc::timeout, "the pool's workers have not all ended yet"};
     }
@@ -278,14 +286,14 @@ PoolShutdown ActorPool::shutdown(Deadline deadline) {
 
 PoolStats ActorPool::stats() const {
   PoolStats stats;
-  if (Cell::current() == cell_.get()) return cell_->body<PoolCore>().stats();
+  if (cell_->runs_here()) return cell_->body<PoolCore>().stats();
   call_alone(*cell_.get(), [&](Cell& cell) { stats = cell.body<PoolCore>().stats(); });
   return stats;
 }
 
 std::vector<DeadLetter> ActorPool::dead_letters() const {
   std::vector<DeadLetter> letters;
-  if (Cell::current() == cell_.get()) return cell_->body<PoolCore>().dead_letters();
+  if (cell_->runs_here()) return cell_->body<PoolCore>().dead_letters();
   call_alone(*cell_.get(), [&](Cell& cell) { letters = cell.body<PoolCore>().dead_letters(); });
   return letters;
 }

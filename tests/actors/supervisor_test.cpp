@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <latch>
 #include <memory>
 #include <mutex>
@@ -300,6 +301,21 @@ TEST(Supervisor, ADroppedSupervisorStopsItsChildren) {
   }
   EXPECT_FALSE(a.is_alive());
   EXPECT_EQ(journal->wait_for(2), "+a -a ");
+}
+
+/// Calls something while its supervisor starts it.
+struct Saboteur {
+  explicit Saboteur(const std::function<void()>& act) { act(); }
+  void on(int) {}
+};
+
+TEST(Supervisor, WaitingForItselfIsADeadlockThatIsTold) {
+  auto supervisor = Supervisor::start().unwrap();
+  passel::Result<void> outcome;
+  static_cast<void>(supervisor.spawn<Saboteur>(
+      "saboteur", std::function<void()>{[&] { outcome = supervisor.stop_for(1h); }}));
+  EXPECT_EQ(outcome.error(), passel::Errc::deadlock);
+  EXPECT_EQ(supervisor.join().kind(), passel::ExitReason::Kind::stopped);
 }
 
 TEST(Supervisor, TheEngineCanBeStoppedUnderIt) {

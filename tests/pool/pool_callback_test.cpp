@@ -3,11 +3,13 @@
 #include <passel/queue.hpp>
 #include <passel/this_task.hpp>
 
+#include "support/process_census.hpp"
 #include "support/seed.hpp"
 
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <memory>
 #include <stop_token>
 #include <string>
 #include <thread>
@@ -98,6 +100,45 @@ TEST(PoolCallback, NeverRunsInsideTheTerminateThatCancelsItsTask) {
   ASSERT_TRUE(pool.join());
   EXPECT_EQ(witness.told, 5);
   EXPECT_EQ(witness.stuck, 0);
+}
+
+TEST(PoolCallback, WaitingForTheEndOfItsPoolIsADeadlock) {
+  auto words = passel::Queue<std::string>::create().unwrap();
+  auto pool = Pool::start({.processes = 1}).unwrap();
+  auto other = Pool::start({.processes = 1}).unwrap();
+  other.close();
+  ASSERT_TRUE(other.join());
+  auto future = pool.submit<wait_for_word>(words);
+  passel::Result<void> own;
+  passel::Result<void> others;
+  future.on_done([&] {
+    own = pool.join();
+    others = other.join();
+  });
+  pool.close();
+  ASSERT_TRUE(words.put("go"));
+  EXPECT_EQ(future.get().unwrap(), "go");
+  EXPECT_EQ(own.error(), Errc::deadlock);
+  EXPECT_TRUE(others) << "which is over";
+  EXPECT_TRUE(pool.join());
+}
+
+TEST(PoolCallback, MayHoldItsPoolLast) {
+  auto other = Pool::start({.processes = 1}).unwrap();
+  const auto before = passel_test::ProcessCensus::take();
+  {
+    auto words = passel::Queue<std::string>::create().unwrap();
+    auto pool = std::make_shared<Pool>(Pool::start({.processes = 1}).unwrap());
+    auto future = pool->submit<wait_for_word>(words);
+    auto never = pool->submit<wait_for_word>(words);
+    future.on_done([held = pool] {});
+    pool.reset();
+    ASSERT_TRUE(words.put("go"));
+    EXPECT_EQ(future.get().unwrap(), "go");
+    EXPECT_EQ(never.get().error(), Errc::cancelled);
+  }
+  EXPECT_EQ(other.apply<same>(7).unwrap(), 7) << "the thread that reads goes on";
+  EXPECT_EQ(passel_test::ProcessCensus::settle(before), "");
 }
 
 /// Asks for its token where the token's own callbacks run.

@@ -12,6 +12,7 @@ namespace {
 
 constexpr std::uint64_t wake_id = 0;
 constexpr int events_at_once = 64;
+thread_local const IoLoop* loop_of_this_thread = nullptr;
 
 }  // namespace
 
@@ -97,9 +98,7 @@ void IoLoop::post(std::function<void()> fn) {
   if (posted_.size() == 1) wake();
 }
 
-bool IoLoop::on_loop_thread() const noexcept {
-  return std::this_thread::get_id() == thread_.get_id();
-}
+bool IoLoop::on_loop_thread() const noexcept { return loop_of_this_thread == this; }
 
 bool IoLoop::started() const noexcept {
   const std::lock_guard lock{mutex_};
@@ -148,6 +147,7 @@ Deadline IoLoop::run_due() {
 }
 
 void IoLoop::run() {
+  loop_of_this_thread = this;
   epoll_event ready[events_at_once];
   for (;;) {
     const Deadline next = run_due();

@@ -92,7 +92,7 @@ class Actor {
     using Message = std::decay_t<M>;
     static_assert(detail::Handles<A, Message>, "the actor has no on() for this message");
     if (!cell_) return detail::actor_gone_error(nullptr);
-    if (detail::Cell::current() == cell_.get()) return detail::self_call_error(*cell_);
+    if (cell_->runs_here()) return detail::self_call_error(*cell_);
     if constexpr (detail::is_future<detail::HandlerResult<A, M>>) {
       return ask(std::forward<M>(message)).get();
     } else if constexpr (std::is_lvalue_reference_v<M>) {

@@ -94,7 +94,8 @@ class PASSEL_API Supervisor {
   /// Begins to stop all children, the last one first. Does not wait.
   void stop() const;
   /// The same, waits, and is over by then: children that have not stopped shortly before are
-  /// killed. Error timeout naming those that are still there.
+  /// killed. Errors: timeout naming those that are still there; deadlock where it waited for
+  /// itself, in what the supervisor calls: then it only begins.
   template <class Rep, class Period>
   Result<void> stop_for(std::chrono::duration<Rep, Period> wait) const {
     return stop(detail::Deadline::after(wait));

@@ -70,14 +70,15 @@ using AsyncResult = Future<T>;
 /// (Python's rule too, but that its pools have a thread each). What is refused or cancelled at once
 /// is told within the call that it is refused to. A Pool cannot be sent to another process. Its
 /// destructor terminates and joins, as leaving Python's `with Pool()` does, and logs a warning when
-/// that costs tasks; it must be gone before the Runtime. Semantics: Python's multiprocessing.Pool,
+/// that costs tasks (held last by a callback of a pool, it terminates without waiting); it must be
+/// gone before the Runtime. Semantics: Python's multiprocessing.Pool,
 /// apart from its hangs when a worker dies.
 class PASSEL_API Pool : public detail::StreamFace<Pool> {
  public:
   /// Starts the workers and returns without waiting for them to be ready. Errors: invalid_argument
   /// (processes < 1, maxtasksperchild < 1, max_message out of range), invalid_state (no Runtime; a
-  /// daemon process may not have children), and whatever kept the first worker from starting; then
-  /// none is left running.
+  /// daemon process may not have children), and what kept all workers from starting; then none is
+  /// left running. With some of them started the pool works, and goes on trying to start the rest.
   [[nodiscard]] static Result<Pool> start(PoolOptions options = {});
   Pool(Pool&&) noexcept = default;
   Pool& operator=(Pool&& other) noexcept;
@@ -247,8 +248,8 @@ class PASSEL_API Pool : public detail::StreamFace<Pool> {
   /// Stops the workers at once (SIGTERM, SIGKILL half a second later); what is not finished fails
   /// as cancelled. Never waits.
   void terminate();
-  /// Waits until all workers have ended, after close or terminate. May be repeated. Error:
-  /// invalid_state "Pool is still running".
+  /// Waits until all workers have ended, after close or terminate. May be repeated. Errors:
+  /// invalid_state "Pool is still running", deadlock in a callback of a pool.
   Result<void> join() { return handle_->join(detail::Deadline::never()); }
   /// The same, waiting at most `limit`. Errors: as join, timeout.
   template <class Rep, class Period>
@@ -257,7 +258,8 @@ class PASSEL_API Pool : public detail::StreamFace<Pool> {
   }
 
   /// close and join; when `limit` is over, what is not finished fails as cancelled and the workers
-  /// are ended, as by terminate. Every future is done when this returns.
+  /// are ended, as by terminate. Every future is done when this returns. In a callback of a pool it
+  /// ends them at once and does not wait.
   template <class Rep, class Period>
   PoolShutdown shutdown_for(std::chrono::duration<Rep, Period> limit) {
     return handle_->shutdown(detail::Deadline::after(limit));

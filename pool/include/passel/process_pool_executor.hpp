@@ -46,8 +46,8 @@ struct ProcessPoolExecutorOptions {
 ///
 /// Safe from any thread; submit and map never wait. Callbacks of its futures run where those of a
 /// Pool do, and must not wait for the executor. Its destructor is shutdown() and so waits for what
-/// was submitted; it must be gone before the Runtime. Semantics: Python's
-/// concurrent.futures.ProcessPoolExecutor.
+/// was submitted (in such a callback it cannot, and cancels that); it must be gone before the
+/// Runtime. Semantics: Python's concurrent.futures.ProcessPoolExecutor.
 class PASSEL_API ProcessPoolExecutor : public detail::ExecutorFace<ProcessPoolExecutor> {
  public:
   using Options = ProcessPoolExecutorOptions;

@@ -121,6 +121,9 @@ class PASSEL_API Cell {
 
   /// The cell whose operation the calling thread runs, or nullptr.
   [[nodiscard]] static Cell* current() noexcept;
+  /// The calling thread runs this cell, perhaps further down its stack: to wait for it would never
+  /// end.
+  [[nodiscard]] bool runs_here() const noexcept;
 
   void add_handle() noexcept { handles_.fetch_add(1, std::memory_order_relaxed); }
   void drop_handle() noexcept {
@@ -135,9 +138,9 @@ class PASSEL_API Cell {
   Cell(std::unique_ptr<CellBody> body, std::string name);
   ~Cell() = default;
 
-  /// Runs what is there, at most `limit` operations. `idle`, `suspended` and `ended` mean: touch
-  /// nothing of it any more.
-  [[nodiscard]] Outcome drain(Op* first, std::size_t limit) noexcept;
+  /// Runs `first` and what else is there, at most `limit` operations. `idle`, `suspended` and
+  /// `ended` mean: touch nothing of it any more.
+  [[nodiscard]] Outcome run(Op* first, std::size_t limit) noexcept;
   /// Puts `op` into the inbox; the caller schedules the cell when this returns `unblocked`.
   enum class Pushed { queued, unblocked, closed };
   [[nodiscard]] Pushed push(Op* op) noexcept;
@@ -167,6 +170,7 @@ class PASSEL_API Cell {
 
   void control(std::uint32_t bit) noexcept;
   [[nodiscard]] bool obey_control() noexcept;
+  [[nodiscard]] Outcome drain(Op* first, std::size_t limit) noexcept;
   [[nodiscard]] Op* take() noexcept;
   [[nodiscard]] Outcome leave() noexcept;
   [[nodiscard]] bool post_with(Op* op, std::size_t limit) noexcept;
@@ -285,7 +289,7 @@ bool call_by(Cell& cell, F&& function) {
     F& function;
     ReplySlot slot;
   };
-  if (Cell::current() == &cell) self_call(cell);
+  if (cell.runs_here()) self_call(cell);
   Call call{function};
   return (cell.*post)(&call) && call.slot.wait() == ReplySlot::done;
 }

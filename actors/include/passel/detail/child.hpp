@@ -92,6 +92,8 @@ PASSEL_API void flush_before_children() noexcept;
 class IoLoop;
 /// The I/O loop of this process's Runtime. Errors: invalid_state when there is no Runtime.
 PASSEL_API Result<IoLoop*> runtime_io();
+/// The calling thread is the one that learns of exits and messages: it must wait for neither.
+[[nodiscard]] PASSEL_API bool on_io_thread() noexcept;
 
 }  // namespace detail
 }  // namespace passel::inline v0
