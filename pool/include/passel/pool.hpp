@@ -63,16 +63,14 @@ using AsyncResult = Future<T>;
 /// growing pauses; the next one fails the pool.
 ///
 /// Safe from any thread of the process that started it. Callbacks (of futures, maps, progress) run
-/// one at a time on threads of the library, the one that reads for the whole process or one of the
-/// actors', and never inside a call to the pool that is about another task: they may take locks
-/// that are held around such calls. While one waits, no result of the pool arrives, perhaps nothing
-/// else for this process either, so they must be quick and must not wait for other results
-/// (Python's rule too, but that its pools have a thread each). What is refused or cancelled at once
-/// is told within the call that it is refused to. A Pool cannot be sent to another process. Its
-/// destructor terminates and joins, as leaving Python's `with Pool()` does, and logs a warning when
-/// that costs tasks (held last by a callback of a pool, it terminates without waiting); it must be
-/// gone before the Runtime. Semantics: Python's multiprocessing.Pool,
-/// apart from its hangs when a worker dies.
+/// one at a time on threads of the library, and never inside a call to the pool that is about
+/// another task: they may take locks that are held around such calls. While one waits, no result of
+/// the pool arrives, perhaps nothing else for this process either, so they must be quick and must
+/// not wait for other results (much as in Python). What is refused or cancelled at once is told
+/// within the call. A Pool cannot be sent to another process. Its destructor terminates and joins,
+/// as leaving Python's `with Pool()` does, and logs a warning when that costs tasks (held last by a
+/// callback of a pool, it terminates without waiting); it must be gone before the Runtime.
+/// Semantics: Python's multiprocessing.Pool, apart from its hangs when a worker dies.
 class PASSEL_API Pool : public detail::StreamFace<Pool> {
  public:
   /// Starts the workers and returns without waiting for them to be ready. Errors: invalid_argument
