@@ -1,7 +1,7 @@
 // Layer actors: hosted objects: their calls, replies and lines.
 #include <passel/detail/hosted_object.hpp>
 
-#include <passel/detail/hosted_type.hpp>
+#include <passel/detail/hosted_result.hpp>
 
 namespace passel::inline v0::detail {
 
@@ -40,6 +40,13 @@ void HostedCall::keep() {
   method = kept_->method;
   args = kept_->args;
   descriptors = kept_->descriptors;
+}
+
+void answer_with_hosted(HostedReply reply, const std::shared_ptr<HostedSite>& site,
+                        const std::string& type, std::shared_ptr<HostedObject> object) {
+  if (site->loop().on_loop_thread()) return reply.value(site->host(type, std::move(object)));
+  auto kept = std::make_shared<HostedReply>(std::move(reply));
+  site->loop().post([kept, site, type, object] { kept->value(site->host(type, object)); });
 }
 
 HostedObject::~HostedObject() = default;

@@ -1,6 +1,9 @@
 // Layer sync: dictionaries that live in a manager's server.
 #include "hosted_dict.hpp"
 
+#include "hosted_values.hpp"
+
+#include <string>
 #include <utility>
 
 namespace passel::inline v0::detail {
@@ -8,11 +11,6 @@ namespace {
 
 Error no_key(const WireValue& key) {
   return {Errc::not_found, "no key " + key.to_string() + " in the dictionary"};
-}
-
-Error unhashable(const WireValue& key) {
-  return {Errc::type_mismatch,
-          "a " + std::string{to_string(key.kind())} + " cannot be a key: " + key.to_string()};
 }
 
 }  // namespace
@@ -30,6 +28,9 @@ std::span<const HostedMethod<HostedDict>> HostedDict::table() {
       hosted_method<&HostedDict::at>{"at"},
       hosted_method<&HostedDict::set>{"set"},
       hosted_method<&HostedDict::get>{"get"},
+      hosted_method<&HostedDict::get_many>{"get_many"},
+      hosted_method<&HostedDict::seen>{"seen"},
+      hosted_method<&HostedDict::replace>{"replace"},
       hosted_method<&HostedDict::contains>{"contains"},
       hosted_method<&HostedDict::size>{"size"},
       hosted_method<&HostedDict::erase>{"erase"},
@@ -55,16 +56,17 @@ Result<HostedDict::Entries::iterator> HostedDict::find(const WireValue& key) con
 Result<WireValue> HostedDict::at(const WireValue& key) const {
   PASSEL_TRY(const auto place, find(key));
   if (place == entries_.end()) return no_key(key);
-  return place->second;
+  return place->value;
 }
 
 Result<void> HostedDict::set(WireValue key, WireValue value) {
   PASSEL_TRY(const auto place, find(key));
   if (place != entries_.end()) {
-    place->second = std::move(value);
+    place->value = std::move(value);
+    place->version = ++last_version_;
     return {};
   }
-  entries_.emplace_back(key, std::move(value));
+  entries_.push_back({key, std::move(value), ++last_version_});
   places_.emplace(std::move(key), std::prev(entries_.end()));
   return {};
 }
@@ -85,13 +87,38 @@ Result<bool> HostedDict::contains(const WireValue& key) const {
 Result<WireValue> HostedDict::get(const WireValue& key) const {
   PASSEL_TRY(const auto place, find(key));
   if (place == entries_.end()) return WireValue::tuple({});
-  return WireValue::tuple({place->second});
+  return WireValue::tuple({place->value});
+}
+
+Result<HostedDict::Values> HostedDict::get_many(const Values& keys) const {
+  Values out;
+  out.reserve(keys.size());
+  for (const WireValue& key : keys) {
+    PASSEL_TRY(WireValue found, get(key));
+    out.push_back(std::move(found));
+  }
+  return out;
+}
+
+Result<WireValue> HostedDict::seen(const WireValue& key) const {
+  PASSEL_TRY(const auto place, find(key));
+  if (place == entries_.end()) return no_key(key);
+  return WireValue::tuple({place->version, place->value});
+}
+
+Result<bool> HostedDict::replace(const WireValue& key, std::uint64_t version, WireValue value) {
+  PASSEL_TRY(const auto place, find(key));
+  if (place == entries_.end()) return no_key(key);
+  if (place->version != version) return false;
+  place->value = std::move(value);
+  place->version = ++last_version_;
+  return true;
 }
 
 Result<WireValue> HostedDict::pop(const WireValue& key) {
   PASSEL_TRY(const auto place, find(key));
   if (place == entries_.end()) return no_key(key);
-  WireValue value = std::move(place->second);
+  WireValue value = std::move(place->value);
   places_.erase(key);
   entries_.erase(place);
   return value;
@@ -106,7 +133,7 @@ Result<WireValue> HostedDict::take(const WireValue& key) {
 
 Result<WireValue> HostedDict::popitem() {
   if (entries_.empty()) return Error{Errc::not_found, "popitem from an empty dictionary"};
-  auto [key, value] = std::move(entries_.back());
+  auto [key, value, version] = std::move(entries_.back());
   entries_.pop_back();
   places_.erase(key);
   return WireValue::tuple({std::move(key), std::move(value)});
@@ -114,7 +141,7 @@ Result<WireValue> HostedDict::popitem() {
 
 Result<WireValue> HostedDict::setdefault(WireValue key, WireValue value) {
   PASSEL_TRY(const auto place, find(key));
-  if (place != entries_.end()) return place->second;
+  if (place != entries_.end()) return place->value;
   PASSEL_CHECK(set(std::move(key), value));
   return value;
 }
@@ -140,24 +167,27 @@ void HostedDict::clear() {
 
 HostedDict::Values HostedDict::keys() const {
   Values out;
-  for (const auto& [key, value] : entries_) out.push_back(key);
+  for (const Entry& entry : entries_) out.push_back(entry.key);
   return out;
 }
 
 HostedDict::Values HostedDict::values() const {
   Values out;
-  for (const auto& [key, value] : entries_) out.push_back(value);
+  for (const Entry& entry : entries_) out.push_back(entry.value);
   return out;
 }
 
 HostedDict::Values HostedDict::items() const {
   Values out;
-  for (const auto& [key, value] : entries_) out.push_back(WireValue::tuple({key, value}));
+  for (const Entry& entry : entries_) out.push_back(WireValue::tuple({entry.key, entry.value}));
   return out;
 }
 
 WireValue HostedDict::as_map() const {
-  return WireValue::map(WireValue::Entries{entries_.begin(), entries_.end()});
+  WireValue::Entries out;
+  out.reserve(entries_.size());
+  for (const Entry& entry : entries_) out.emplace_back(entry.key, entry.value);
+  return WireValue::map(std::move(out));
 }
 
 }  // namespace passel::inline v0::detail

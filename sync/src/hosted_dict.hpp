@@ -29,6 +29,12 @@ class HostedDict final : public HostedBuiltin<HostedDict> {
   [[nodiscard]] Result<bool> contains(const WireValue& key) const;
   /// The value in a tuple, or an empty one.
   [[nodiscard]] Result<WireValue> get(const WireValue& key) const;
+  /// The same for each of them.
+  [[nodiscard]] Result<Values> get_many(const Values& keys) const;
+  /// Which value it is, counting all that were set, and the value.
+  [[nodiscard]] Result<WireValue> seen(const WireValue& key) const;
+  /// Sets it when it is still that one.
+  [[nodiscard]] Result<bool> replace(const WireValue& key, std::uint64_t version, WireValue value);
   [[nodiscard]] Result<WireValue> pop(const WireValue& key);
   [[nodiscard]] Result<WireValue> take(const WireValue& key);
   [[nodiscard]] Result<WireValue> popitem();
@@ -46,13 +52,19 @@ class HostedDict final : public HostedBuiltin<HostedDict> {
   [[nodiscard]] Result<WireValue> copy() const override { return as_map(); }
 
  private:
-  using Entries = std::list<std::pair<WireValue, WireValue>>;
+  struct Entry {
+    WireValue key;
+    WireValue value;
+    std::uint64_t version = 0;
+  };
+  using Entries = std::list<Entry>;
 
   [[nodiscard]] WireValue as_map() const;
   [[nodiscard]] Result<Entries::iterator> find(const WireValue& key) const;
 
   mutable Entries entries_;
   std::unordered_map<WireValue, Entries::iterator> places_;
+  std::uint64_t last_version_ = 0;
 };
 
 /// Python's Namespace as a hosted object: values under names.

@@ -67,6 +67,8 @@ std::span<const HostedMethod<HostedList>> HostedList::table() {
       hosted_method<&HostedList::set_slice>{"set_slice"},
       hosted_method<&HostedList::erase_slice>{"erase_slice"},
       hosted_method<&HostedList::repeat>{"repeat"},
+      hosted_method<&HostedList::seen>{"seen"},
+      hosted_method<&HostedList::replace>{"replace"},
   };
   return methods;
 }
@@ -86,20 +88,20 @@ Result<std::vector<std::size_t>> HostedList::places(Bound start, Bound stop,
 }
 
 void HostedList::extend(Items items) {
-  items_.insert(items_.end(), std::make_move_iterator(items.begin()),
-                std::make_move_iterator(items.end()));
+  changing().insert(items_.end(), std::make_move_iterator(items.begin()),
+                    std::make_move_iterator(items.end()));
 }
 
 void HostedList::insert(std::int64_t index, WireValue item) {
   const auto size = static_cast<std::int64_t>(items_.size());
   const std::int64_t at = cut(index, 0, size, 0, size);
-  items_.insert(items_.begin() + at, std::move(item));
+  changing().insert(items_.begin() + at, std::move(item));
 }
 
 Result<WireValue> HostedList::pop(std::int64_t index) {
   if (items_.empty()) return Error{Errc::invalid_argument, "pop from an empty list"};
   PASSEL_TRY(const std::size_t at, place(index, "pop"));
-  WireValue item = std::move(items_[at]);
+  WireValue item = std::move(changing()[at]);
   items_.erase(items_.begin() + static_cast<std::ptrdiff_t>(at));
   return item;
 }
@@ -108,7 +110,7 @@ Result<void> HostedList::remove(const WireValue& item) {
   const auto found = std::find(items_.begin(), items_.end(), item);
   if (found == items_.end())
     return Error{Errc::not_found, item.to_string() + " is not in the list"};
-  items_.erase(found);
+  changing().erase(found);
   return {};
 }
 
@@ -128,14 +130,14 @@ std::uint64_t HostedList::count(const WireValue& item) const {
 void HostedList::sort(bool reversed) {
   const auto less = [](const WireValue& a, const WireValue& b) { return a.compare(b) < 0; };
   if (reversed) {
-    std::stable_sort(items_.begin(), items_.end(),
+    std::stable_sort(changing().begin(), items_.end(),
                      [&](const WireValue& a, const WireValue& b) { return less(b, a); });
   } else {
-    std::stable_sort(items_.begin(), items_.end(), less);
+    std::stable_sort(changing().begin(), items_.end(), less);
   }
 }
 
-void HostedList::reverse() { std::reverse(items_.begin(), items_.end()); }
+void HostedList::reverse() { std::reverse(changing().begin(), items_.end()); }
 
 Result<WireValue> HostedList::at(std::int64_t index) const {
   PASSEL_TRY(const std::size_t at, place(index, "list"));
@@ -144,13 +146,25 @@ Result<WireValue> HostedList::at(std::int64_t index) const {
 
 Result<void> HostedList::set(std::int64_t index, WireValue item) {
   PASSEL_TRY(const std::size_t at, place(index, "list assignment"));
-  items_[at] = std::move(item);
+  changing()[at] = std::move(item);
   return {};
+}
+
+Result<WireValue> HostedList::seen(std::int64_t index) const {
+  PASSEL_TRY(WireValue item, at(index));
+  return WireValue::tuple({changes_, std::move(item)});
+}
+
+Result<bool> HostedList::replace(std::int64_t index, std::uint64_t changes, WireValue item) {
+  PASSEL_TRY(const std::size_t at, place(index, "list assignment"));
+  if (changes != changes_) return false;
+  changing()[at] = std::move(item);
+  return true;
 }
 
 Result<void> HostedList::erase(std::int64_t index) {
   PASSEL_TRY(const std::size_t at, place(index, "list deletion"));
-  items_.erase(items_.begin() + static_cast<std::ptrdiff_t>(at));
+  changing().erase(items_.begin() + static_cast<std::ptrdiff_t>(at));
   return {};
 }
 
@@ -167,7 +181,7 @@ Result<void> HostedList::set_slice(Bound start, Bound stop, std::int64_t step, I
   if (step == 1) {
     const auto size = static_cast<std::int64_t>(items_.size());
     const auto first = items_.begin() + cut(start, 0, size, 0, size);
-    const auto behind = items_.erase(first, first + static_cast<std::ptrdiff_t>(found.size()));
+    const auto behind = changing().erase(first, first + static_cast<std::ptrdiff_t>(found.size()));
     items_.insert(behind, std::make_move_iterator(items.begin()),
                   std::make_move_iterator(items.end()));
     return {};
@@ -177,20 +191,21 @@ Result<void> HostedList::set_slice(Bound start, Bound stop, std::int64_t step, I
                                              " items for an extended slice of " +
                                              std::to_string(found.size())};
   }
-  for (std::size_t i = 0; i < found.size(); ++i) items_[found[i]] = std::move(items[i]);
+  for (std::size_t i = 0; i < found.size(); ++i) changing()[found[i]] = std::move(items[i]);
   return {};
 }
 
 Result<void> HostedList::erase_slice(Bound start, Bound stop, std::int64_t step) {
   PASSEL_TRY(auto found, places(start, stop, step));
   std::sort(found.begin(), found.end(), std::greater<>{});
-  for (const std::size_t at : found) items_.erase(items_.begin() + static_cast<std::ptrdiff_t>(at));
+  for (const std::size_t at : found)
+    changing().erase(items_.begin() + static_cast<std::ptrdiff_t>(at));
   return {};
 }
 
 Result<void> HostedList::repeat(std::int64_t times) {
   if (times <= 0) {
-    items_.clear();
+    clear();
     return {};
   }
   const std::size_t once = items_.size();
@@ -198,7 +213,7 @@ Result<void> HostedList::repeat(std::int64_t times) {
     return Error{Errc::too_large, std::to_string(once) + " items " + std::to_string(times) +
                                       " times are more than " + std::to_string(most_items)};
   }
-  items_.reserve(once * static_cast<std::size_t>(times));
+  changing().reserve(once * static_cast<std::size_t>(times));
   for (std::int64_t n = 1; n < times; ++n)
     for (std::size_t i = 0; i < once; ++i) items_.push_back(items_[i]);
   return {};

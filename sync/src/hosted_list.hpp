@@ -23,7 +23,7 @@ class HostedList final : public HostedBuiltin<HostedList> {
 
   explicit HostedList(Items items) : items_{std::move(items)} {}
 
-  void append(WireValue item) { items_.push_back(std::move(item)); }
+  void append(WireValue item) { changing().push_back(std::move(item)); }
   void extend(Items items);
   void insert(std::int64_t index, WireValue item);
   [[nodiscard]] Result<WireValue> pop(std::int64_t index);
@@ -33,7 +33,7 @@ class HostedList final : public HostedBuiltin<HostedList> {
   [[nodiscard]] bool contains(const WireValue& item) const { return count(item) != 0; }
   void sort(bool reversed);
   void reverse();
-  void clear() { items_.clear(); }
+  void clear() { changing().clear(); }
   [[nodiscard]] std::uint64_t size() const { return items_.size(); }
   [[nodiscard]] Items values() const { return items_; }
   [[nodiscard]] Result<WireValue> at(std::int64_t index) const;
@@ -43,17 +43,27 @@ class HostedList final : public HostedBuiltin<HostedList> {
   [[nodiscard]] Result<void> set_slice(Bound start, Bound stop, std::int64_t step, Items items);
   [[nodiscard]] Result<void> erase_slice(Bound start, Bound stop, std::int64_t step);
   [[nodiscard]] Result<void> repeat(std::int64_t times);
+  /// So many changes there were, and the item.
+  [[nodiscard]] Result<WireValue> seen(std::int64_t index) const;
+  /// Sets it when nothing has changed since.
+  [[nodiscard]] Result<bool> replace(std::int64_t index, std::uint64_t changes, WireValue item);
 
   static std::span<const HostedMethod<HostedList>> table();
   [[nodiscard]] std::string text() const override { return WireValue::list(items_).to_string(); }
   [[nodiscard]] Result<WireValue> copy() const override { return WireValue::list(items_); }
 
  private:
+  /// The items, to be changed.
+  [[nodiscard]] Items& changing() {
+    ++changes_;
+    return items_;
+  }
   [[nodiscard]] Result<std::size_t> place(std::int64_t index, std::string_view doing) const;
   [[nodiscard]] Result<std::vector<std::size_t>> places(Bound start, Bound stop,
                                                         std::int64_t step) const;
 
   Items items_;
+  std::uint64_t changes_ = 0;
 };
 
 /// The indexes that Python's slice start:stop:step means in a sequence of that size. Errors:

@@ -5,6 +5,7 @@
 #include "hosted_list.hpp"
 #include "hosted_locks.hpp"
 #include "hosted_queue.hpp"
+#include "hosted_set.hpp"
 
 namespace passel::inline v0 {
 namespace {
@@ -25,6 +26,7 @@ SyncManager::SyncManager(ManagerOptions options) : BaseManager{std::move(options
       {"PriorityQueue", type_made_by<&make_hosted_priority_queue>()},
       {"list", type_made_by<&make_hosted_list>()},
       {"dict", type_made_by<&make_hosted_dict>()},
+      {"set", type_made_by<&make_hosted_set>()},
       {"Namespace", type_made_by<&make_hosted_namespace>()},
       {"Value", type_made_by<&make_hosted_value>()},
       {"Array", type_made_by<&make_hosted_array>()},

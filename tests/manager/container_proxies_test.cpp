@@ -104,6 +104,51 @@ TEST_F(ManagerContainers, WhatIsNotInAListIsAnError) {
   EXPECT_EQ(list.at(0).error(), Errc::type_mismatch);
 }
 
+// F-17: what Python 3.14's ListProxy has beside these.
+TEST_F(ManagerContainers, AListIsAddedMultipliedAndReversedWithoutAChange) {
+  const auto list = manager.list<int>({1, 2}).unwrap();
+  EXPECT_THAT(list.plus({3}).unwrap(), ElementsAre(1, 2, 3));
+  EXPECT_THAT(list.times(2).unwrap(), ElementsAre(1, 2, 1, 2));
+  EXPECT_THAT(list.times(-1).unwrap(), IsEmpty());
+  EXPECT_THAT(list.reversed().unwrap(), ElementsAre(2, 1));
+  EXPECT_EQ(list.copy().unwrap(), WireValue::list({1, 2}));
+  EXPECT_THAT(list.values().unwrap(), ElementsAre(1, 2));
+}
+
+// F-17: what Python 3.14's DictProxy has beside these.
+TEST_F(ManagerContainers, ADictIsMergedReversedAndMadeOfKeys) {
+  using Dict = DictProxy<std::string, int>;
+  const auto dict = manager.dict<std::string, int>(Dict::fromkeys({"a", "b"}, 1)).unwrap();
+  EXPECT_THAT(dict.merged({{"b", 2}, {"c", 3}}).unwrap(),
+              ElementsAre(Pair("a", 1), Pair("b", 2), Pair("c", 3)));
+  EXPECT_THAT(dict.reversed().unwrap(), ElementsAre("b", "a"));
+  EXPECT_THAT(dict.items().unwrap(), ElementsAre(Pair("a", 1), Pair("b", 1)));
+  dict.update({{"b", 2}, {"c", 3}}).unwrap();
+  EXPECT_THAT(dict.get_many({"c", "x", "a"}).unwrap(), ElementsAre(3, std::nullopt, 1));
+}
+
+// N-50: a change of what is nested in a value does not get lost when it is made by `change`.
+TEST_F(ManagerContainers, ValuesAreChangedWhole) {
+  using List = std::vector<int>;
+  const auto dict = manager.dict<std::string, List>({{"n", {}}}).unwrap();
+  const auto list = manager.list<List>({{}, {}}).unwrap();
+  std::vector<std::jthread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      for (int n = 0; n < 25; ++n) {
+        dict.change("n", [&](List& numbers) { numbers.push_back(t); }).unwrap();
+        list.change(-1, [&](List& numbers) { numbers.push_back(t); }).unwrap();
+      }
+    });
+  }
+  threads.clear();
+  EXPECT_EQ(dict.at("n").unwrap().size(), 100U);
+  EXPECT_EQ(list.at(1).unwrap().size(), 100U);
+  EXPECT_EQ(dict.change("x", [](List&) {}).error(), Errc::not_found);
+  EXPECT_EQ(list.change(7, [](List&) {}).error(), Errc::invalid_argument);
+  EXPECT_THAT(list.change(0, [](List& numbers) { numbers = {5}; }).unwrap(), ElementsAre(5));
+}
+
 // CPython: TestSyncManagerTypes.test_dict, _TestContainers.test_dict
 TEST_F(ManagerContainers, ADictKeepsTheOrderOfItsKeys) {
   const auto dict = manager.dict<std::string, int>({{"b", 1}, {"a", 2}}).unwrap();

@@ -3,7 +3,7 @@
 
 #include <passel/authkey.hpp>
 #include <passel/codec.hpp>
-#include <passel/detail/hosted_type.hpp>
+#include <passel/detail/hosted_result.hpp>
 #include <passel/detail/task.hpp>
 #include <passel/expose.hpp>
 #include <passel/listener.hpp>
@@ -126,10 +126,11 @@ class PASSEL_API BaseManager {
 
   /// Lets `create` make objects of class `T` under that name. What follows T says how: methods
   /// (`&Counter::add`), methods under another name (`passel::exposed<"plus", &Counter::add>`), one
-  /// of `passel::constructor<...>` and `passel::factory<...>`, `passel::quick_methods`. Only what
-  /// is listed can be called. Before start() or get_server(); a manager that only connects needs
-  /// none of it. Errors: invalid_state when it is too late, invalid_argument for an empty name, one
-  /// with a line break, or one that is registered already. (Python: register)
+  /// of `passel::constructor<...>` and `passel::factory<...>`, `passel::quick_methods`, results
+  /// that stay in the server (`passel::hosted_result<...>`, `passel::iterated<...>`). Only what is
+  /// listed can be called. Before start() or get_server(); a manager that only connects needs none
+  /// of it. Errors: invalid_state when it is too late, invalid_argument for an empty name, one with
+  /// a line break, or one that is registered already. (Python: register)
   template <class T, auto... Spec>
   Result<void> register_type(std::string name) {
     using Task = detail::HostedFactoryTask<&detail::make_user_object<T, Spec...>>;

@@ -108,49 +108,14 @@ class PASSEL_API DynamicProxy {
 
 namespace detail {
 
-template <class R>
-struct MethodReturn {
-  using type = R;
-};
-template <class R>
-struct MethodReturn<Result<R>> : MethodReturn<R> {};
-template <class R>
-struct MethodReturn<Future<R>> : MethodReturn<R> {};
-
-template <class F>
-struct ReturnOf;
-template <class R, class... P>
-struct ReturnOf<R (*)(P...)> : MethodReturn<std::remove_cvref_t<R>> {};
-template <class R, class... P>
-struct ReturnOf<R (*)(P...) noexcept> : MethodReturn<std::remove_cvref_t<R>> {};
-template <class R, class C, class... P>
-struct ReturnOf<R (C::*)(P...)> : MethodReturn<std::remove_cvref_t<R>> {};
-template <class R, class C, class... P>
-struct ReturnOf<R (C::*)(P...) const> : MethodReturn<std::remove_cvref_t<R>> {};
-template <class R, class C, class... P>
-struct ReturnOf<R (C::*)(P...) noexcept> : MethodReturn<std::remove_cvref_t<R>> {};
-template <class R, class C, class... P>
-struct ReturnOf<R (C::*)(P...) const noexcept> : MethodReturn<std::remove_cvref_t<R>> {};
-
 /// One method as its caller sees it: `&Counter::add` or `passel::exposed<"add", ...>`.
 template <auto Spec>
 struct CalledMethod {
-  static constexpr std::string_view name() { return name_of_method<Spec>(); }
-  using arguments = method_arguments<Spec>;
-  using returned = typename ReturnOf<std::remove_cv_t<decltype(Spec)>>::type;
+  static constexpr auto function = NamedMethod<Spec>::function;
+  static constexpr std::string_view name() { return NamedMethod<Spec>::name; }
+  using arguments = method_arguments<function>;
+  using returned = returned_by<function>;
 };
-template <class>
-struct CalledAs;
-template <MethodName Name, auto F>
-struct CalledAs<ExposedMethod<Name, F>> {
-  static constexpr std::string_view name() { return text; }
-  static constexpr std::string_view text = Name.view();
-  using arguments = method_arguments<F>;
-  using returned = typename ReturnOf<std::remove_cv_t<decltype(F)>>::type;
-};
-template <auto Spec>
-requires requires { CalledAs<std::remove_cv_t<decltype(Spec)>>::name(); }
-struct CalledMethod<Spec> : CalledAs<std::remove_cv_t<decltype(Spec)>> {};
 
 }  // namespace detail
 

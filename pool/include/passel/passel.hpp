@@ -27,6 +27,7 @@
 #include <passel/guard.hpp>
 #include <passel/guarded.hpp>
 #include <passel/inspect.hpp>
+#include <passel/iterator_proxy.hpp>
 #include <passel/lifo_queue.hpp>
 #include <passel/listener.hpp>
 #include <passel/lock.hpp>
@@ -54,6 +55,7 @@
 #include <passel/select.hpp>
 #include <passel/semaphore.hpp>
 #include <passel/serial_executor.hpp>
+#include <passel/set_proxy.hpp>
 #include <passel/shareable_list.hpp>
 #include <passel/shared_memory.hpp>
 #include <passel/simple_queue.hpp>

@@ -3,8 +3,10 @@
 
 #include <passel/proxy.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -49,6 +51,21 @@ Result<T> from_result(const Result<WireValue>& value) {
   return from_value<T>(*value);
 }
 
+/// Changes a value by reading it, applying `change` to it here, and setting it when nobody else has
+/// set it meanwhile; else again.
+template <class T, class F, class... Where>
+Result<T> change_value(const DynamicProxy& proxy, F& change, const Where&... where) {
+  for (;;) {
+    const auto seen = proxy.call<WireValue>("seen", where...);
+    if (!seen) return seen.error();
+    PASSEL_TRY(auto now, (from_value<std::pair<std::uint64_t, T>>(*seen)));
+    change(now.second);
+    PASSEL_TRY(const bool done,
+               proxy.call<bool>("replace", where..., now.first, to_value(now.second)));
+    if (done) return std::move(now.second);
+  }
+}
+
 /// A tuple of one, or of nothing.
 template <class T>
 Result<std::optional<T>> from_maybe(const Result<WireValue>& value) {
@@ -69,8 +86,8 @@ Result<std::optional<T>> from_maybe(const Result<WireValue>& value) {
 ///     for (const std::string& name : names.values().unwrap()) ...
 ///
 /// Each call is whole; what needs two of them needs a lock as well. What is fetched is a copy: a
-/// change of it is lost, unless it is set again. An item that is a proxy, of another list or of
-/// anything in the same server, names its object, and keeps it alive.
+/// change of it is lost, unless it is set again, as `change` does. An item that is a proxy, of
+/// another list or of anything in the same server, names its object, and keeps it alive.
 ///
 /// Errors: invalid_argument for an index that is not there (Python: IndexError), not_found for a
 /// value that is not there (ValueError), type_mismatch for an item that is no T, and those of
@@ -123,6 +140,13 @@ class ListProxy : public DynamicProxy {
   Result<void> set(std::int64_t index, const T& item) const {
     return call<void>("set", index, to_value(item));
   }
+  /// `change(item)` gets a copy of the item and changes it; that is set unless anything of the list
+  /// has changed meanwhile, else it is called again with what is there then. Gives what was set.
+  /// (No equivalent in Python, where `list[0].append(1)` is lost.)
+  template <class F>
+  Result<T> change(std::int64_t index, F change) const {
+    return detail::change_value<T>(*this, change, index);
+  }
   /// (Python: del list[index])
   Result<void> erase(std::int64_t index) const { return call<void>("erase", index); }
   /// (Python: list[start:stop:step])
@@ -139,9 +163,24 @@ class ListProxy : public DynamicProxy {
   }
   /// The same items so many times. (Python: list *= times)
   Result<void> repeat(std::int64_t times) const { return call<void>("repeat", times); }
-  /// All items as they are now. (Python: list[:], iteration)
+  /// All items as they are now. (Python: list[:], copy(), iteration)
   Result<Items> values() const {
     return detail::from_values<T>(call<std::vector<WireValue>>("values"));
+  }
+  /// The last one first. (Python: reversed(list))
+  Result<Items> reversed() const { return slice({.step = -1}); }
+  /// Its items and those behind them; it stays as it is. (Python: list + items)
+  Result<Items> plus(const Items& items) const {
+    PASSEL_TRY(Items out, values());
+    out.insert(out.end(), items.begin(), items.end());
+    return out;
+  }
+  /// Its items so many times; it stays as it is. (Python: list * times)
+  Result<Items> times(std::int64_t times) const {
+    PASSEL_TRY(const Items once, values());
+    Items out;
+    for (std::int64_t n = 0; n < times; ++n) out.insert(out.end(), once.begin(), once.end());
+    return out;
   }
 };
 
@@ -184,6 +223,27 @@ class DictProxy : public DynamicProxy {
     PASSEL_TRY(auto found, get(key));
     return found ? *std::move(found) : std::move(otherwise);
   }
+  /// What get gives for each of them, in one call.
+  Result<std::vector<std::optional<V>>> get_many(const std::vector<K>& keys) const {
+    const auto found = call<std::vector<WireValue>>("get_many", detail::to_values(keys));
+    if (!found) return found.error();
+    std::vector<std::optional<V>> out;
+    for (const WireValue& one : *found) {
+      PASSEL_TRY(auto value, detail::from_maybe<V>(one));
+      out.push_back(std::move(value));
+    }
+    return out;
+  }
+  /// `change(value)` gets a copy of the value and changes it; that is set unless the key has been
+  /// set meanwhile, else it is called again with what is there then. Gives what was set.
+  ///
+  ///     dict.change("seen", [&](std::vector<int>& list) { list.push_back(7); }).unwrap();
+  ///
+  /// (No equivalent in Python, where `dict["seen"].append(7)` is lost.)
+  template <class F>
+  Result<V> change(const K& key, F change) const {
+    return detail::change_value<V>(*this, change, to_value(key));
+  }
   /// Takes the key out. (Python: pop(key))
   Result<V> pop(const K& key) const {
     return detail::from_result<V>(call<WireValue>("pop", to_value(key)));
@@ -201,7 +261,7 @@ class DictProxy : public DynamicProxy {
   Result<V> setdefault(const K& key, const V& value) const {
     return detail::from_result<V>(call<WireValue>("setdefault", to_value(key), to_value(value)));
   }
-  /// All of them, in one call.
+  /// All of them, in one call. (Python: update, |=)
   Result<void> update(const Items& items) const {
     return call<void>("update", detail::to_values(items));
   }
@@ -215,8 +275,35 @@ class DictProxy : public DynamicProxy {
   Result<std::vector<V>> values() const {
     return detail::from_values<V>(call<std::vector<WireValue>>("values"));
   }
+  /// (Python: items(), copy())
   Result<Items> items() const {
     return detail::from_values<std::pair<K, V>>(call<std::vector<WireValue>>("items"));
+  }
+  /// The newest key first. (Python: reversed(dict))
+  Result<std::vector<K>> reversed() const {
+    PASSEL_TRY(std::vector<K> all, keys());
+    return std::vector<K>{std::make_move_iterator(all.rbegin()),
+                          std::make_move_iterator(all.rend())};
+  }
+  /// Its items with those of `other`, which count where both have a key; it stays as it is.
+  /// (Python: dict | other)
+  Result<Items> merged(const Items& other) const {
+    PASSEL_TRY(Items out, items());
+    for (const auto& entry : other) {
+      const auto found = std::find_if(out.begin(), out.end(),
+                                      [&](const auto& one) { return one.first == entry.first; });
+      if (found == out.end())
+        out.push_back(entry);
+      else
+        found->second = entry.second;
+    }
+    return out;
+  }
+  /// Items with these keys and one value, for SyncManager::dict or update. (Python: fromkeys)
+  [[nodiscard]] static Items fromkeys(const std::vector<K>& keys, const V& value) {
+    Items out;
+    for (const K& key : keys) out.emplace_back(key, value);
+    return out;
   }
 };
 

@@ -6,6 +6,7 @@
 #include <passel/detail/hosted_action.hpp>
 #include <passel/lock_proxies.hpp>
 #include <passel/queue_proxy.hpp>
+#include <passel/set_proxy.hpp>
 
 #include <chrono>
 #include <cstddef>
@@ -87,6 +88,11 @@ class PASSEL_API SyncManager : public BaseManager {
   template <class K = WireValue, class V = WireValue>
   Result<DictProxy<K, V>> dict(const std::vector<std::pair<K, V>>& items = {}) {
     return made<DictProxy<K, V>>(create("dict", detail::to_values(items)));
+  }
+  /// Errors also: type_mismatch for an item that is unhashable. (Python: set(items))
+  template <class T = WireValue>
+  Result<SetProxy<T>> set(const std::vector<T>& items = {}) {
+    return made<SetProxy<T>>(create("set", WireValue::list(detail::to_values(items))));
   }
   /// (Python: Namespace())
   Result<NamespaceProxy> namespace_() { return made<NamespaceProxy>(create("Namespace")); }

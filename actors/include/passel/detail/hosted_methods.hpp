@@ -2,6 +2,7 @@
 #pragma once
 
 #include <passel/detail/hosted_object.hpp>
+#include <passel/expose.hpp>
 #include <passel/future.hpp>
 
 #include <algorithm>
@@ -43,6 +44,42 @@ inline constexpr bool is_any_future = false;
 template <class T>
 inline constexpr bool is_any_future<Future<T>> = true;
 
+template <class R>
+struct MethodReturn {
+  using type = R;
+};
+template <class R>
+struct MethodReturn<Result<R>> : MethodReturn<R> {};
+template <class R>
+struct MethodReturn<Future<R>> : MethodReturn<R> {};
+
+template <class F>
+struct ReturnOf;
+template <class R, class... P>
+struct ReturnOf<R (*)(P...)> : MethodReturn<std::remove_cvref_t<R>> {};
+template <class R, class... P>
+struct ReturnOf<R (*)(P...) noexcept> : MethodReturn<std::remove_cvref_t<R>> {};
+template <class R, class C, class... P>
+struct ReturnOf<R (C::*)(P...)> : MethodReturn<std::remove_cvref_t<R>> {};
+template <class R, class C, class... P>
+struct ReturnOf<R (C::*)(P...) const> : MethodReturn<std::remove_cvref_t<R>> {};
+template <class R, class C, class... P>
+struct ReturnOf<R (C::*)(P...) noexcept> : MethodReturn<std::remove_cvref_t<R>> {};
+template <class R, class C, class... P>
+struct ReturnOf<R (C::*)(P...) const noexcept> : MethodReturn<std::remove_cvref_t<R>> {};
+
+/// What is hosted of what a method gives: the object itself, whoever owns it.
+template <class R>
+struct ObjectOf {
+  using type = R;
+};
+template <class T>
+struct ObjectOf<std::shared_ptr<T>> : ObjectOf<T> {};
+template <class T, class D>
+struct ObjectOf<std::unique_ptr<T, D>> : ObjectOf<T> {};
+template <auto F>
+using returned_by = typename ReturnOf<std::remove_cv_t<decltype(F)>>::type;
+
 /// Moves stored arguments into the call; lends them to parameters that are references.
 template <auto F, class Object, class... S>
 decltype(auto) call_method(Object& object, std::tuple<S...>& args) {
@@ -74,10 +111,10 @@ void answer_with_outcome(HostedReply& reply, R&& outcome) {
   }
 }
 
-/// Decodes the arguments of `F`, calls it on `object`, and answers; what it throws, or a codec of
-/// its arguments does, is the answer, too.
-template <auto F, class Object>
-void answer_call(Object& object, HostedCall&& call) {
+/// Decodes the arguments of `F`, calls it on `object`, and has `answer(reply, outcome)` answer;
+/// what it throws, or a codec of its arguments does, is the answer, too.
+template <auto F, class Object, class Answer>
+void answer_call(Object& object, HostedCall&& call, Answer answer) {
   try {
     auto read = [&call]<class... S>(std::type_identity<std::tuple<S...>>) {
       return call.arguments<S...>();
@@ -88,11 +125,17 @@ void answer_call(Object& object, HostedCall&& call) {
       call_method<F>(object, *read);
       call.reply.value();
     } else {
-      answer_with_outcome(call.reply, call_method<F>(object, *read));
+      answer(call.reply, call_method<F>(object, *read));
     }
   } catch (...) {
     call.reply.set(current_exception_as_error());
   }
+}
+template <auto F, class Object>
+void answer_call(Object& object, HostedCall&& call) {
+  answer_call<F>(object, std::move(call), []<class R>(HostedReply& reply, R&& outcome) {
+    answer_with_outcome(reply, std::forward<R>(outcome));
+  });
 }
 
 /// One line of the table of a built-in object.

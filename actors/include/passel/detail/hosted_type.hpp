@@ -54,38 +54,20 @@ inline constexpr bool is_maker<MadeBy<F>> = true;
 template <class T, auto Spec>
 struct SpecOf {
   using Type = std::remove_cv_t<decltype(Spec)>;
-  static constexpr bool is_method = std::is_member_function_pointer_v<Type>;
+  static constexpr bool is_method = std::is_member_function_pointer_v<Type> || NamedAs<Type>::is;
   static constexpr std::string_view name() {
     if constexpr (is_method) {
-      constexpr std::string_view found = name_of_method<Spec>();
       static_assert(
-          !found.empty(),
+          !NamedMethod<Spec>::name.empty(),
           "passel: the name of this method is not known: passel::exposed<\"name\", &T::m>");
-      return found;
+      return NamedMethod<Spec>::name;
     } else {
       return {};
     }
   }
-  static void run(T& object, HostedCall&& call) {
-    if constexpr (is_method) answer_call<Spec>(object, std::move(call));
+  static void run(const std::shared_ptr<T>& object, HostedCall&& call) {
+    if constexpr (is_method) answer_call<NamedMethod<Spec>::function>(*object, std::move(call));
   }
-};
-template <class T, auto Spec>
-requires requires { []<MethodName Name, auto F>(ExposedMethod<Name, F>){}(Spec); }
-struct SpecOf<T, Spec> {
-  static constexpr bool is_method = true;
-  template <MethodName Name, auto F>
-  static constexpr std::string_view name_in(ExposedMethod<Name, F>) {
-    return exposed_name<Name>;
-  }
-  template <MethodName Name>
-  static constexpr std::string_view exposed_name = Name.view();
-  static constexpr std::string_view name() { return name_in(Spec); }
-  template <MethodName Name, auto F>
-  static void run_by(ExposedMethod<Name, F>, T& object, HostedCall&& call) {
-    answer_call<F>(object, std::move(call));
-  }
-  static void run(T& object, HostedCall&& call) { run_by(Spec, object, std::move(call)); }
 };
 
 /// Text and copy of any class: what it prints, when it can be sent.
@@ -136,7 +118,7 @@ class UserObject final : public LinedObject {
   }
   void run(HostedCall&& call) override {
     static_cast<void>(((SpecOf<T, Spec>::is_method && SpecOf<T, Spec>::name() == call.method &&
-                        (SpecOf<T, Spec>::run(*object_, std::move(call)), true)) ||
+                        (SpecOf<T, Spec>::run(object_, std::move(call)), true)) ||
                        ...));
   }
 

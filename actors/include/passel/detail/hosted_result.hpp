@@ -1,0 +1,176 @@
+// Layer actors: results of methods that stay in the server: objects, and things to go through.
+#pragma once
+
+#include <passel/detail/hosted_type.hpp>
+#include <passel/iterator_proxy.hpp>
+
+#include <concepts>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <ranges>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace passel::inline v0::detail {
+
+/// Hosts the object and answers with a proxy of it; from any thread.
+PASSEL_API void answer_with_hosted(HostedReply reply, const std::shared_ptr<HostedSite>& site,
+                                   const std::string& type, std::shared_ptr<HostedObject> object);
+
+/// Calls `answer(reply, value)` with what is in a Result or Future, now or later.
+template <class R, class Answer>
+void answer_with_content(HostedReply& reply, R&& outcome, const Answer& answer) {
+  using Plain = std::remove_cvref_t<R>;
+  if constexpr (is_result<Plain>) {
+    if (!outcome) return reply.set(outcome.error());
+    answer(reply, *std::forward<R>(outcome));
+  } else if constexpr (is_any_future<Plain>) {
+    outcome.on_done([kept = std::move(reply), answer](const auto& result) mutable {
+      if (!result) return kept.set(result.error());
+      answer(kept, typename std::remove_cvref_t<decltype(result)>::value_type{*result});
+    });
+  } else {
+    answer(reply, std::forward<R>(outcome));
+  }
+}
+
+/// Calls a method and has `answer(reply, value)` answer with what it gave.
+template <auto F, class T, class Answer>
+void answer_call_with_content(T& object, HostedCall&& call, const Answer& answer) {
+  answer_call<F>(object, std::move(call), [&answer]<class R>(HostedReply& reply, R&& outcome) {
+    answer_with_content(reply, std::forward<R>(outcome), answer);
+  });
+}
+
+/// `T`, of what a method of `owner` gave, as an object that may be shared. Null for a null pointer.
+template <class T, class R, class Owner>
+MadeObject<T> object_in(R&& result, const std::shared_ptr<Owner>& owner) {
+  if constexpr (std::is_lvalue_reference_v<R> && std::same_as<std::remove_cvref_t<R>, T>) {
+    return {std::shared_ptr<T>{owner, &result}, true};
+  } else {
+    return *made_object<T>(std::forward<R>(result));
+  }
+}
+
+/// Something to go through, item by item.
+template <class Source>
+class IteratedObject final : public LinedObject {
+ public:
+  explicit IteratedObject(Source source) : source_{std::move(source)} {}
+
+  [[nodiscard]] std::vector<std::string> methods() const override { return {"next", "next_some"}; }
+  [[nodiscard]] std::string text() const override { return "<iterator>"; }
+
+ protected:
+  [[nodiscard]] bool exposes(std::string_view method) const override {
+    return method == "next" || method == "next_some";
+  }
+  // What lies in memory is not waited for.
+  [[nodiscard]] bool is_quick() const noexcept override {
+    return std::ranges::contiguous_range<Source>;
+  }
+  void run(HostedCall&& call) override {
+    if (failed_) return call.reply.set(*std::exchange(failed_, std::nullopt));
+    std::uint64_t wanted = 1;
+    if (call.method != "next") {
+      const auto args = call.arguments<std::uint64_t>();
+      if (!args) return call.reply.set(args.error());
+      wanted = std::get<0>(*args);
+    }
+    std::vector<Item> items;
+    try {
+      while (items.size() < wanted && add_next(items)) continue;
+    } catch (...) {
+      failed_ = current_exception_as_error();
+      if (items.empty()) return call.reply.set(*std::exchange(failed_, std::nullopt));
+    }
+    if (call.method != "next") return call.reply.value(std::move(items));
+    call.reply.value(items.empty() ? std::optional<Item>{}
+                                   : std::optional<Item>{std::move(items.front())});
+  }
+
+ private:
+  using Item = typename ItemOf<Source>::type;
+
+  bool add_next(std::vector<Item>& items) {
+    if constexpr (requires { source_.next().has_value(); }) {
+      if (auto item = source_.next())
+        items.push_back(*std::move(item));
+      else
+        return false;
+    } else {
+      if (ended_) return false;
+      if (at_)
+        ++*at_;
+      else
+        at_.emplace(std::ranges::begin(source_));
+      ended_ = *at_ == std::ranges::end(source_);
+      if (ended_) return false;
+      items.push_back(Item(**at_));
+    }
+    return true;
+  }
+
+  template <class S>
+  struct PlaceIn {
+    using type = std::monostate;
+  };
+  template <std::ranges::range S>
+  struct PlaceIn<S> {
+    using type = std::ranges::iterator_t<S>;
+  };
+
+  Source source_;
+  std::optional<typename PlaceIn<Source>::type> at_;
+  bool ended_ = false;
+  std::optional<Error> failed_;  // behind the items that were given
+};
+
+template <class>
+struct ResultHost;
+template <MethodName Type, auto F, auto... Exposed>
+struct ResultHost<HostedResult<Type, F, Exposed...>> {
+  using Object = typename ObjectOf<returned_by<NamedMethod<F>::function>>::type;
+
+  template <class T>
+  static void run(const std::shared_ptr<T>& owner, HostedCall&& call) {
+    answer_call_with_content<NamedMethod<F>::function>(
+        *owner, std::move(call),
+        [owner, site = call.site]<class V>(HostedReply& reply, V&& result) {
+          auto made = object_in<Object, V>(std::forward<V>(result), owner);
+          if (made.object == nullptr) return reply.value(WireValue{});
+          answer_with_hosted(std::move(reply), site, std::string{Type.view()},
+                             std::make_shared<UserObject<Object, Exposed...>>(
+                                 std::move(made.object), made.shared));
+        });
+  }
+};
+template <auto F>
+struct ResultHost<IteratedResult<F>> {
+  template <class T>
+  static void run(const std::shared_ptr<T>& owner, HostedCall&& call) {
+    answer_call_with_content<NamedMethod<F>::function>(
+        *owner, std::move(call), [site = call.site]<class V>(HostedReply& reply, V&& result) {
+          using Source = std::remove_cvref_t<V>;
+          answer_with_hosted(std::move(reply), site, "Iterator",
+                             std::make_shared<IteratedObject<Source>>(std::forward<V>(result)));
+        });
+  }
+};
+
+template <class T, auto Spec>
+requires(ProxyResult<std::remove_cv_t<decltype(Spec)>>::is) struct SpecOf<T, Spec> {
+  using Given = std::remove_cv_t<decltype(Spec)>;
+  static constexpr bool is_method = true;
+  static constexpr std::string_view name() { return ProxyResult<Given>::Method::name; }
+  static void run(const std::shared_ptr<T>& object, HostedCall&& call) {
+    ResultHost<Given>::run(object, std::move(call));
+  }
+};
+
+}  // namespace passel::inline v0::detail
