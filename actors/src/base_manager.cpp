@@ -31,10 +31,11 @@ struct ManagerPlan {
   std::chrono::milliseconds silence{};
 };
 
-/// What it answers: where it is.
+/// What it answers: where it is, and which life of the server there.
 struct ManagerReady {
   std::string host;
   std::uint16_t port = 0;
+  std::uint64_t epoch = 0;
 };
 
 std::pair<std::uint32_t, std::uint64_t> plain(TaskId id) { return {id.module, id.offset}; }
@@ -78,8 +79,10 @@ Result<Encoded> run_manager(std::span<const std::byte> args,
     return Encoded{};
   }
   ManagerReady ready;
+  ready.epoch = (*core)->epoch();
   if (const auto* tcp = std::get_if<TcpAddress>(&(*core)->address())) {
-    ready = {tcp->host, tcp->port};
+    ready.host = tcp->host;
+    ready.port = tcp->port;
   } else {
     ready.host = std::get<UnixAddress>((*core)->address()).path;
   }
@@ -185,7 +188,7 @@ struct BaseManager::State {
                    "only who started a server can shut it down: " + wrong_phase().what()};
     phase = Phase::ended;
     at_end.cancel();
-    detail::leave_manager(address);
+    detail::leave_manager(address, epoch);
     detail::forget_manager_key(address, key());
     // The server sees the end of the line.
     line.close();
@@ -199,6 +202,7 @@ struct BaseManager::State {
 
   ManagerOptions options;
   Address address;
+  std::uint64_t epoch = 0;  ///< of the server that was started
   Phase phase = Phase::fresh;
   std::map<std::string, detail::ManagerType> types;
   std::shared_ptr<detail::Child> child;
@@ -273,6 +277,7 @@ Result<void> BaseManager::start_server(std::optional<detail::ManagerInitializer>
   }
   forget_former_manager(state_->address);
   set_manager_key(state_->address, state_->key());
+  state_->epoch = (*ready)->epoch;
   state_->child = child;
   state_->line = std::move(pipe.first);
   state_->phase = State::Phase::started;

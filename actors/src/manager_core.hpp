@@ -54,6 +54,7 @@ class ManagerCore final : public SessionService,
   /// Ends all sessions and destroys the objects. Idempotent.
   void close();
   [[nodiscard]] const Address& address() const noexcept { return address_; }
+  [[nodiscard]] std::uint64_t epoch() const noexcept { return epoch_; }
 
   void adopt(WireValue& value) override;
   [[nodiscard]] WireValue lend(const WireValue& value) override;

@@ -27,10 +27,16 @@ constexpr int last_of_all = -1'000'000;
 
 using TravellingKeys = std::vector<std::pair<std::string, std::vector<std::byte>>>;
 
+struct OpenLink {
+  Address address;
+  std::shared_ptr<SessionLink> link;
+};
+using Open = std::map<std::string, OpenLink>;
+
 struct Links {
   std::mutex mutex;
   std::uint32_t generation = fork_generation();
-  std::map<std::string, std::shared_ptr<SessionLink>> open;
+  Open open;
   struct Known {
     AuthKey key;
     int times = 0;  // that it was set
@@ -49,18 +55,18 @@ Links& links() {
 void forget_the_parents(Links& all) {
   if (all.generation == fork_generation()) return;
   all.generation = fork_generation();
-  new std::map<std::string, std::shared_ptr<SessionLink>>{std::exchange(all.open, {})};
+  new Open{std::exchange(all.open, {})};
 }
 
 void leave_all() {
   Links& all = links();
-  std::map<std::string, std::shared_ptr<SessionLink>> open;
+  Open open;
   {
     const std::lock_guard lock{all.mutex};
     forget_the_parents(all);
     open.swap(all.open);
   }
-  for (const auto& [where, link] : open) link->leave();
+  for (const auto& [where, one] : open) one.link->leave();
 }
 
 }  // namespace
@@ -70,8 +76,8 @@ std::shared_ptr<SessionLink> open_link_to_manager(const Address& address) {
   const std::lock_guard lock{all.mutex};
   forget_the_parents(all);
   const auto found = all.open.find(to_string(address));
-  if (found == all.open.end() || !found->second->is_open()) return nullptr;
-  return found->second;
+  if (found == all.open.end() || !found->second.link->is_open()) return nullptr;
+  return found->second.link;
 }
 
 namespace {
@@ -94,15 +100,15 @@ std::shared_ptr<SessionLink> add_link(const Address& address, std::shared_ptr<Se
   Links& all = links();
   const std::lock_guard lock{all.mutex};
   for (auto it = all.open.begin(); it != all.open.end();) {
-    const bool broken = !it->second->is_open();
-    if (broken) gone.push_back(std::move(it->second));
+    const bool broken = !it->second.link->is_open();
+    if (broken) gone.push_back(std::move(it->second.link));
     it = broken ? all.open.erase(it) : std::next(it);
   }
   if (const auto found = all.open.find(where); found != all.open.end()) {
-    gone.push_back(std::exchange(link, found->second));
+    gone.push_back(std::exchange(link, found->second.link));
     return link;
   }
-  all.open.emplace(where, link);
+  all.open.emplace(where, OpenLink{address, link});
   if (!all.at_end.still_active())
     all.at_end = Finalizer::add(&leave_all, {.priority = last_of_all});
   return link;
@@ -209,7 +215,7 @@ void leave(const Address& address, const std::shared_ptr<SessionLink>& link) {
     Links& all = links();
     const std::lock_guard lock{all.mutex};
     const auto found = all.open.find(to_string(address));
-    if (found != all.open.end() && found->second == link) all.open.erase(found);
+    if (found != all.open.end() && found->second.link == link) all.open.erase(found);
   }
   link->leave();
 }
@@ -221,8 +227,18 @@ void forget_former_manager(const Address& address) {
   if (link != nullptr && !answers(*link)) leave(address, link);
 }
 
-void leave_manager(const Address& address) {
-  if (const auto link = open_link_to_manager(address)) leave(address, link);
+void leave_manager(const Address& address, std::uint64_t epoch) {
+  const auto link = open_link_to_manager(address);
+  if (link != nullptr && link->epoch() == epoch) leave(address, link);
+}
+
+std::optional<Address> address_of_manager(std::uint64_t epoch) {
+  Links& all = links();
+  const std::lock_guard lock{all.mutex};
+  forget_the_parents(all);
+  for (const auto& [where, one] : all.open)
+    if (one.link->epoch() == epoch) return one.address;
+  return std::nullopt;
 }
 
 }  // namespace passel::inline v0::detail

@@ -7,7 +7,9 @@
 #include <passel/result.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 namespace passel::inline v0::detail {
@@ -32,7 +34,11 @@ void add_manager_keys(std::vector<std::byte>& args);
 /// Ends the connection with whoever was at that address before, so that its end, which may not have
 /// been noticed yet, is known: another server is there now.
 void forget_former_manager(const Address& address);
-/// Says goodbye to the manager at that address.
-void leave_manager(const Address& address);
+/// Says goodbye to the manager at that address, if it is that life of it: another one may be there
+/// by now.
+void leave_manager(const Address& address, std::uint64_t epoch);
+/// Where this process reached the server of that epoch, when it has a connection with it: what a
+/// server that listens at all addresses calls its own is none that others can use.
+[[nodiscard]] std::optional<Address> address_of_manager(std::uint64_t epoch);
 
 }  // namespace passel::inline v0::detail

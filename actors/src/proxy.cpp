@@ -21,6 +21,12 @@ Error manager_gone(const ProxyPlace& place, const Error& why) {
           "the manager at " + to_string(place.address) + " is gone: " + why.what()};
 }
 
+/// What a server that listens at all addresses of its host knows of itself.
+bool is_everywhere(const Address& address) {
+  const auto* const tcp = std::get_if<TcpAddress>(&address);
+  return tcp != nullptr && (tcp->host == "0.0.0.0" || tcp->host == "::");
+}
+
 Error object_gone(const ProxyPlace& place) {
   return {Errc::stale_object, "object " + std::to_string(place.object) + " of type '" + place.type +
                                   "' belonged to an earlier life of the manager at " +
@@ -110,6 +116,10 @@ Result<std::shared_ptr<ProxyCore>> ProxyCore::create(const Address& address, std
 Result<std::shared_ptr<ProxyCore>> ProxyCore::from_value(const WireValue& value) {
   auto found = read_proxy(value);
   if (!found) return mismatch("proxy of a hosted object", value);
+  if (is_everywhere(found->place.address)) {
+    if (auto reached = address_of_manager(found->place.epoch))
+      found->place.address = *std::move(reached);
+  }
   auto body = std::make_unique<Body>(std::move(found->place), nullptr);
   body->arrive(found->ticket);
   return std::make_shared<ProxyCore>(std::move(body));
@@ -152,7 +162,7 @@ std::uint64_t ProxyCore::object() const noexcept { return body_->place().object;
 bool ProxyCore::same_object(const ProxyCore& other) const noexcept {
   const ProxyPlace& a = body_->place();
   const ProxyPlace& b = other.body_->place();
-  return a.object == b.object && a.epoch == b.epoch && a.address == b.address;
+  return a.object == b.object && a.epoch == b.epoch;  // no two servers have one epoch
 }
 
 std::string ProxyCore::name() const {

@@ -7,6 +7,9 @@
 namespace passel::inline v0::detail {
 namespace {
 
+/// Of several items in one answer.
+constexpr std::size_t most_bytes = std::size_t{16} << 20;
+
 Result<std::shared_ptr<HostedObject>> make(const HostedCall& call, HostedQueueOptions options) {
   const auto args = call.arguments<std::int64_t>();
   if (!args) return args.error();
@@ -32,7 +35,9 @@ Result<std::shared_ptr<HostedObject>> make_hosted_priority_queue(const HostedCal
 std::span<const HostedMethod<HostedQueue>> HostedQueue::table() {
   static constexpr HostedMethod<HostedQueue> methods[] = {
       hosted_method<&HostedQueue::put>{"put"},
+      hosted_method<&HostedQueue::put_many>{"put_many"},
       hosted_method<&HostedQueue::get>{"get"},
+      hosted_method<&HostedQueue::get_many>{"get_many"},
       hosted_method<&HostedQueue::done>{"task_done"},
       hosted_method<&HostedQueue::join>{"join"},
       hosted_method<&HostedQueue::shutdown>{"shutdown"},
@@ -68,44 +73,120 @@ void HostedQueue::add(Item item) {
 void HostedQueue::put(HostedCall&& call) {
   auto args = call.arguments<WireValue, bool>();
   if (!args) return call.reply.set(args.error());
-  auto& [value, wait] = *args;
+  std::deque<WireValue> items;
+  items.push_back(std::move(std::get<0>(*args)));
+  wait_for_room(std::move(call), std::move(items), std::get<1>(*args));
+}
+
+void HostedQueue::put_many(HostedCall&& call) {
+  auto args = call.arguments<std::vector<WireValue>, bool>();
+  if (!args) return call.reply.set(args.error());
+  auto& [items, wait] = *args;
+  wait_for_room(std::move(call),
+                {std::make_move_iterator(items.begin()), std::make_move_iterator(items.end())},
+                wait);
+}
+
+void HostedQueue::wait_for_room(HostedCall&& call, std::deque<WireValue> items, bool wait) {
   if (shut_down_) return call.reply.set(shut_down_error());
-  if (full()) {
-    Error no_room{Errc::full, "the queue holds " + std::to_string(items_.size()) + " of " +
-                                  std::to_string(options_.maxsize) + " items"};
-    if (!wait) return call.reply.set(std::move(no_room));
-    return putters_.add(std::move(call), std::move(value), std::move(no_room));
+  // Nobody overtakes those who wait for room; what came back may be over the limit.
+  const bool fits =
+      options_.maxsize <= 0 || (putters_.empty() && items_.size() + items.size() <= maxsize());
+  if (!fits && !wait) return call.reply.set(no_room());
+  const std::size_t bytes = call.args.size() / std::max<std::size_t>(items.size(), 1);
+  Load load{std::move(items), bytes};
+  if (fits || putters_.empty()) take_room(load);
+  if (load.items.empty()) {
+    call.reply.value();
+  } else {
+    putters_.add(std::move(call), std::move(load), no_room());
   }
-  ++unfinished_;
-  add({std::move(value)});
-  call.reply.value();
   serve_waiting();
+}
+
+Error HostedQueue::no_room() const {
+  return {Errc::full, "the queue holds " + std::to_string(items_.size()) + " of " +
+                          std::to_string(options_.maxsize) + " items"};
+}
+
+void HostedQueue::take_room(Load& load) {
+  while (!load.items.empty() && !full()) {
+    ++unfinished_;
+    add({std::move(load.items.front()), load.bytes});
+    load.items.pop_front();
+  }
 }
 
 void HostedQueue::get(HostedCall&& call) {
   const auto args = call.arguments<bool, bool>();
   if (!args) return call.reply.set(args.error());
   const auto [wait, receipt] = *args;
-  const Receipt expected = receipt ? Receipt::expected : Receipt::none;
+  wait_for_items(std::move(call), {.receipt = receipt}, wait);
+}
+
+void HostedQueue::get_many(HostedCall&& call) {
+  const auto args = call.arguments<std::uint64_t, bool, bool>();
+  if (!args) return call.reply.set(args.error());
+  const auto [most, wait, receipt] = *args;
+  if (most == 0)
+    return call.reply.set(Error{Errc::invalid_argument, "at most 0 items are none to wait for"});
+  wait_for_items(std::move(call), {.receipt = receipt, .most = most}, wait);
+}
+
+void HostedQueue::wait_for_items(HostedCall&& call, Wish wish, bool wait) {
   if (items_.empty()) {
     if (shut_down_) return call.reply.set(shut_down_error());
     Error nothing{Errc::empty, "the queue has no item"};
     if (!wait) return call.reply.set(std::move(nothing));
-    return getters_.add(std::move(call), expected, std::move(nothing));
+    return getters_.add(std::move(call), wish, std::move(nothing));
   }
-  hand_out(call, expected);
+  hand_out(call, wish);
   serve_waiting();
 }
 
-void HostedQueue::hand_out(HostedCall& call, Receipt receipt) {
-  Item item = std::move(items_.front());
-  items_.pop_front();
-  ++item.delivery;
-  if (options_.joinable || receipt == Receipt::expected) {
-    given_.push_back({call.caller.session, call.id, item, receipt == Receipt::none});
+void HostedQueue::hand_out(HostedCall& call, Wish wish) {
+  const HostedCaller caller = call.caller;
+  std::vector<Given> taken;
+  std::vector<WireValue> values;
+  std::size_t bytes = 0;
+  while (!items_.empty() && taken.size() < std::max<std::uint64_t>(wish.most, 1)) {
+    bytes += items_.front().bytes;
+    if (!taken.empty() && bytes > most_bytes) break;
+    taken.push_back({caller.session, call.id, std::move(items_.front()), false});
+    items_.pop_front();
+    ++taken.back().item.delivery;
+    values.push_back(std::move(taken.back().item.value));
   }
-  // The call's number names it when its taker says that it has it, or not.
-  call.reply.value(WireValue::tuple({call.id, item.delivery, std::move(item.value)}));
+  // The call's number names them when their taker says that it has them, or not.
+  const WireValue answer =
+      wish.most == 0
+          ? WireValue::tuple({call.id, taken.front().item.delivery, std::move(values.front())})
+          : WireValue::tuple({call.id, WireValue::list(std::move(values))});
+  const auto take_back_values = [&] {
+    const WireValue::Items& parts = *answer.items();
+    for (std::size_t i = 0; i < taken.size(); ++i)
+      taken[i].item.value = wish.most == 0 ? parts.back() : (*parts.back().items())[i];
+  };
+  const auto remember = [&] {
+    take_back_values();
+    given_.insert(given_.end(), std::make_move_iterator(taken.begin()),
+                  std::make_move_iterator(taken.end()));
+  };
+  if (wish.receipt) {
+    remember();
+    return call.reply.value(answer);
+  }
+  // An answer that is too large is discarded before this returns.
+  handing_out_ = {caller.session, call.id};
+  call.reply.value(answer);
+  if (!std::exchange(handing_out_, std::nullopt)) {
+    take_back_values();
+    for (Given& one : taken) --one.item.delivery;
+    give_back(std::move(taken));
+  } else if (options_.joinable) {
+    for (Given& one : taken) one.kept = true;
+    remember();
+  }
 }
 
 void HostedQueue::serve_waiting() {
@@ -114,10 +195,8 @@ void HostedQueue::serve_waiting() {
       auto getter = getters_.take_front();
       hand_out(getter.call, getter.data);
     } else if (!putters_.empty() && !full()) {
-      auto putter = putters_.take_front();
-      ++unfinished_;
-      add({std::move(putter.data)});
-      putter.call.reply.value();
+      take_room(putters_.front().data);
+      if (putters_.front().data.items.empty()) putters_.take_front().call.reply.value();
     } else {
       return;
     }
@@ -166,23 +245,23 @@ void HostedQueue::abandoned(std::uint64_t session, std::uint64_t call) {
 }
 
 void HostedQueue::kept(std::uint64_t session, std::uint64_t call) {
-  const auto found = std::find_if(given_.begin(), given_.end(), [&](const Given& given) {
+  const auto is_of_call = [&](const Given& given) {
     return given.session == session && given.call == call;
-  });
-  if (found == given_.end()) return;
-  found->kept = true;
-  if (!options_.joinable) given_.erase(found);
+  };
+  for (Given& given : given_) given.kept = given.kept || is_of_call(given);
+  if (!options_.joinable) std::erase_if(given_, is_of_call);
 }
 
 void HostedQueue::discarded(std::uint64_t session, std::uint64_t call) {
-  const auto found = std::find_if(given_.begin(), given_.end(), [&](const Given& given) {
-    return given.session == session && given.call == call && !given.kept;
-  });
-  if (found == given_.end()) return;
-  std::vector<Given> back;
-  back.push_back(std::move(*found));
-  given_.erase(found);
-  --back.front().item.delivery;  // nobody has seen it
+  if (handing_out_ == std::pair{session, call}) return handing_out_.reset();
+  const auto stays = [&](const Given& given) {
+    return given.session != session || given.call != call || given.kept;
+  };
+  if (std::all_of(given_.begin(), given_.end(), stays)) return;
+  const auto found = std::stable_partition(given_.begin(), given_.end(), stays);
+  std::vector<Given> back{std::make_move_iterator(found), std::make_move_iterator(given_.end())};
+  given_.erase(found, given_.end());
+  for (Given& given : back) --given.item.delivery;  // nobody has seen it
   give_back(std::move(back));
 }
 

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -35,7 +36,11 @@ class HostedQueue final : public HostedBuiltin<HostedQueue> {
   explicit HostedQueue(HostedQueueOptions options) : options_{options} {}
 
   void put(HostedCall&& call);
+  /// All of them, in their order; a call that is given up leaves those in that are.
+  void put_many(HostedCall&& call);
   void get(HostedCall&& call);
+  /// What is there, up to so many, when there is one at least.
+  void get_many(HostedCall&& call);
   [[nodiscard]] Result<void> task_done(const HostedCaller& caller);
   void done(HostedCall&& call) { call.reply.value(task_done(call.caller)); }
   void join(HostedCall&& call);
@@ -62,7 +67,12 @@ class HostedQueue final : public HostedBuiltin<HostedQueue> {
  private:
   struct Item {
     WireValue value;
+    std::size_t bytes = 0;       ///< of what it came in, more or less
     std::uint64_t delivery = 0;  ///< how often it was handed out
+  };
+  struct Load {  ///< items of one call
+    std::deque<WireValue> items;
+    std::size_t bytes = 0;  ///< of each, more or less
   };
   struct Given {  ///< an item in the hands of a session
     std::uint64_t session = 0;
@@ -70,21 +80,30 @@ class HostedQueue final : public HostedBuiltin<HostedQueue> {
     Item item;
     bool kept = false;  ///< the session has said so, or cannot give it up
   };
-  enum class Receipt : bool { none, expected };
+  /// What somebody in the line waits for.
+  struct Wish {
+    bool receipt = false;    ///< the caller says when it has the answer
+    std::uint64_t most = 0;  ///< items of one call; 0: one, and not in a list
+  };
 
   void add(Item item);
+  void take_room(Load& load);
+  void wait_for_room(HostedCall&& call, std::deque<WireValue> items, bool wait);
+  void wait_for_items(HostedCall&& call, Wish wish, bool wait);
   void give_back(std::vector<Given> given);
-  void hand_out(HostedCall& call, Receipt receipt);
+  void hand_out(HostedCall& call, Wish wish);
   void serve_waiting();
   void finished_one();
   [[nodiscard]] Error shut_down_error() const;
+  [[nodiscard]] Error no_room() const;
 
   HostedQueueOptions options_;
   std::deque<Item> items_;
   std::vector<Given> given_;
-  HostedLine<Receipt> getters_;
-  HostedLine<WireValue> putters_;
+  HostedLine<Wish> getters_;
+  HostedLine<Load> putters_;  // and what they have not put yet
   HostedLine<std::monostate> joiners_;
+  std::optional<std::pair<std::uint64_t, std::uint64_t>> handing_out_;  // session and call
   std::uint64_t unfinished_ = 0;
   bool shut_down_ = false;
 };

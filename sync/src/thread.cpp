@@ -7,6 +7,8 @@
 
 #include <cxxabi.h>
 #include <unistd.h>
+#include <algorithm>
+#include <cstddef>
 #include <cstring>
 
 namespace passel::inline v0 {
@@ -36,7 +38,11 @@ class ThreadLife {
       state.body_taken = true;
       state.hook = registry.hook;
       begin_ = registry.hook;
-      short_name[state.name.copy(short_name, sizeof short_name - 1)] = '\0';
+      std::size_t length = std::min(state.name.size(), sizeof short_name - 1);
+      // No character of UTF-8 in halves.
+      while (length > 0 && length < state.name.size() && (state.name[length] & 0xc0) == 0x80)
+        --length;
+      short_name[state.name.copy(short_name, length)] = '\0';
     }
     ::pthread_setname_np(::pthread_self(), short_name);
   }

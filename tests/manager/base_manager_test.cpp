@@ -7,6 +7,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "support/own_address.hpp"
 #include "support/process_census.hpp"
 
 #include <netinet/in.h>
@@ -475,16 +476,6 @@ TEST(ManagerSurface, ConnectingToNobodyIsAnError) {
   EXPECT_THAT(nobody.error().what(), HasSubstr("connection refused"));
 }
 
-/// An address that no other process of this host takes when it is free for a moment.
-Address own_place(const Address& kind, const char* what) {
-  const int pid = ::getpid();
-  if (kind.index() == 0)
-    return UnixAddress{std::string{"/tmp/passel-"} + what + "-" + std::to_string(pid)};
-  return TcpAddress{"127." + std::to_string(64 + (pid >> 16)) + "." +
-                        std::to_string(pid >> 8 & 255) + "." + std::to_string(pid & 255),
-                    0};
-}
-
 /// Cases that make their own managers at each kind of address.
 class ManagerPlace : public testing::TestWithParam<Address> {};
 INSTANTIATE_TEST_SUITE_P(Addresses, ManagerPlace,
@@ -544,7 +535,7 @@ TEST_P(ManagerPlace, AServerInThisProcessIsUsedHere) {
 
 // CPython: _TestManagerRestart.test_rapid_restart
 TEST_P(ManagerPlace, ANewManagerTakesTheAddressJustFreed) {
-  Address address = own_place(GetParam(), "restart");
+  Address address = passel_test::own_address(GetParam(), "restart");
   for (int life = 0; life < 5; ++life) {
     BaseManager manager{{.address = address}};
     register_types(manager);
@@ -571,7 +562,7 @@ TEST_P(Manager, AKilledServerEndsEveryCallAtOnce) {
 
 // Fault 36.
 TEST_P(ManagerPlace, ProxiesOfAnEarlierLifeAreStale) {
-  Address address = own_place(GetParam(), "lives");
+  Address address = passel_test::own_address(GetParam(), "lives");
   const auto begin = [&address] {
     BaseManager manager{{.address = address}};
     register_types(manager);

@@ -29,6 +29,7 @@ using passel::Process;
 using passel::QueueProxy;
 using passel::SyncManager;
 using passel::WireValue;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 class ManagerQueue : public ::testing::Test {
@@ -87,6 +88,71 @@ TEST_F(ManagerQueue, ThoseWhoWaitAreServedInTurn) {
   queue.put(2).unwrap();
   EXPECT_EQ(first.get().unwrap(), 1);
   EXPECT_EQ(second.get().unwrap(), 2);
+}
+
+// F-34: several items in one call.
+TEST_F(ManagerQueue, SeveralItemsArePutAndTakenAtOnce) {
+  const auto queue = manager.queue<int>(4).unwrap();
+  EXPECT_EQ(queue.try_get_many(3).error(), Errc::empty);
+  EXPECT_EQ(queue.get_many_for(3, 1ms).error(), Errc::empty);
+  EXPECT_EQ(queue.get_many(0).error(), Errc::invalid_argument);
+  queue.put_many({1, 2, 3}).unwrap();
+  EXPECT_EQ(queue.try_put_many({4, 5}).error(), Errc::full);
+  EXPECT_EQ(queue.qsize().unwrap(), 3U);
+  EXPECT_THAT(queue.get_many(2).unwrap(), ElementsAre(1, 2));
+  EXPECT_THAT(queue.get_many_for(7, 1h).unwrap(), ElementsAre(3));
+  queue.put_many({}).unwrap();
+
+  // More than there is room for, and somebody behind who is not to overtake them.
+  auto many =
+      queue.call_async<void>("put_many", passel::detail::to_values<int>({1, 2, 3, 4, 5, 6}), true);
+  auto last = queue.put_async(7);
+  EXPECT_EQ(queue.qsize().unwrap(), 4U);
+  EXPECT_EQ(queue.try_put(8).error(), Errc::full);
+  EXPECT_THAT(queue.get_many(9).unwrap(), ElementsAre(1, 2, 3, 4));
+  many.get().unwrap();
+  last.get().unwrap();
+  EXPECT_THAT(queue.get_many(9).unwrap(), ElementsAre(5, 6, 7));
+  EXPECT_EQ(queue.put_many_for({1, 2, 3, 4, 5, 6}, 1ms).error(), Errc::full);
+  EXPECT_THAT(queue.try_get_many(9).unwrap(), ElementsAre(1, 2, 3, 4));
+}
+
+TEST_F(ManagerQueue, SeveralItemsThatReachedNobodyComeBackInTheirOrder) {
+  const auto queue = manager.joinable_queue<int>().unwrap();
+  queue.put_many({1, 2, 3}).unwrap();
+  using Several = std::pair<std::uint64_t, std::vector<int>>;
+  const auto handed = queue.call<Several>("get_many", std::uint64_t{2}, true, true).unwrap();
+  EXPECT_THAT(handed.second, ElementsAre(1, 2));
+  queue.core()->tell("back", handed.first);
+  EXPECT_THAT(queue.get_many(9).unwrap(), ElementsAre(1, 2, 3));
+  for (int n = 0; n < 3; ++n) queue.task_done().unwrap();
+  queue.join().unwrap();
+}
+
+TEST_F(ManagerQueue, SeveralLargeItemsAreTakenAsManyAtATimeAsTheirAnswerHolds) {
+  const auto queue = manager.queue<std::string>().unwrap();
+  const std::string large(std::size_t{9} << 20, 'x');
+  for (int n = 0; n < 2; ++n) queue.put(large).unwrap();
+  queue.put_many({large, "small"}).unwrap();
+  std::size_t got = 0;
+  while (got < 4) got += queue.get_many(100).unwrap().size();
+  EXPECT_EQ(got, 4U);
+}
+
+TEST_F(ManagerQueue, AnItemThatIsTooLargeToBeHandedOutStays) {
+  // What fits into a put by a few bytes does not fit into the answer of a get.
+  constexpr std::size_t limit = std::size_t{64} << 20;
+  const auto queue = manager.queue<std::string>().unwrap();
+  std::string item(limit, 'x');
+  const auto refused = queue.put(item);
+  ASSERT_EQ(refused.error(), Errc::too_large);
+  const std::string text = refused.error().what();
+  const std::size_t needed = std::stoul(text.substr(text.find_first_of("0123456789")));
+  ASSERT_GT(needed, limit) << text;
+  item.resize(limit - (needed - limit));
+  queue.put(item).unwrap();
+  EXPECT_EQ(queue.get().error(), Errc::too_large);
+  EXPECT_EQ(queue.qsize().unwrap(), 1U);
 }
 
 TEST_F(ManagerQueue, AGetThatIsGivenUpTakesNothing) {

@@ -326,6 +326,28 @@ TEST(Thread, HasANameOfItsOwn) {
   EXPECT_EQ(named.name(), "after the end");
 }
 
+/// What the kernel calls the calling thread.
+std::string os_name() {
+  char name[16] = "";
+  ::pthread_getname_np(::pthread_self(), name, sizeof name);
+  return name;
+}
+
+TEST(Thread, TheSystemKnowsItsNameCutAtACharacter) {
+  // Python 3.14: gh-59705
+  const auto name_of = [](const char* given) {
+    std::string seen;
+    Thread::spawn({.name = given}, [&] { seen = os_name(); }).unwrap().join().unwrap();
+    return seen;
+  };
+  EXPECT_EQ(name_of("worker"), "worker");
+  EXPECT_EQ(name_of("fifteen letters"), "fifteen letters");
+  EXPECT_EQ(name_of("sixteen letters!"), "sixteen letters");
+  EXPECT_EQ(name_of("fourteen-bytes\u00e9"), "fourteen-bytes");
+  EXPECT_EQ(name_of("thirteen-byte\u00e9"), "thirteen-byte\u00e9");
+  EXPECT_EQ(name_of("thirteen-byte\u20ac"), "thirteen-byte");
+}
+
 TEST(Thread, IdentIsWhatGetIdentSaysInIt) {
   // ThreadTests.test_ident_of_no_threading_threads
   std::uint64_t seen = 0;

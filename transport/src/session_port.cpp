@@ -105,8 +105,10 @@ void SessionPort::send(session_action::Send& send, Time now) {
     step(session_event::Unsent{call->id, sent.error()}, now);
   } else if (auto* answer = std::get_if<ResultMessage>(&send.message);
              answer != nullptr && answer->result) {
-    session_action::Send instead{ResultMessage{answer->id, sent.error()}, {}};
+    const std::uint64_t id = answer->id;
+    session_action::Send instead{ResultMessage{id, sent.error()}, {}};
     this->send(instead, now);
+    handler_.unwanted(id);
   } else {
     step(session_event::Lost{sent.error()}, now);
   }

@@ -29,7 +29,8 @@ class SessionHandler {
   /// `unsupported` unless overridden.
   virtual void serve(SessionPort& port, session_action::Serve&& call);
   virtual void abandoned(std::uint64_t call, std::uint64_t target);
-  /// The answer to that call reached nobody.
+  /// The answer to that call reached nobody: its caller had given up, or it was too large, which
+  /// the caller has been told instead.
   virtual void unwanted(std::uint64_t call);
   /// The end of a call made here; comes exactly once for each.
   virtual void answered(session_action::Answer&& answer) = 0;

@@ -1,6 +1,7 @@
 // Layer sync: a queue that lives in a manager's server, as its users have it.
 #pragma once
 
+#include <passel/container_proxies.hpp>
 #include <passel/detail/checked_deadline.hpp>
 #include <passel/detail/kept_call.hpp>
 #include <passel/proxy.hpp>
@@ -11,6 +12,7 @@
 #include <cstdint>
 #include <tuple>
 #include <utility>
+#include <vector>
 
 namespace passel::inline v0 {
 
@@ -53,6 +55,40 @@ class QueueProxy : public DynamicProxy {
   Result<void> put_nowait(const T& item) const { return try_put(item); }
   /// The future is done when the item is in the queue.
   Future<void> put_async(const T& item) const { return call_async<void>("put", item, true); }
+
+  /// Adds items in their order, in one call: each as soon as there is room, perhaps with items of
+  /// others between them. Waits until all are in. When it ends with an error those that are in
+  /// stay.
+  Result<void> put_many(const std::vector<T>& items) const {
+    return put_all(items, true, detail::Deadline::never());
+  }
+  /// Errors also: full when they were not all in in that time; invalid_argument for a negative one.
+  template <class Rep, class Period>
+  Result<void> put_many_for(const std::vector<T>& items,
+                            std::chrono::duration<Rep, Period> timeout) const {
+    PASSEL_TRY(const detail::Deadline deadline, detail::checked_deadline(timeout));
+    return put_all(items, true, deadline);
+  }
+  /// All of them or none. Errors also: full.
+  Result<void> try_put_many(const std::vector<T>& items) const {
+    return put_all(items, false, detail::Deadline::never());
+  }
+
+  /// Takes what is there, up to `most` items, in one call; waits while there is none.
+  Result<std::vector<T>> get_many(std::size_t most) const {
+    return several(most, true, detail::Deadline::never());
+  }
+  /// Errors also: empty when none came in that time, invalid_argument for a negative one.
+  template <class Rep, class Period>
+  Result<std::vector<T>> get_many_for(std::size_t most,
+                                      std::chrono::duration<Rep, Period> timeout) const {
+    PASSEL_TRY(const detail::Deadline deadline, detail::checked_deadline(timeout));
+    return several(most, true, deadline);
+  }
+  /// Errors also: empty. (get_many_nowait)
+  Result<std::vector<T>> try_get_many(std::size_t most) const {
+    return several(most, false, detail::Deadline::never());
+  }
 
   /// Takes the next item; waits while there is none. (Python: get())
   Result<T> get() const { return item_of(delivered(true, detail::Deadline::never())); }
@@ -108,6 +144,22 @@ class QueueProxy : public DynamicProxy {
   Result<void> put_until(const T& item, bool wait, detail::Deadline deadline) const {
     return detail::call_object_patiently<void>(core_, "put", detail::encode_pack(item, wait),
                                                deadline);
+  }
+  Result<void> put_all(const std::vector<T>& items, bool wait, detail::Deadline deadline) const {
+    return detail::call_object_patiently<void>(
+        core_, "put_many", detail::encode_pack(detail::to_values(items), wait), deadline);
+  }
+  Result<std::vector<T>> several(std::size_t most, bool wait, detail::Deadline deadline) const {
+    using Several = std::pair<std::uint64_t, std::vector<T>>;
+    const bool receipt = !deadline.is_never();
+    auto got = detail::call_object_patiently<Several>(
+        core_, "get_many", detail::encode_pack(std::uint64_t{most}, wait, receipt), deadline);
+    // More than one answer holds: they are back in the queue.
+    if (!got && got.error() == Errc::too_large && most > 1)
+      return several(most / 2, wait, deadline);
+    if (!got) return got.error();
+    if (receipt) core_->tell("kept", got->first);
+    return std::move(got->second);
   }
   Result<Delivered<T>> delivered(bool wait, detail::Deadline deadline) const {
     const bool receipt = !deadline.is_never();

@@ -62,7 +62,7 @@ class HostedLine {
 
   [[nodiscard]] bool empty() const noexcept { return waiting_->empty(); }
   [[nodiscard]] std::size_t size() const noexcept { return waiting_->size(); }
-  [[nodiscard]] const Waiting& front() const { return waiting_->front(); }
+  [[nodiscard]] Waiting& front() { return waiting_->front(); }
   /// The first one, to be answered now.
   [[nodiscard]] Waiting take_front() {
     Waiting first = std::move(waiting_->front());

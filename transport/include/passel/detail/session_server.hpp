@@ -52,7 +52,8 @@ class PASSEL_API SessionService {
   virtual void serve(const ServedCall& call) = 0;
   /// The caller no longer waits, or is gone; whatever is replied is dropped. May come twice.
   virtual void call_abandoned(std::uint64_t session, std::uint64_t call, std::uint64_t target);
-  /// The caller gave up when the answer was on its way: it reached nobody.
+  /// The answer reached nobody: the caller gave up when it was on its way, or it was too large, and
+  /// the caller got that error instead. Then it comes from within `reply`.
   virtual void answer_unwanted(std::uint64_t session, std::uint64_t call);
   virtual void notified(std::uint64_t session, std::uint64_t target, std::string_view topic,
                         std::span<const std::byte> value);
