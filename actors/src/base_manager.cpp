@@ -343,12 +343,17 @@ Result<DynamicProxy> BaseManager::create_encoded(std::string_view type,
 }
 
 template <class R>
-Result<R> BaseManager::ask(std::string_view what, Result<detail::Encoded> args) const {
+Result<R> BaseManager::ask(std::string_view what, Result<detail::Encoded> args,
+                           Deadline deadline) const {
   if (state_->phase == State::Phase::fresh || state_->phase == State::Phase::ended)
     return state_->wrong_phase();
   PASSEL_TRY(const auto link, detail::link_to_manager(state_->address));
   if (!args) return args.error();
-  return detail::decode_reply<R>(link->call({0, what, *std::move(args), Deadline::never()}));
+  return detail::decode_reply<R>(link->call({0, what, *std::move(args), deadline}));
+}
+
+Result<void> BaseManager::ping_until(Deadline deadline) const {
+  return ask<void>("ping", detail::encode_pack(), deadline);
 }
 
 Result<void> BaseManager::publish(std::string_view name, const DynamicProxy& object) const {

@@ -269,6 +269,7 @@ void ManagerCore::serve_self(HostedCall&& call) {
     return create(call.method.substr(create_prefix.size()), std::move(call));
   if (call.method.starts_with(get_or_create_prefix))
     return get_or_create(call.method.substr(get_or_create_prefix.size()), std::move(call));
+  if (call.method == "ping") return call.reply.value();
   if (call.method == "publish") return publish(std::move(call));
   if (call.method == "names") return call.reply.value(names_.list());
   if (call.method == "named" || call.method == "unpublish") {

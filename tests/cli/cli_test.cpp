@@ -55,8 +55,8 @@ json json_of(const std::string& command) {
 TEST(Cli, HelpNamesEveryCommandAndNonsenseIsRefused) {
   const Outcome help = run("--help");
   EXPECT_EQ(help.code, 0);
-  for (const char* command :
-       {"ps", "top", "queues", "locks", "pool", "metrics", "keygen", "completion"})
+  for (const char* command : {"ps", "top", "queues", "locks", "pool", "metrics", "serve", "worker",
+                              "ping", "call", "get", "put", "bench", "keygen", "completion"})
     EXPECT_THAT(help.out, HasSubstr(command));
   EXPECT_THAT(run("--version").out, StartsWith("passel "));
   EXPECT_EQ(run("").code, 2);

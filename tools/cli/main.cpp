@@ -1,7 +1,9 @@
 // Tool passel: looks at the processes that use the library, makes keys, serves, and keeps workers.
 //
 //   main: options -> inspect() -> reports (tables, JSON) | metrics (Prometheus) | top
-//                 -> serve | worker
+//                 -> serve | worker | ping, call, get, put (client) | bench
+#include "bench.hpp"
+#include "client.hpp"
 #include "completion.hpp"
 #include "metrics.hpp"
 #include "reports.hpp"
@@ -11,6 +13,7 @@
 
 #include <passel/authkey.hpp>
 #include <passel/inspect.hpp>
+#include <passel/runtime.hpp>
 #include <passel/version.hpp>
 
 #include <CLI/CLI.hpp>
@@ -43,6 +46,8 @@ struct Options {
   std::string shell = "bash";
   passel_cli::ServeOptions serve;
   passel_cli::WorkerOptions worker;
+  passel_cli::ClientOptions client;
+  passel_cli::BenchOptions bench;
 };
 
 bool in_colour(const Options& options) {
@@ -125,6 +130,12 @@ int main(int argc, char** argv) {
   passel_cli::add_worker(app, options.worker)->callback([&] {
     outcome = passel_cli::supervise_worker(options.worker);
   });
+  const passel_cli::Run run_client = [&](const auto& command) {
+    passel::Runtime runtime{argc, argv};
+    outcome = command();
+  };
+  passel_cli::add_client_commands(app, options.client, run_client);
+  passel_cli::add_bench(app, options.bench, run_client);
   CLI::App* keygen = app.add_subcommand("keygen", "Makes a file with a random authkey");
   keygen->add_option("FILE", options.key_file, "The new file; there must be none yet")->required();
   keygen->callback([&] { outcome = make_key(options); });

@@ -213,6 +213,12 @@ class PASSEL_API BaseManager {
   /// Names and the types of their objects, sorted.
   [[nodiscard]] Result<std::vector<std::pair<std::string, std::string>>> names() const;
 
+  /// Asks for an answer and nothing else, waiting at most so long for it: whether the server
+  /// serves. Errors: timeout, peer_lost.
+  template <class Rep, class Period>
+  [[nodiscard]] Result<void> ping_for(std::chrono::duration<Rep, Period> limit) const {
+    return ping_until(detail::Deadline::after(limit));
+  }
   /// How many objects it hosts.
   [[nodiscard]] Result<std::size_t> number_of_objects() const;
   /// One object in two lines: number, type, references; text, of which there is none while a method
@@ -237,13 +243,15 @@ class PASSEL_API BaseManager {
     return {text};
   }
   [[nodiscard]] Result<DynamicProxy> named_object(std::string_view name) const;
+  [[nodiscard]] Result<void> ping_until(detail::Deadline deadline) const;
   Result<DynamicProxy> get_or_create_encoded(std::string_view name, std::string_view type,
                                              Result<detail::Encoded> args) const;
   Result<void> start_server(std::optional<detail::ManagerInitializer> initializer);
   Result<void> join_until(detail::Deadline deadline);
   template <class R>
   [[nodiscard]] Result<R> ask(std::string_view what,
-                              Result<detail::Encoded> args = detail::encode_pack()) const;
+                              Result<detail::Encoded> args = detail::encode_pack(),
+                              detail::Deadline deadline = detail::Deadline::never()) const;
 
   std::shared_ptr<State> state_;
 };

@@ -1,0 +1,148 @@
+// `passel ping`, `call`, `get`, `put` and `bench`, run as people and scripts run them.
+#include "support/process_census.hpp"
+#include "support/started_program.hpp"
+
+#include <passel/authkey.hpp>
+#include <passel/parse_address.hpp>
+#include <passel/sync_manager.hpp>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace {
+
+using nlohmann::json;
+using passel_test::StartedProgram;
+using ::testing::HasSubstr;
+namespace fs = std::filesystem;
+
+/// `passel serve`, and what clients of it print.
+class ClientTest : public ::testing::Test {
+ protected:
+  struct Outcome {
+    int code;
+    std::string out;
+  };
+
+  ClientTest() {
+    std::string name = (fs::temp_directory_path() / "passel-client-XXXXXX").string();
+    folder_ = ::mkdtemp(name.data());
+    passel::AuthKey::generate().save(key()).unwrap();
+    server_.emplace(std::vector<std::string>{PASSEL_BINARY, "serve", "--address", folder_ / "s",
+                                             "--key-file", key(), "--log", "error"});
+    EXPECT_THAT(server_->line(), HasSubstr("listening at"));
+  }
+  ~ClientTest() override {
+    server_.reset();
+    fs::remove_all(folder_);
+  }
+
+  [[nodiscard]] std::string key() const { return folder_ / "key"; }
+  [[nodiscard]] Outcome run(std::vector<std::string> words) const {
+    words.insert(words.begin(), PASSEL_BINARY);
+    words.insert(words.begin() + 2, {"--connect", folder_ / "s", "--key-file", key()});
+    StartedProgram program{std::move(words)};
+    std::string out = program.rest();
+    return {program.wait(), std::move(out)};
+  }
+  [[nodiscard]] passel::SyncManager client() const {
+    passel::SyncManager manager{{.address = passel::UnixAddress{folder_ / "s"},
+                                 .authkey = passel::AuthKey::load(key()).unwrap()}};
+    manager.connect().unwrap();
+    return manager;
+  }
+
+  fs::path folder_;
+  std::optional<StartedProgram> server_;
+};
+
+TEST_F(ClientTest, PingSaysHowFastTheServerAnswers) {
+  const Outcome lines = run({"ping", "--count", "2", "--every", "0"});
+  EXPECT_EQ(lines.code, 0);
+  EXPECT_THAT(lines.out, HasSubstr("answer from " + (folder_ / "s").string() + ": n=2 time="));
+  const Outcome figures = run({"ping", "--count", "3", "--every", "0", "--json"});
+  EXPECT_EQ(json::parse(figures.out)["answers"], 3);
+}
+
+TEST_F(ClientTest, WhatNobodyServesIsAnError) {
+  server_.reset();
+  EXPECT_EQ(run({"ping"}).code, 1);
+}
+
+TEST_F(ClientTest, AStoppedServerDoesNotAnswerInTime) {
+  auto manager = client();
+  server_->signal(SIGSTOP);
+  // The signal takes its time.
+  passel::Result<void> answer{};
+  while (answer.is_ok()) answer = manager.ping_for(std::chrono::milliseconds{1});
+  EXPECT_EQ(answer.error().code(), passel::Errc::timeout);
+  server_->signal(SIGCONT);
+  EXPECT_TRUE(manager.ping_for(std::chrono::hours{1}).is_ok());
+}
+
+TEST_F(ClientTest, ItemsGoThroughAQueue) {
+  EXPECT_EQ(run({"put", "jobs", R"({"url": "http://a", "depth": [1, 2.5, null, true]})"}).code, 0);
+  EXPECT_EQ(run({"put", "jobs", "plain text"}).code, 0);
+  EXPECT_THAT(run({"get"}).out, HasSubstr("jobs  Queue"));
+  EXPECT_EQ(json::parse(run({"get", "--json"}).out), (json{{"jobs", "Queue"}}));
+  EXPECT_EQ(json::parse(run({"get", "jobs"}).out),
+            json::parse(R"({"url": "http://a", "depth": [1, 2.5, null, true]})"));
+  EXPECT_EQ(run({"get", "jobs"}).out, "\"plain text\"\n");
+  EXPECT_EQ(run({"get", "jobs", "--timeout", "0"}).code, 1);
+}
+
+TEST_F(ClientTest, ProgramsAndTheToolShareWhatIsPublished) {
+  auto manager = client();
+  const auto ages = manager.dict<std::string, int>({{"ann", 40}}).unwrap();
+  manager.publish("ages", ages).unwrap();
+  EXPECT_EQ(run({"put", "ages", "bob", "41"}).code, 0);
+  EXPECT_EQ(ages.at("bob").unwrap(), 41);
+  EXPECT_EQ(run({"get", "ages", "ann"}).out, "40\n");
+  EXPECT_EQ(json::parse(run({"get", "ages"}).out), (json{{"ann", 40}, {"bob", 41}}));
+
+  const auto list = manager.list<int>({1}).unwrap();
+  manager.publish("list", list).unwrap();
+  EXPECT_EQ(run({"put", "list", "2"}).code, 0);
+  EXPECT_EQ(run({"call", "list", "insert", "0", "3"}).code, 0);
+  EXPECT_EQ(run({"call", "list", "values"}).out, "[3,1,2]\n");
+
+  const auto work = manager.joinable_queue<int>().unwrap();
+  manager.publish("work", work).unwrap();
+  work.put(5).unwrap();
+  EXPECT_EQ(run({"get", "work"}).out, "5\n");
+  work.join().unwrap();
+}
+
+TEST_F(ClientTest, WhatCannotBeCalledSaysWhy) {
+  EXPECT_EQ(run({"get", "nothing"}).code, 1);
+  EXPECT_EQ(run({"call", "nothing", "size"}).code, 1);
+  EXPECT_EQ(run({"put", "it", "1"}).code, 0);
+  EXPECT_EQ(run({"call", "it", "no_such_method"}).code, 1);
+  EXPECT_EQ(run({"call", "it", "put", "1", "2", "3", "4", "5", "6", "7"}).code, 1);
+  EXPECT_EQ(run({"get", "it", "key"}).code, 1);
+}
+
+TEST_F(ClientTest, BenchMeasuresTheWayToTheServer) {
+  const Outcome figures = run({"bench", "--seconds", "0.01", "--json"});
+  EXPECT_EQ(figures.code, 0);
+  const json rows = json::parse(figures.out);
+  EXPECT_EQ(rows.size(), 4U);
+  for (const auto& [work, seconds] : rows.items()) EXPECT_GT(seconds.get<double>(), 0.0) << work;
+}
+
+TEST(BenchCommand, MeasuresThisHostAndLeavesNothing) {
+  const auto before = passel_test::ProcessCensus::take();
+  {
+    StartedProgram program{{PASSEL_BINARY, "bench", "--seconds", "0.01"}};
+    EXPECT_THAT(program.rest(), HasSubstr("pool: a call"));
+    EXPECT_EQ(program.wait(), 0);
+  }
+  EXPECT_EQ(passel_test::ProcessCensus::settle(before), "");
+}
+
+}  // namespace

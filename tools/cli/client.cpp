@@ -1,0 +1,229 @@
+// Tool passel: `passel ping`, `call`, `get` and `put`.
+#include "client.hpp"
+
+#include "table.hpp"
+#include "wire_json.hpp"
+
+#include <passel/parse_address.hpp>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <iomanip>
+#include <iostream>
+#include <numeric>
+#include <thread>
+#include <utility>
+
+namespace passel_cli {
+
+using nlohmann::json;
+using passel::DynamicProxy;
+using passel::Errc;
+using passel::Error;
+using passel::Result;
+using passel::SyncManager;
+using passel::WireValue;
+using Seconds = std::chrono::duration<double>;
+
+namespace {
+
+constexpr std::size_t most_arguments = 6;
+
+/// One line, so that a shell can read items one by one. Texts of other programs may be no UTF-8.
+void print(const WireValue& value) {
+  std::cout << to_json(value).dump(-1, ' ', false, json::error_handler_t::replace) << std::endl;
+}
+
+Result<int> ping(const ClientOptions& options) {
+  PASSEL_TRY(const SyncManager manager, connect_to(options.server));
+  const std::string where = passel::to_string(manager.address());
+  std::vector<double> times;
+  for (long n = 1; options.count == 0 || n <= options.count; ++n) {
+    if (n > 1) std::this_thread::sleep_for(Seconds{options.every});
+    const auto begin = std::chrono::steady_clock::now();
+    PASSEL_CHECK(manager.ping_for(Seconds{options.server.timeout}));
+    const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - begin;
+    times.push_back(took.count());
+    if (options.json) continue;
+    std::cout << "answer from " << where << ": n=" << n << " time=" << std::fixed
+              << std::setprecision(3) << took.count() << " ms" << std::endl;
+  }
+  std::sort(times.begin(), times.end());
+  const double mean =
+      std::accumulate(times.begin(), times.end(), 0.0) / static_cast<double>(times.size());
+  if (options.json) {
+    std::cout << json{{"address", where},
+                      {"answers", times.size()},
+                      {"least_ms", times.front()},
+                      {"mean_ms", mean},
+                      {"most_ms", times.back()}}
+                     .dump(2)
+              << '\n';
+  } else {
+    std::cout << times.size() << " answers, least/mean/most " << times.front() << "/" << mean << "/"
+              << times.back() << " ms\n";
+  }
+  return 0;
+}
+
+template <std::size_t... I>
+Result<WireValue> call_with(const DynamicProxy& object, const ClientOptions& options,
+                            const std::vector<WireValue>& args, std::index_sequence<I...>) {
+  return object.call_for<WireValue>(Seconds{options.server.timeout}, options.method, args[I]...);
+}
+
+/// The number of arguments of a call is part of its type.
+template <std::size_t... N>
+Result<WireValue> call_any(const DynamicProxy& object, const ClientOptions& options,
+                           const std::vector<WireValue>& args, std::index_sequence<N...>) {
+  using Call = Result<WireValue> (*)(const DynamicProxy&, const ClientOptions&,
+                                     const std::vector<WireValue>&);
+  static constexpr std::array<Call, sizeof...(N)> calls{
+      [](const DynamicProxy& of, const ClientOptions& with, const std::vector<WireValue>& values) {
+        return call_with(of, with, values, std::make_index_sequence<N>{});
+      }...};
+  return calls[args.size()](object, options, args);
+}
+
+Result<int> call(const ClientOptions& options) {
+  if (options.words.size() > most_arguments)
+    return Error{Errc::invalid_argument, std::to_string(options.words.size()) +
+                                             " arguments, at most " +
+                                             std::to_string(most_arguments) + " can be given"};
+  PASSEL_TRY(const SyncManager manager, connect_to(options.server));
+  PASSEL_TRY(const DynamicProxy object, manager.named(options.name));
+  std::vector<WireValue> args;
+  for (const std::string& word : options.words) args.push_back(value_of(word));
+  PASSEL_TRY(const WireValue answer,
+             call_any(object, options, args, std::make_index_sequence<most_arguments + 1>{}));
+  print(answer);
+  return 0;
+}
+
+bool is_queue(const DynamicProxy& object) { return object.type().ends_with("Queue"); }
+
+Result<int> list_names(const SyncManager& manager, const ClientOptions& options) {
+  PASSEL_TRY(const auto names, manager.names());
+  if (options.json) {
+    json out = json::object();
+    for (const auto& [name, type] : names) out[name] = type;
+    std::cout << out.dump(2, ' ', false, json::error_handler_t::replace) << '\n';
+    return 0;
+  }
+  Table table{{"NAME", "TYPE"}};
+  for (const auto& [name, type] : names) table.add({{name}, {type}});
+  table.print(std::cout, false);
+  return 0;
+}
+
+Result<int> get(const ClientOptions& options) {
+  PASSEL_TRY(const SyncManager manager, connect_to(options.server));
+  if (options.name.empty()) return list_names(manager, options);
+  PASSEL_TRY(const DynamicProxy object, manager.named(options.name));
+  const Seconds limit{options.server.timeout};
+  if (is_queue(object)) {
+    if (!options.words.empty())
+      return Error{Errc::invalid_argument, "a " + object.type() + " has no keys"};
+    const passel::QueueProxy<WireValue> queue{object};
+    PASSEL_TRY(const WireValue item, queue.get_for(limit));
+    print(item);
+    // Until then it is in our hands: should this process be killed before it has printed it all, a
+    // JoinableQueue gives it to another.
+    if (object.type() == "JoinableQueue") PASSEL_CHECK(queue.task_done());
+    return 0;
+  }
+  if (options.words.empty()) {
+    PASSEL_TRY(const WireValue all, object.copy());
+    print(all);
+    return 0;
+  }
+  PASSEL_TRY(const WireValue one,
+             object.call_for<WireValue>(limit, "at", value_of(options.words[0])));
+  print(one);
+  return 0;
+}
+
+Result<int> put(const ClientOptions& options) {
+  PASSEL_TRY(const SyncManager manager, connect_to(options.server));
+  auto found = manager.named(options.name);
+  if (found.is_err() && found.error() == Errc::not_found && options.words.size() == 1)
+    found = manager.get_or_create(options.name, "Queue", 0);
+  PASSEL_TRY(const DynamicProxy object, std::move(found));
+  const Seconds limit{options.server.timeout};
+  const WireValue value = value_of(options.words.back());
+  if (options.words.size() == 2) {
+    PASSEL_CHECK(object.call_for<void>(limit, "set", value_of(options.words[0]), value));
+  } else if (is_queue(object)) {
+    PASSEL_CHECK(passel::QueueProxy<WireValue>{object}.put_for(value, limit));
+  } else {
+    const std::string method = object.type() == "list" ? "append" : "set";
+    PASSEL_CHECK(object.call_for<void>(limit, method, value));
+  }
+  return 0;
+}
+
+}  // namespace
+
+void add_server_options(CLI::App& command, ServerOptions& options) {
+  command
+      .add_option("--connect", options.connect, "HOST:PORT or path of the server (passel serve)")
+      ->envname("PASSEL_CONNECT")
+      ->required();
+  command.add_option("--key-file", options.key_file, "The key of the server")
+      ->envname("PASSEL_AUTHKEY_FILE")
+      ->required();
+  command.add_option("--timeout", options.timeout, "Seconds that an answer may take")
+      ->check(CLI::Range(0.0, 86'400.0))
+      ->capture_default_str();
+}
+
+Result<SyncManager> connect_to(const ServerOptions& options) {
+  PASSEL_TRY(auto address, passel::parse_address(options.connect));
+  PASSEL_TRY(auto key, passel::AuthKey::load(options.key_file));
+  SyncManager manager{{.address = std::move(address), .authkey = std::move(key)}};
+  PASSEL_CHECK(manager.connect());
+  return manager;
+}
+
+void add_client_commands(CLI::App& app, ClientOptions& options, const Run& run) {
+  const auto add = [&](const char* name, const char* help,
+                       Result<int> (*command)(const ClientOptions&)) {
+    CLI::App* const added = app.add_subcommand(name, help);
+    add_server_options(*added, options.server);
+    added->callback([&options, run, command] { run([&] { return command(options); }); });
+    return added;
+  };
+  CLI::App* const pings = add("ping", "Whether a server answers, and how fast", ping);
+  pings->add_option("--count", options.count, "How often (0: until interrupted)")
+      ->check(CLI::Range(0L, 1'000'000'000L))
+      ->capture_default_str();
+  pings->add_option("--every", options.every, "Seconds between two")
+      ->check(CLI::Range(0.0, 3600.0))
+      ->capture_default_str();
+  pings->add_flag("--json", options.json, "JSON in place of lines");
+
+  CLI::App* const calls = add("call", "Calls a method of what is published under a name", call);
+  calls->add_option("NAME", options.name, "The object")->required();
+  calls->add_option("METHOD", options.method, "One of its methods")->required();
+  calls->add_option("ARGUMENT", options.words, "Arguments, as JSON or as text");
+
+  CLI::App* const gets =
+      add("get", "Takes an item of a queue, or shows what is published under a name", get);
+  gets->add_option("NAME", options.name, "The object; without it the names that there are");
+  gets->add_option("KEY", options.words, "Of a dict or a list: which item")->expected(0, 1);
+  gets->add_flag("--json", options.json, "Names as JSON in place of a table");
+
+  CLI::App* const puts = add(
+      "put", "Puts an item into a queue, which is made if need be, a list, a dict or a Value", put);
+  puts->add_option("NAME", options.name, "The object")->required();
+  puts->add_option("VALUE", options.words, "[KEY] VALUE, as JSON or as text")
+      ->expected(1, 2)
+      ->required();
+}
+
+}  // namespace passel_cli

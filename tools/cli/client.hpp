@@ -1,0 +1,44 @@
+// Tool passel: `passel ping`, `call`, `get` and `put`: clients of a manager.
+#pragma once
+
+#include <passel/result.hpp>
+#include <passel/sync_manager.hpp>
+
+#include <CLI/App.hpp>
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace passel_cli {
+
+/// Where a server is, and how long it has for an answer.
+struct ServerOptions {
+  std::string connect;
+  std::string key_file;
+  double timeout = 10.0;  ///< seconds
+};
+
+/// --connect, --key-file and --timeout.
+void add_server_options(CLI::App& command, ServerOptions& options);
+/// Errors: those of the address, of the key file, and of BaseManager::connect.
+[[nodiscard]] passel::Result<passel::SyncManager> connect_to(const ServerOptions& options);
+
+struct ClientOptions {
+  ServerOptions server;
+  bool json = false;
+  long count = 4;  ///< of pings
+  double every = 1.0;
+  std::string name;
+  std::string method;
+  std::vector<std::string> words;
+};
+
+/// Runs a command when it has been chosen, with a Runtime.
+using Run = std::function<void(const std::function<passel::Result<int>()>&)>;
+
+/// Adds the commands; `options` has to outlive them.
+void add_client_commands(CLI::App& app, ClientOptions& options, const Run& run);
+
+}  // namespace passel_cli
