@@ -72,7 +72,7 @@ bool InnerPool::find_number() {
     if (open_[(line_->last_posted() + 1) % open_.size()].job == nullptr) return true;
     InnerMessage{.kind = InnerMessage::Kind::nothing}.write({}, scratch_);
     const auto posted = line_->post({.args = scratch_});
-    if (!posted || *posted == PoolEnd::Posted::no_room) return false;
+    if (!posted || *posted != PoolEnd::Posted::yes) return false;
   }
   return false;
 }
@@ -110,7 +110,7 @@ bool InnerPool::post(PoolJob& job, std::size_t index) {
     refusals_.push_back({&job, index, posted.error()});
     return true;
   }
-  if (*posted == PoolEnd::Posted::no_room) return false;
+  if (*posted != PoolEnd::Posted::yes) return false;
   begun_ = false;
   const std::uint64_t number = line_->last_posted();
   open_[number % open_.size()] = {.job = &job, .index = index, .number = number};

@@ -231,7 +231,8 @@ bool PoolCore::post(WorkerSlot worker, TaskSlot task) {
     step(Ledger::Done{worker, task, Ledger::Duration{1}});
     return true;
   }
-  if (*posted == PoolEnd::Posted::no_room) return false;
+  if (*posted == PoolEnd::Posted::later) try_again_soon();
+  if (*posted != PoolEnd::Posted::yes) return false;
   record.number = link.end->last_posted();
   link.by_number[record.number % ChannelLayout::cells] = task;
   link.touched = true;
@@ -248,6 +249,22 @@ bool PoolCore::post(WorkerSlot worker, TaskSlot task) {
 /// Those that no other process has: there is nothing to repair in them when the worker dies.
 void PoolCore::forget_objects(Link& link) {
   std::erase_if(link.objects, [](const auto& object) { return !object->used_by_others(); });
+}
+
+/// Nobody tells when the kernel takes further descriptors.
+void PoolCore::try_again_soon() {
+  retry_at_ = std::min(retry_at_, now_ + std::chrono::milliseconds{5});
+  changed_ = true;
+}
+
+void PoolCore::try_again() {
+  if (now_ < retry_at_) return;
+  retry_at_ = Ledger::Time::max();
+  for (WorkerSlot worker = 0; worker < links_.size(); ++worker) {
+    Link& link = *links_[worker];
+    if (link.life != 0 && link.end) post_waiting(worker);
+    if (link.life != 0 && link.inner) give_inner_answers(link);
+  }
 }
 
 void PoolCore::post_waiting(WorkerSlot worker) {

@@ -175,6 +175,8 @@ class PoolCore final : public CellBody {
 
   void send(WorkerSlot worker, TaskSlot task, unsigned attempt);
   void post_waiting(WorkerSlot worker);
+  void try_again_soon();
+  void try_again();
   static void forget_objects(Link& link);
   void take_back_objects(Link& link, std::optional<TaskSlot> running);
   [[nodiscard]] bool post(WorkerSlot worker, TaskSlot task);
@@ -258,6 +260,7 @@ class PoolCore final : public CellBody {
   std::string last_death_;
   std::uint64_t memory_kills_ = memory_kills();
   Ledger::Time weigh_at_{};
+  Ledger::Time retry_at_ = Ledger::Time::max();  // of what found the kernel short of something
   std::optional<IoLoop::TimerKey> timer_;
   Ledger::Time timer_at_{};
 };

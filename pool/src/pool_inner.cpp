@@ -178,7 +178,9 @@ void PoolCore::answer_inner(WorkerSlot worker, std::uint64_t life, InnerAnswer a
 void PoolCore::give_inner_answers(Link& link) {
   while (!link.inner_answers.empty()) {
     const InnerAnswer& next = link.inner_answers.front();
-    if (!link.inner->try_answer(next.number, next.bytes, next.kind, next.descriptors)) return;
+    const auto given = link.inner->try_answer(next.number, next.bytes, next.kind, next.descriptors);
+    if (given == PoolEnd::Posted::later) try_again_soon();
+    if (given != PoolEnd::Posted::yes) return;
     link.inner_answers.pop_front();
     link.touched = true;
   }

@@ -344,6 +344,7 @@ void PoolCore::tick() {
     if (ledger_.is_stalled(worker) && link.end && link.end->is_caught_up())
       step(Ledger::Alive{worker});
   }
+  try_again();
   refuse_late();
   weigh_workers();
   const auto due = ledger_.next_deadline();
@@ -356,6 +357,7 @@ std::optional<Ledger::Time> PoolCore::next_due() const {
   if (!feed_.deadlines.empty() && (!due || feed_.deadlines.begin()->first < *due))
     due = feed_.deadlines.begin()->first;
   if (config_.max_memory != 0 && ledger_.sent() > 0 && (!due || weigh_at_ < *due)) due = weigh_at_;
+  if (retry_at_ != Ledger::Time::max() && (!due || retry_at_ < *due)) due = retry_at_;
   return due;
 }
 

@@ -67,8 +67,8 @@ void WorkerLine::wake(std::atomic<std::uint32_t>& sleeps,
   }
 }
 
-bool WorkerLine::send_descriptors(std::uint64_t number,
-                                  std::span<const std::shared_ptr<Descriptor>> descriptors) {
+Result<WorkerLine::Sent> WorkerLine::send_descriptors(
+    std::uint64_t number, std::span<const std::shared_ptr<Descriptor>> descriptors) {
   iovec part{.iov_base = &number, .iov_len = sizeof number};
   alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int) * most_descriptors)> control{};
   const std::size_t count = std::min(descriptors.size(), most_descriptors);
@@ -89,8 +89,18 @@ bool WorkerLine::send_descriptors(std::uint64_t number,
   do {
     sent = ::sendmsg(socket_.get(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
   } while (sent < 0 && errno == EINTR);
-  // On a broken socket the message is as good as sent: the other process is gone.
-  return sent >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK && errno != ENOBUFS);
+  if (sent >= 0) return Sent::yes;
+  switch (errno) {
+    // The message is as good as sent: the other process is gone.
+    case EPIPE:
+    case ECONNRESET:
+    case ENOTCONN: return Sent::yes;
+    case EAGAIN:
+    case ENOBUFS:
+    case ENOMEM:
+    case ETOOMANYREFS: return Sent::later;
+    default: return system_error("sendmsg of " + std::to_string(count) + " handles", errno);
+  }
 }
 
 std::vector<std::shared_ptr<Descriptor>> WorkerLine::take_descriptors(std::uint64_t number,
@@ -160,9 +170,13 @@ Result<PoolEnd::Posted> PoolEnd::post(const WorkerTask& message) {
     payload = *place;
     to = segment_->data() + payload;
   }
-  if (!message.descriptors.empty() && !send_descriptors(number, message.descriptors)) {
-    if (payload != 0) arena_.release(payload);
-    return Posted::no_room;
+  if (!message.descriptors.empty()) {
+    const auto sent = send_descriptors(number, message.descriptors);
+    if (!sent || *sent == Sent::later) {
+      if (payload != 0) arena_.release(payload);
+      if (!sent) return sent.error();
+      return Posted::later;
+    }
   }
   if (!message.args.empty()) std::memcpy(to, message.args.data(), message.args.size());
   cell.payload = payload;

@@ -156,6 +156,8 @@ class WorkerLine {
   [[nodiscard]] int socket() const noexcept { return socket_.get(); }
   /// Takes all packets off the socket. False when the other end is closed.
   bool hear_all();
+  /// `no_room`: try again after the next answer. `later`: after a while, nobody tells.
+  enum class Posted { yes, no_room, later };
   [[nodiscard]] ChannelLayout& shared() const noexcept {
     return *reinterpret_cast<ChannelLayout*>(segment_->data());
   }
@@ -171,9 +173,11 @@ class WorkerLine {
   /// Wakes the other side if it sleeps.
   void wake(std::atomic<std::uint32_t>& sleeps, std::atomic<std::uint32_t>& bell) noexcept;
   void wake_worker() noexcept { wake(shared().worker_sleeps, shared().worker_bell); }
-  /// False when the socket takes no more at the moment.
-  bool send_descriptors(std::uint64_t number,
-                        std::span<const std::shared_ptr<Descriptor>> descriptors);
+  enum class Sent { yes, later };
+  /// `later`: the socket is full, the kernel is short of memory, or too many descriptors of this
+  /// user are on their way; nobody tells when that is over. Errors: of handles that are none.
+  [[nodiscard]] Result<Sent> send_descriptors(
+      std::uint64_t number, std::span<const std::shared_ptr<Descriptor>> descriptors);
   std::vector<std::shared_ptr<Descriptor>> take_descriptors(std::uint64_t number, bool wait);
 
   std::shared_ptr<Segment> segment_;
@@ -184,7 +188,6 @@ class WorkerLine {
 /// The pool's end.
 class PoolEnd : public WorkerLine {
  public:
-  enum class Posted { yes, no_room };
   /// What the other end is given: the socket and the memory.
   struct Created;
   [[nodiscard]] static Result<Created> create(std::uint64_t max_message);
@@ -193,8 +196,8 @@ class PoolEnd : public WorkerLine {
   /// Whoever still waits at the other end is let go.
   ~PoolEnd();
 
-  /// Writes a task; the worker is told by `flush`. `no_room`: try again after the next answer.
-  /// Errors: no_space.
+  /// Writes a task; the worker is told by `flush`. Errors: no_space, and those of handles that
+  /// cannot be sent.
   Result<Posted> post(const WorkerTask& message);
   /// Number of the task that post wrote last.
   [[nodiscard]] std::uint64_t last_posted() const noexcept { return posted_; }
@@ -302,11 +305,11 @@ class WorkerEnd : public WorkerLine {
               std::span<const std::shared_ptr<Descriptor>> descriptors);
   /// The next task, without waiting.
   [[nodiscard]] std::optional<Task> try_next() { return claim(false); }
-  /// answer, without waiting: false when there is no room, and then the other side rings when there
-  /// is. It learns of the answer by `announce`.
-  [[nodiscard]] bool try_answer(std::uint64_t number, std::span<const std::byte> bytes,
-                                ChannelLayout::Kind kind,
-                                std::span<const std::shared_ptr<Descriptor>> descriptors);
+  /// answer, without waiting: when there is no room the other side rings as soon as there is. It
+  /// learns of the answer by `announce`.
+  [[nodiscard]] Posted try_answer(std::uint64_t number, std::span<const std::byte> bytes,
+                                  ChannelLayout::Kind kind,
+                                  std::span<const std::shared_ptr<Descriptor>> descriptors);
   /// Streams an item of task `number`, which has sent `sent` before it, when fewer than `window` of
   /// those are not taken yet, and waits for that. Errors: full (the deadline is "try"), timeout,
   /// cancelled (the task shall end), no_space, too_large, peer_lost.
@@ -323,8 +326,8 @@ class WorkerEnd : public WorkerLine {
   [[nodiscard]] bool go_to_sleep() noexcept;
   /// How many items of that task have been taken.
   [[nodiscard]] std::uint32_t taken_of(std::uint64_t number) noexcept;
-  /// Gives the pool its end of another line.
-  void offer_line(std::span<const std::shared_ptr<Descriptor>> descriptors);
+  /// Gives the pool its end of another line. Error: peer_lost.
+  [[nodiscard]] Result<void> offer_line(std::span<const std::shared_ptr<Descriptor>> descriptors);
   /// Says that the start went well.
   void begin();
   /// Says that it did not, with an encoded error; arrives as the answer to task 0.
@@ -332,6 +335,7 @@ class WorkerEnd : public WorkerLine {
 
  private:
   [[nodiscard]] std::optional<Task> claim(bool wait);
+  [[nodiscard]] Result<void> carry(std::span<const std::shared_ptr<Descriptor>> descriptors);
   void publish(std::uint64_t number, std::span<const std::byte> bytes, std::uint32_t mark,
                std::uint64_t offset, std::size_t descriptors);
   void release_read(std::uint64_t read) noexcept;

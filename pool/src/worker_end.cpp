@@ -1,7 +1,10 @@
 // Layer pool: the worker's end of the shared memory between a pool and a worker process.
 #include "worker_channel.hpp"
 
+#include <passel/codec.hpp>
 #include <passel/detail/futex.hpp>
+
+#include <poll.h>
 
 #include <algorithm>
 #include <cstring>
@@ -138,19 +141,38 @@ bool WorkerEnd::finish(std::uint64_t number) noexcept {
       expected, ChannelLayout::state(number, ChannelLayout::finished), std::memory_order_acq_rel);
 }
 
+/// Sends what goes with the next message, waiting until that is possible. Errors: peer_lost, and
+/// those of handles that cannot be sent.
+Result<void> WorkerEnd::carry(std::span<const std::shared_ptr<Descriptor>> descriptors) {
+  while (!descriptors.empty()) {
+    PASSEL_TRY(const Sent sent, send_descriptors(answered_ + 1, descriptors));
+    if (sent == Sent::yes) break;
+    announce();
+    // Nobody tells when it is possible.
+    pollfd news{.fd = socket_.get(), .events = POLLIN, .revents = 0};
+    ::poll(&news, 1, 1);
+    if (!hear_all()) return Error{Errc::peer_lost, "the pool of this task is gone"};
+  }
+  return {};
+}
+
 bool WorkerEnd::answer(std::uint64_t number, std::span<const std::byte> bytes, bool is_error,
                        std::span<const std::shared_ptr<Descriptor>> descriptors) {
   if (number != 0 && !finish(number)) return false;
+  Encoded failure;
+  if (const auto carried = carry(descriptors); !carried) {
+    if (carried.error() == Errc::peer_lost) return false;
+    failure = encode_error(carried.error());
+    bytes = failure.bytes;
+    is_error = true;
+    descriptors = {};
+  }
   std::uint32_t mark = is_error ? ChannelLayout::error : ChannelLayout::value;
   std::uint64_t offset = 0;
   if (bytes.size() > ChannelLayout::inline_size && place(bytes.size(), offset) == nullptr) {
     bytes = {};
     mark = ChannelLayout::no_space;
     descriptors = {};
-  }
-  while (!descriptors.empty() && !send_descriptors(answered_ + 1, descriptors)) {
-    announce();
-    if (hear(true) == Heard::end) return false;
   }
   publish(number, bytes, mark, offset, descriptors.size());
   const auto now = task_began_;
@@ -178,19 +200,19 @@ void WorkerEnd::publish(std::uint64_t number, std::span<const std::byte> bytes, 
   task_began_ = now;
 }
 
-bool WorkerEnd::try_answer(std::uint64_t number, std::span<const std::byte> bytes,
-                           ChannelLayout::Kind kind,
-                           std::span<const std::shared_ptr<Descriptor>> descriptors) {
+WorkerLine::Posted WorkerEnd::try_answer(std::uint64_t number, std::span<const std::byte> bytes,
+                                         ChannelLayout::Kind kind,
+                                         std::span<const std::shared_ptr<Descriptor>> descriptors) {
   ChannelLayout& memory = shared();
   memory.worker_wants_room.store(1, std::memory_order_seq_cst);
   const std::uint64_t read = memory.read_up_to.load(std::memory_order_seq_cst);
-  if (answered_ + 1 - read >= ChannelLayout::cells) return false;
+  if (answered_ + 1 - read >= ChannelLayout::cells) return Posted::no_room;
   std::uint32_t mark = kind;
   std::uint64_t offset = 0;
   if (bytes.size() > ChannelLayout::inline_size) {
     release_read(read);
     const auto found = arena_.allocate(bytes.size());
-    if (found && !*found) return false;
+    if (found && !*found) return Posted::no_room;
     if (found) {
       offset = **found;
       payloads_.emplace_back(answered_ + 1, offset);
@@ -200,16 +222,20 @@ bool WorkerEnd::try_answer(std::uint64_t number, std::span<const std::byte> byte
       descriptors = {};
     }
   }
-  if (!descriptors.empty() && !send_descriptors(answered_ + 1, descriptors)) {
-    if (offset != 0) {
-      arena_.release(offset);
-      payloads_.pop_back();
+  if (!descriptors.empty()) {
+    const auto sent = send_descriptors(answered_ + 1, descriptors);
+    if (!sent || *sent == Sent::later) {
+      if (offset != 0) {
+        arena_.release(offset);
+        payloads_.pop_back();
+      }
+      if (sent) return Posted::later;
+      return try_answer(number, encode_error(sent.error()).bytes, ChannelLayout::error, {});
     }
-    return false;
   }
   memory.worker_wants_room.store(0, std::memory_order_relaxed);
   publish(number, bytes, mark, offset, descriptors.size());
-  return true;
+  return Posted::yes;
 }
 
 std::uint32_t WorkerEnd::taken_of(std::uint64_t number) noexcept {
@@ -259,14 +285,11 @@ Result<void> WorkerEnd::send_item(std::uint64_t number, std::uint32_t sent, std:
                                       " handles is over the limit of " +
                                       std::to_string(most_descriptors)};
   PASSEL_CHECK(wait_for_window(number, sent, window, deadline));
+  PASSEL_CHECK(carry(item.descriptors));
   std::uint64_t offset = 0;
   if (item.bytes.size() > ChannelLayout::inline_size && place(item.bytes.size(), offset) == nullptr)
     return Error{Errc::no_space,
                  "no shared memory for an item of " + std::to_string(item.bytes.size()) + " bytes"};
-  while (!item.descriptors.empty() && !send_descriptors(answered_ + 1, item.descriptors)) {
-    announce();
-    if (hear(true) == Heard::end) return Error{Errc::peer_lost, "the pool of this task is gone"};
-  }
   const auto began = task_began_;
   publish(number, item.bytes, ChannelLayout::item, offset, item.descriptors.size());
   task_began_ = began;
@@ -281,15 +304,13 @@ bool WorkerEnd::go_to_sleep() noexcept {
   return memory.posted_up_to.load(std::memory_order_acquire) != passed_;
 }
 
-void WorkerEnd::offer_line(std::span<const std::shared_ptr<Descriptor>> descriptors) {
-  while (!send_descriptors(answered_ + 1, descriptors)) {
-    announce();
-    if (hear(true) == Heard::end) return;
-  }
+Result<void> WorkerEnd::offer_line(std::span<const std::shared_ptr<Descriptor>> descriptors) {
+  PASSEL_CHECK(carry(descriptors));
   const auto began = task_began_;
   publish(0, {}, ChannelLayout::line, 0, descriptors.size());
   task_began_ = began;
   announce();
+  return {};
 }
 
 void WorkerEnd::announce_if_worth_it(Deadline::Clock::time_point now) noexcept {

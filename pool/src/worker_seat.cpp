@@ -62,7 +62,7 @@ Result<std::shared_ptr<PoolHandle>> WorkerSeat::pool() {
                    "the first use of a task's pool must be on the thread of the task"};
     }
     PASSEL_TRY(auto opened, InnerPool::open(start_.max_message, start_.processes));
-    end_.offer_line(opened.for_pool);
+    PASSEL_CHECK(end_.offer_line(opened.for_pool));
     pool_ = std::move(opened.pool);
     pool_->observe_this_thread();
   }

@@ -2,18 +2,24 @@
 #include <passel/actor.hpp>
 #include <passel/pool.hpp>
 #include <passel/process.hpp>
+#include <passel/queue.hpp>
 
 #include "support/blocked_thread.hpp"
 
 #include <gtest/gtest.h>
 
 #include <fcntl.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <string>
+#include <vector>
 
 namespace {
 
@@ -53,6 +59,32 @@ TEST(PoolShortage, WorkersAreReplacedWhileNobodyReadsStdout) {
   EXPECT_EQ(in_a_process<pool_while_stdout_is_full>(), 0);
 }
 
+/// Some channels of four workers find descriptors, others do not.
+void start_with_few_descriptors() {
+  static_cast<void>(Pool::start({.processes = 1}).unwrap());
+  rlimit usual{};
+  ::getrlimit(RLIMIT_NOFILE, &usual);
+  const int next = ::dup(STDIN_FILENO);
+  ::close(next);
+  bool partly = false;
+  for (int room = 1; room < 40; ++room) {
+    rlimit few = usual;
+    few.rlim_cur = static_cast<rlim_t>(next + room);
+    ::setrlimit(RLIMIT_NOFILE, &few);
+    auto pool = Pool::start({.processes = 4});
+    ::setrlimit(RLIMIT_NOFILE, &usual);
+    if (!pool) continue;
+    for (const auto& worker : pool->stats().workers) partly |= worker.pid == 0;
+    partly |= pool->stats().workers.size() < 4;
+    if (!pool->apply<process_id>()) ::_exit(51);
+  }
+  ::_exit(partly ? 0 : 52);
+}
+
+TEST(PoolShortage, Fault14APoolWorksWithTheWorkersThatCouldBeStarted) {
+  EXPECT_EQ(in_a_process<start_with_few_descriptors>(), 0);
+}
+
 int shout() {
   const std::string much(std::size_t{8} << 20, 'x');
   return ::write(STDERR_FILENO, much.data(), much.size()) == static_cast<ssize_t>(much.size());
@@ -74,6 +106,61 @@ void read_long_writes() {
 
 TEST(PoolShortage, OneLongWriteToStderrComesToItsEnd) {
   EXPECT_EQ(in_a_process<read_long_writes>(), 0);
+}
+
+std::string wait_for_word(const passel::Queue<std::string>& words) { return words.get().unwrap(); }
+
+/// Root may have any number of descriptors on their way: goes on as a user of its own, for whom the
+/// limit of open files counts.
+bool become_ordinary(rlim_t most) {
+  const auto user = static_cast<uid_t>(100'000 + ::getpid());
+  if (::geteuid() == 0 && ::setresuid(user, user, user) != 0) return false;
+  ::prctl(PR_SET_DUMPABLE, 1);
+  rlimit limit{};
+  ::getrlimit(RLIMIT_NOFILE, &limit);
+  limit.rlim_cur = most;
+  return ::setrlimit(RLIMIT_NOFILE, &limit) == 0;
+}
+
+/// Puts `count` descriptors on their way to nobody.
+bool fill_the_way(int socket, int count) {
+  std::vector<char> control(CMSG_SPACE(sizeof(int) * static_cast<std::size_t>(count)));
+  char byte = 0;
+  iovec part{.iov_base = &byte, .iov_len = 1};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  cmsghdr* const head = CMSG_FIRSTHDR(&message);
+  head->cmsg_level = SOL_SOCKET;
+  head->cmsg_type = SCM_RIGHTS;
+  head->cmsg_len = CMSG_LEN(sizeof(int) * static_cast<std::size_t>(count));
+  const std::vector<int> zeros(static_cast<std::size_t>(count), STDIN_FILENO);
+  std::memcpy(CMSG_DATA(head), zeros.data(), zeros.size() * sizeof(int));
+  return ::sendmsg(socket, &message, 0) == 1;
+}
+
+void send_handles_when_too_many_are_on_their_way() {
+  // First of all: threads keep the rights that they were started with.
+  int way[2];
+  if (!become_ordinary(64) || ::socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, way) != 0)
+    ::_exit(40);
+  auto words = passel::Queue<std::string>::create().unwrap();
+  auto pool = Pool::start({.processes = 1}).unwrap();
+  if (!pool.apply<process_id>()) ::_exit(41);
+  if (::fcntl(STDIN_FILENO, F_GETFD) < 0 && ::open("/dev/null", O_RDONLY) != 0) ::_exit(42);
+  if (!fill_the_way(way[0], 100)) ::_exit(43);
+  auto future = pool.submit<wait_for_word>(words);
+  if (!words.put("late")) ::_exit(44);
+  if (future.wait_for(std::chrono::milliseconds{20})) ::_exit(45);
+  ::close(way[0]);
+  ::close(way[1]);
+  ::_exit(future.get().unwrap() == "late" ? 0 : 46);
+}
+
+TEST(PoolShortage, HandlesWaitWhileTooManyAreOnTheirWay) {
+  EXPECT_EQ(in_a_process<send_handles_when_too_many_are_on_their_way>(), 0);
 }
 
 struct Counter {
