@@ -23,10 +23,10 @@ struct Group {
   std::string_view name;
   void (*rows)(Table&);
 };
-constexpr Group groups[] = {{"actor", actor_rows}, {"channel", channel_rows},
-                            {"queue", queue_rows}, {"process", process_rows},
-                            {"pool", pool_rows},   {"executor", executor_rows},
-                            {"lock", lock_rows},   {"event", event_rows}};
+constexpr Group groups[] = {
+    {"actor", actor_rows},     {"channel", channel_rows}, {"queue", queue_rows},
+    {"process", process_rows}, {"pool", pool_rows},       {"executor", executor_rows},
+    {"lock", lock_rows},       {"event", event_rows},     {"manager", manager_rows}};
 
 double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());

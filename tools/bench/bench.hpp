@@ -85,5 +85,6 @@ void pool_rows(Table& table);
 void executor_rows(Table& table);
 void lock_rows(Table& table);
 void event_rows(Table& table);
+void manager_rows(Table& table);
 
 }  // namespace bench

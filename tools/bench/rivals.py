@@ -7,6 +7,8 @@ Does the work that tools/bench measures of passel with the standard library and 
 """
 import concurrent.futures
 import multiprocessing as mp
+import multiprocessing.connection
+import multiprocessing.managers
 import multiprocessing.pool
 import queue
 import sys
@@ -348,6 +350,120 @@ def barrier(parties, count):
     return ns
 
 
+def started_manager(where):
+    manager = multiprocessing.managers.SyncManager(address=("127.0.0.1", 0) if where == "tcp" else None)
+    manager.start()
+    return manager
+
+
+def get_often(mapping, count):
+    for _ in range(count):
+        mapping["key"]
+
+
+def get_in_company(mapping, reached, go, count):
+    mapping["key"]
+    reached.release()
+    go.wait()
+    get_often(mapping, count)
+    reached.release()
+
+
+def manager_get_from_four(manager, count):
+    mapping, reached, go = manager.dict(key=1), mp.Semaphore(0), mp.Event()
+    others = [mp.Process(target=get_in_company, args=(mapping, reached, go, count)) for _ in range(4)]
+    for other in others:
+        other.start()
+    for _ in others:
+        reached.acquire()
+
+    def work():
+        go.set()
+        for _ in others:
+            reached.acquire()
+    ns = timed(4 * count, work)
+    for other in others:
+        other.join()
+    return ns
+
+
+def manager_get(manager, count):
+    mapping = manager.dict(key=1)
+    mapping["key"]
+    return timed(count, lambda: get_often(mapping, count))
+
+
+def manager_set(manager, count, value=1):
+    mapping = manager.dict()
+    mapping["key"] = value
+
+    def work():
+        for _ in range(count):
+            mapping["key"] = value
+    return timed(count, work)
+
+
+def put_often(items, count):
+    for i in range(count):
+        items.put(i)
+
+
+def manager_queue(manager, count):
+    items = manager.Queue(1000)
+    producer = mp.Process(target=put_often, args=(items, count + 1))
+    producer.start()
+    items.get()
+
+    def work():
+        for _ in range(count):
+            items.get()
+    ns = timed(count, work)
+    producer.join()
+    return ns
+
+
+def manager_lock(manager, count):
+    lock = manager.Lock()
+
+    def work():
+        for _ in range(count):
+            lock.acquire()
+            lock.release()
+    lock.acquire()
+    lock.release()
+    return timed(count, work)
+
+
+def manager_connect(manager, count):
+    def work():
+        for _ in range(count):
+            connection = multiprocessing.connection.Client(manager.address, authkey=mp.current_process().authkey)
+            multiprocessing.managers.dispatch(connection, None, "number_of_objects")
+            connection.close()
+    return timed(count, work)
+
+
+MANAGER_WORK = {
+    "get": manager_get,
+    "get_from_four": manager_get_from_four,
+    "set": manager_set,
+    "queue": manager_queue,
+    "lock": manager_lock,
+    "mebibyte": lambda manager, count: manager_set(manager, count, b"x" * (1 << 20)),
+    "connect": manager_connect,
+}
+
+
+def manager(what, where, count):
+    if what == "start":
+        def work():
+            for _ in range(int(count)):
+                started_manager(where).shutdown()
+        return timed(int(count), work)
+    with started_manager(where) as server:
+        return MANAGER_WORK[what](server, int(count))
+
+
 WORK = {
     "queue": queue_one_way,
     "queue_ping_pong": queue_ping_pong,
@@ -378,6 +494,7 @@ WORK = {
     "turns": turns,
     "event": event,
     "barrier": barrier,
+    "manager": manager,
 }
 
 if __name__ == "__main__":

@@ -83,6 +83,8 @@ class FrameSocket {
   /// more now. Errors: closed, no_space (too many descriptors on their way, no memory in the
   /// kernel), system.
   [[nodiscard]] Result<bool> flush();
+  /// Bytes of frames that wait to be sent.
+  [[nodiscard]] std::size_t unsent() const noexcept { return outbox_.size() - sent_; }
   /// Bytes that have come, of whatever.
   [[nodiscard]] std::uint64_t received() const noexcept { return received_; }
   [[nodiscard]] bool wants_write() const noexcept {

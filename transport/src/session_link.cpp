@@ -41,6 +41,7 @@ Deadline with_patience(const SessionCall& call) {
 }
 
 constexpr std::chrono::milliseconds tick_pause{20};
+constexpr std::size_t most_collected = std::size_t{64} << 10;
 
 bool is_readable(int fd) {
   pollfd watched{fd, POLLIN, 0};
@@ -124,7 +125,7 @@ class SessionLink::Core : public SessionHandler,
   void answered(session_action::Answer&& answer) override;
   void closed(const Error& error) override;
 
-  std::uint64_t send(const SessionCall& call, Clock::time_point now);
+  std::uint64_t put(const SessionCall& call, Clock::time_point now);
   void lead(std::unique_lock<std::mutex>& lock, Deadline deadline);
   void follow(std::unique_lock<std::mutex>& lock, Waiter& waiter, Deadline deadline);
   void pass_on();
@@ -223,22 +224,23 @@ void SessionLink::Core::tick() {
   arm();
 }
 
-std::uint64_t SessionLink::Core::send(const SessionCall& call, Clock::time_point now) {
+/// Puts the call into the outbox.
+std::uint64_t SessionLink::Core::put(const SessionCall& call, Clock::time_point now) {
   std::optional<Clock::time_point> until;
   if (!call.deadline.is_never()) {
     until = call.deadline.is_try() ? now : call.deadline.when();
     if (call.patience.count() > 0) until = std::max(*until, now + std::chrono::microseconds{1});
   }
-  const std::uint64_t id = port_.call(call.target, std::string{call.method}, call.args.bytes, now,
-                                      call.args.descriptors, until, this_thread());
-  port_.flush(now);
-  return id;
+  return port_.call(call.target, std::string{call.method}, call.args.bytes, now,
+                    call.args.descriptors, until, this_thread());
 }
 
 Result<SessionReply> SessionLink::Core::call(const SessionCall& call) {
   Locked locked{*this};
   early_.reset();
-  const std::uint64_t id = send(call, Clock::now());
+  const auto now = Clock::now();
+  const std::uint64_t id = put(call, now);
+  port_.flush(now);
   if (early_) return *std::exchange(early_, std::nullopt);
   const Deadline until = with_patience(call);
   Waiter waiter;
@@ -357,7 +359,11 @@ void SessionLink::Core::closed(const Error&) {
 std::uint64_t SessionLink::Core::call_async(const SessionCall& call, Answered answered) {
   Locked locked{*this};
   early_.reset();
-  const std::uint64_t id = send(call, Clock::now());
+  const auto now = Clock::now();
+  const bool alone = asked_.empty();
+  const std::uint64_t id = put(call, now);
+  // While answers are to come anyway calls go together: the I/O thread sends what has collected.
+  if (alone || port_.unsent() > most_collected) port_.flush(now);
   if (early_) {
     told_.emplace_back(Asked{std::move(answered), {}}, *std::exchange(early_, std::nullopt));
     return id;

@@ -88,6 +88,7 @@ class SessionPort {
   [[nodiscard]] Carrier carrier() const noexcept { return socket_.carrier(); }
   [[nodiscard]] int fd() const noexcept { return socket_.fd(); }
   [[nodiscard]] bool wants_write() const noexcept { return socket_.wants_write(); }
+  [[nodiscard]] std::size_t unsent() const noexcept { return socket_.unsent(); }
   [[nodiscard]] std::optional<Time> next_wakeup() const { return session_.next_wakeup(); }
   [[nodiscard]] const Session& session() const noexcept { return session_; }
 
