@@ -2,6 +2,8 @@
 #include "hosted_dict.hpp"
 #include "hosted_list.hpp"
 
+#include <passel/detail/brief_text.hpp>
+
 #include <algorithm>
 #include <utility>
 
@@ -26,7 +28,7 @@ Result<void> same_kind(const WireValue& old, const WireValue& fresh) {
   if (old.kind() == fresh.kind() || !is_number(old)) return {};
   return Error{Errc::type_mismatch, "expected " + std::string{to_string(old.kind())} + ", got " +
                                         std::string{to_string(fresh.kind())} + ": " +
-                                        fresh.to_string()};
+                                        brief_text(fresh)};
 }
 
 }  // namespace
@@ -48,7 +50,7 @@ Result<std::shared_ptr<HostedObject>> make_hosted_array(const HostedCall& call) 
   auto& [code, items] = *args;
   for (const WireValue& item : items) {
     if (!is_number(item))
-      return Error{Errc::type_mismatch, "an array holds numbers, not " + item.to_string()};
+      return Error{Errc::type_mismatch, "an array holds numbers, not " + brief_text(item)};
     PASSEL_CHECK(same_kind(items.front(), item));
   }
   return std::shared_ptr<HostedObject>{

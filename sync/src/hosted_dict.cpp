@@ -1,6 +1,8 @@
 // Layer sync: dictionaries that live in a manager's server.
 #include "hosted_dict.hpp"
 
+#include <passel/detail/brief_text.hpp>
+
 #include "hosted_values.hpp"
 
 #include <string>
@@ -10,7 +12,7 @@ namespace passel::inline v0::detail {
 namespace {
 
 Error no_key(const WireValue& key) {
-  return {Errc::not_found, "no key " + key.to_string() + " in the dictionary"};
+  return {Errc::not_found, "no key " + brief_text(key) + " in the dictionary"};
 }
 
 }  // namespace
@@ -151,7 +153,7 @@ Result<void> HostedDict::update(const Values& pairs) {
   for (const WireValue& pair : pairs) {
     const auto* const both = pair.items();
     if (both == nullptr || both->size() != 2) {
-      return Error{Errc::type_mismatch, "not a pair of key and value: " + pair.to_string()};
+      return Error{Errc::type_mismatch, "not a pair of key and value: " + brief_text(pair)};
     }
     if (!both->front().is_hashable()) return unhashable(both->front());
   }

@@ -1,6 +1,8 @@
 // Layer sync: a list that lives in a manager's server.
 #include "hosted_list.hpp"
 
+#include <passel/detail/brief_text.hpp>
+
 #include <algorithm>
 #include <functional>
 #include <iterator>
@@ -109,7 +111,7 @@ Result<WireValue> HostedList::pop(std::int64_t index) {
 Result<void> HostedList::remove(const WireValue& item) {
   const auto found = std::find(items_.begin(), items_.end(), item);
   if (found == items_.end())
-    return Error{Errc::not_found, item.to_string() + " is not in the list"};
+    return Error{Errc::not_found, brief_text(item) + " is not in the list"};
   changing().erase(found);
   return {};
 }
@@ -120,7 +122,7 @@ Result<std::uint64_t> HostedList::index(const WireValue& item, Bound start, Boun
   const std::int64_t last = cut(stop, size, size, 0, size);
   for (std::int64_t i = first; i < last; ++i)
     if (items_[static_cast<std::size_t>(i)] == item) return static_cast<std::uint64_t>(i);
-  return Error{Errc::not_found, item.to_string() + " is not in the list"};
+  return Error{Errc::not_found, brief_text(item) + " is not in the list"};
 }
 
 std::uint64_t HostedList::count(const WireValue& item) const {

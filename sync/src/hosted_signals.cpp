@@ -1,6 +1,7 @@
 // Layer sync: events, conditions and barriers that live in a manager's server.
 #include "hosted_locks.hpp"
 
+#include <passel/detail/brief_text.hpp>
 #include <passel/detail/misuse.hpp>
 
 #include <tuple>
@@ -56,7 +57,7 @@ Result<std::shared_ptr<HostedObject>> make_hosted_condition(const HostedCall& ca
     if (mutex == nullptr || !mutex->is_exclusive()) {
       return Error{Errc::type_mismatch,
                    "a Condition needs a Lock or an RLock of the same manager, not " +
-                       (lock ? lock->text() : given.to_string())};
+                       (lock ? lock->text() : brief_text(given))};
     }
   }
   return std::shared_ptr<HostedObject>{

@@ -326,6 +326,12 @@ TEST(Codec, NumbersOutOfRangeNameTheLimit) {
   EXPECT_TRUE(from_value<std::int64_t>(std::numeric_limits<std::uint64_t>::max()).is_err());
   EXPECT_TRUE(
       from_value<std::uint64_t>(passel::BigInt{false, {0, 0, 0, 0, 0, 0, 0, 0, 1}}).is_err());
+  // However large: its digits are nobody's concern.
+  const auto huge =
+      from_value<int>(passel::BigInt{true, std::vector<std::uint8_t>(std::size_t{1} << 24, 1)});
+  EXPECT_EQ(huge.error().what(),
+            "expected int from -2147483648 to 2147483647, found <negative int of 16777216 bytes> "
+            "at value");
   EXPECT_TRUE(from_value<float>(1e300).is_err());
   EXPECT_TRUE(from_value<double>((std::int64_t{1} << 53) + 1).is_err());
   EXPECT_TRUE(from_value<int>(1.0).is_err());

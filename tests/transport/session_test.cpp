@@ -446,6 +446,61 @@ TEST_F(SessionTest, PartOfAMessageIsASignOfLife) {
   EXPECT_EQ(session.next_wakeup(), now + 300ms);
 }
 
+/// Two ends, of which one sends a message that takes longer than the silence after which a peer
+/// counts as lost; what it says meanwhile comes behind that message.
+TEST(Session, AMessageMayTakeLongerThanTheSilence) {
+  for (const bool leased : {false, true}) {
+    auto options = named("sender");
+    options.leased = leased;
+    options.heartbeat = 2s;
+    options.silence = 6s;
+    Session sender{options};
+    options = named("receiver");
+    options.hello.silence = options.silence = 6s;
+    options.heartbeat = 2s;
+    Session receiver{options};
+    Time now = start_time;
+    std::vector<SessionMessage> behind;
+    const auto step = [&](Session& one, SessionEvent event) {
+      Session::Actions actions;
+      one.step(std::move(event), now, actions);
+      for (auto& send : all<session_action::Send>(actions)) {
+        if (&one == &sender) {
+          behind.push_back(std::move(send.message));
+        } else {
+          Session::Actions ignored;
+          sender.step(session_event::Received{std::move(send.message), {}}, now, ignored);
+          for (auto& answer : all<session_action::Send>(ignored))
+            behind.push_back(std::move(answer.message));
+        }
+      }
+    };
+    step(sender, session_event::Started{});
+    step(receiver, session_event::Started{});
+    step(receiver, session_event::Received{options.hello, {}});
+    ASSERT_TRUE(sender.is_open());
+    behind.clear();
+    for (int piece = 0; piece < 200; ++piece) {
+      now += 100ms;
+      step(receiver, session_event::Heard{});
+      for (Session* one : {&sender, &receiver})
+        if (const auto due = one->next_wakeup(); due && *due <= now)
+          step(*one, session_event::Tick{});
+      ASSERT_FALSE(sender.is_closed()) << sender.closed_by().to_string();
+      ASSERT_FALSE(receiver.is_closed()) << receiver.closed_by().to_string();
+    }
+    for (auto& message : std::exchange(behind, {}))
+      step(receiver, session_event::Received{std::move(message), {}});
+    EXPECT_TRUE(receiver.is_open());
+    // Nothing more comes: both find out.
+    for (int tick = 0; tick < 7; ++tick) {
+      now += 1s;
+      step(receiver, session_event::Tick{});
+    }
+    EXPECT_TRUE(receiver.is_closed());
+  }
+}
+
 TEST_F(SessionTest, PingsAreAnswered) {
   open();
   EXPECT_EQ(sent<PongMessage>(hear(PingMessage{99})).at(0).number, 99U);

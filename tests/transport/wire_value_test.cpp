@@ -95,6 +95,13 @@ TEST(WireValue, IntegersOfAnySizeAreExact) {
   const WireValue low = BigInt{true, {1, 0, 0, 0, 0, 0, 0, 0x80}};
   EXPECT_EQ(low.to_string(), "-9223372036854775809");
   EXPECT_LT(low, WireValue{std::numeric_limits<std::int64_t>::min()});
+  // 10 ** 27, and 2 ** 128 - 1
+  EXPECT_EQ(
+      (WireValue{BigInt{false, {0, 0, 0, 0xe8, 0x3c, 0x80, 0xd0, 0x9f, 0x3c, 0x2e, 0x3b, 0x03}}}
+           .to_string()),
+      "1000000000000000000000000000");
+  EXPECT_EQ((WireValue{BigInt{false, std::vector<std::uint8_t>(16, 255)}}.to_string()),
+            "340282366920938463463374607431768211455");
   EXPECT_LT(large, huge);
   EXPECT_LT(WireValue{1}, large);
   // What fits becomes an ordinary integer, so equality needs no care.

@@ -1,6 +1,7 @@
 // Layer transport: the parts of encoding that need no template: errors with paths, text, durations,
 // whole messages.
 #include <passel/codec.hpp>
+#include <passel/detail/brief_text.hpp>
 
 #include "value_wire.hpp"
 
@@ -26,16 +27,14 @@ std::string shown(const WireValue& value) {
     return out + " of " + std::to_string(numbers->size()) + " " +
            std::string{to_string(numbers->type)};
   }
-  std::string text = value.to_string();
-  if (text.size() > max_shown) text = text.substr(0, max_shown) + "...";
-  return out + " " + text;
+  return out + " " + brief_text(value);
 }
 
 Error out_of_range(const WireValue& value, std::string_view expected, const std::string& lowest,
                    const std::string& highest) {
   std::string text{"expected "};
   ((text += expected) += " from " + lowest) += " to " + highest;
-  return {Errc::type_mismatch, ((text += ", found ") += value.to_string()) += path_start};
+  return {Errc::type_mismatch, ((text += ", found ") += brief_text(value)) += path_start};
 }
 
 // Cap'n Proto and Python mean UTF-8 when they say text. Well-formed in the sense of RFC 3629.
@@ -151,14 +150,20 @@ Error at_step(const Error& error, std::string_view step) {
   return {error.code(), std::move(text), error.detail_pointer()};
 }
 
+std::string brief_text(const WireValue& value) {
+  std::string text = value.to_string();
+  if (text.size() <= max_shown) return text;
+  std::size_t end = max_shown;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
+  return text.substr(0, end) + "...";
+}
+
 Error at_index(const Error& error, std::size_t index) {
   return at_step(error, "[" + std::to_string(index) + "]");
 }
 
 Error at_key(const Error& error, const WireValue& key) {
-  std::string text = key.to_string();
-  if (text.size() > max_shown) text = text.substr(0, max_shown) + "...";
-  return at_step(error, "[" + text + "]");
+  return at_step(error, "[" + brief_text(key) + "]");
 }
 
 Error wrong_raw_size(std::string_view expected, std::size_t size) {

@@ -47,8 +47,12 @@ std::optional<Session::Time> Session::next_wakeup() const {
 
 std::optional<Session::Time> Session::next_ping() const {
   if (heartbeat_.count() == 0) return std::nullopt;
-  if (lease_time_.count() == 0)
-    return pinged_ ? std::nullopt : std::optional<Time>{heard_ + heartbeat_};
+  if (lease_time_.count() == 0) {
+    // Of a peer whose long message is still coming in: its own pings wait behind that, and it shall
+    // hear that we live.
+    if (pinged_ && heard_ <= *pinged_) return std::nullopt;
+    return std::max(received_, pinged_.value_or(Time::min())) + heartbeat_;
+  }
   return std::max(confirmed_, pinged_.value_or(Time::min())) + heartbeat_;
 }
 
@@ -77,7 +81,7 @@ void Session::ponged(std::uint64_t number, Time now) {
 void Session::on(session_event::Started&&, Time now, Actions& actions) {
   if (state_ != State::fresh) return;
   state_ = State::hello;
-  heard_ = now;
+  heard_ = received_ = now;
   heartbeat_ = options_.heartbeat;
   silence_ = options_.silence;
   actions.emplace_back(session_action::Send{options_.hello, {}});
@@ -91,7 +95,7 @@ void Session::on(session_event::Slept&&, Time, Actions&) { ++lease_; }
 
 void Session::on(session_event::Received&& received, Time now, Actions& actions) {
   if (!can_send()) return;
-  heard_ = now;
+  heard_ = received_ = now;
   if (lease_time_.count() == 0) pinged_.reset();
   const bool first = state_ == State::hello;
   SharedDescriptors& descriptors = received.descriptors;

@@ -250,6 +250,7 @@ class Session {
   std::set<Holding> lent_;                         // by us to the peer
   std::set<Holding> held_;                         // by us, from the peer
   Time heard_{};
+  Time received_{};  // the last complete message
   std::optional<Time> pinged_;
   std::uint64_t pings_ = 0;
   std::deque<std::pair<std::uint64_t, Time>> unanswered_pings_;  // of a leased session

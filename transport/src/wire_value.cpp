@@ -145,18 +145,30 @@ void append_double(std::string& out, double number) {
   if (written.find_first_of(".en") == written.npos) out += ".0";
 }
 
+/// Digits take time that grows with the square of their number, and a peer may send numbers of any
+/// size.
+constexpr std::size_t most_printed_bytes = 256;
+
 void append_big(std::string& out, const BigInt& number) {
-  std::vector<std::uint8_t> rest = number.magnitude;
+  if (number.magnitude.size() > most_printed_bytes) {
+    ((out += number.negative ? "<negative int of " : "<int of ") +=
+     std::to_string(number.magnitude.size())) += " bytes>";
+    return;
+  }
+  std::vector<std::uint32_t> rest((number.magnitude.size() + 3) / 4);
+  for (std::size_t i = 0; i < number.magnitude.size(); ++i)
+    rest[i / 4] |= static_cast<std::uint32_t>(number.magnitude[i]) << (i % 4 * 8);
   std::string reversed;
   while (!rest.empty()) {
-    unsigned carry = 0;
+    std::uint64_t nine_digits = 0;
     for (std::size_t i = rest.size(); i-- > 0;) {
-      carry = (carry << 8) | rest[i];
-      rest[i] = static_cast<std::uint8_t>(carry / 10);
-      carry %= 10;
+      nine_digits = (nine_digits << 32) | rest[i];
+      rest[i] = static_cast<std::uint32_t>(nine_digits / 1'000'000'000);
+      nine_digits %= 1'000'000'000;
     }
-    reversed += static_cast<char>('0' + carry);
     while (!rest.empty() && rest.back() == 0) rest.pop_back();
+    for (int n = 0; n < 9 && (nine_digits != 0 || !rest.empty()); ++n, nine_digits /= 10)
+      reversed += static_cast<char>('0' + nine_digits % 10);
   }
   if (number.negative) out += '-';
   out.append(reversed.rbegin(), reversed.rend());
