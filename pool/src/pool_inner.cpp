@@ -183,6 +183,8 @@ void PoolCore::give_inner_answers(Link& link) {
     if (given != PoolEnd::Posted::yes) return;
     link.inner_answers.pop_front();
     link.touched = true;
+    // An item changes nothing in the ledger, and is to be told of all the same.
+    changed_ = true;
   }
 }
 

@@ -219,7 +219,7 @@ void PoolCore::read_results(WorkerSlot worker, const PoolJob* fetcher) {
     post_waiting(worker);
     if (!link.objects.empty() && ledger_.sent_to(worker) == 0) forget_objects(link);
     if (config_.recycle_memory != 0 && link.end->is_heavy()) step(Ledger::Recycle{worker});
-    if (link.fetcher != fetcher && fetcher != nullptr) return;
+    if (link.fetcher != fetcher && fetcher != nullptr) return link.end->free_results();
   }
 }
 

@@ -235,6 +235,8 @@ class PoolEnd : public WorkerLine {
   /// The next answer in order; empty when there is none. Errors: malformed when the memory makes no
   /// sense.
   Result<std::optional<WorkerAnswer>> next_result();
+  /// What was read so far is not needed any more; next_result says so now and then, and at the end.
+  void free_results() noexcept;
   /// From now on the worker rings when there is something. True when there is something already.
   [[nodiscard]] bool go_to_sleep() noexcept { return sleep_by(ChannelLayout::by_socket); }
   /// The same for a thread that sleeps at pool_bell, whose value it knows from before.
@@ -263,7 +265,6 @@ class PoolEnd : public WorkerLine {
   }
 
  private:
-  void free_results() noexcept;
   void release_payload(std::uint64_t number) noexcept;
 
   PayloadArena arena_;
