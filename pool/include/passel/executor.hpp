@@ -2,6 +2,7 @@
 #pragma once
 
 #include <passel/detail/executor_map.hpp>
+#include <passel/detail/result_iterator.hpp>
 #include <passel/export.hpp>
 #include <passel/future.hpp>
 #include <passel/result.hpp>
@@ -11,7 +12,6 @@
 #include <deque>
 #include <exception>
 #include <functional>
-#include <iterator>
 #include <memory>
 #include <optional>
 #include <string>
@@ -120,36 +120,13 @@ class ExecutorResults {
     waiting_ = 0;
   }
 
-  class Iterator {
-   public:
-    using iterator_category = std::input_iterator_tag;
-    using value_type = Result<R>;
-    using difference_type = std::ptrdiff_t;
-    using pointer = Result<R>*;
-    using reference = Result<R>&;
-
-    Iterator() = default;
-    explicit Iterator(ExecutorResults* results) : results_{results} { ++*this; }
-    Iterator& operator++() {
-      results_->current_ = results_->next();
-      if (!results_->current_) results_ = nullptr;
-      return *this;
-    }
-    void operator++(int) { ++*this; }
-    [[nodiscard]] Result<R>& operator*() const { return *results_->current_; }
-    [[nodiscard]] Result<R>* operator->() const { return &*results_->current_; }
-    friend bool operator==(const Iterator& a, const Iterator& b) noexcept {
-      return a.results_ == b.results_;
-    }
-
-   private:
-    ExecutorResults* results_ = nullptr;
-  };
+  using Iterator = detail::ResultIterator<ExecutorResults, Result<R>>;
   /// Waits for the first result. Can be called once.
   [[nodiscard]] Iterator begin() { return Iterator{this}; }
   [[nodiscard]] Iterator end() noexcept { return {}; }
 
  private:
+  friend Iterator;
   std::optional<Result<R>> take(detail::Deadline limit) {
     if (ready_.empty() && waiting_ != 0 && !fill(limit)) {
       if (!deadline_.passed()) return Result<R>{late("the next result is not there in time")};

@@ -2,12 +2,12 @@
 #pragma once
 
 #include <passel/detail/pool_jobs.hpp>
+#include <passel/detail/result_iterator.hpp>
 
 #include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <functional>
-#include <iterator>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -201,36 +201,13 @@ class PoolResults {
     return take(detail::Deadline::after(wait));
   }
 
-  class Iterator {
-   public:
-    using iterator_category = std::input_iterator_tag;
-    using value_type = Result<R>;
-    using difference_type = std::ptrdiff_t;
-    using pointer = Result<R>*;
-    using reference = Result<R>&;
-
-    Iterator() = default;
-    explicit Iterator(PoolResults* results) : results_{results} { ++*this; }
-    Iterator& operator++() {
-      results_->current_ = results_->next();
-      if (!results_->current_) results_ = nullptr;
-      return *this;
-    }
-    void operator++(int) { ++*this; }
-    [[nodiscard]] Result<R>& operator*() const { return *results_->current_; }
-    [[nodiscard]] Result<R>* operator->() const { return &*results_->current_; }
-    friend bool operator==(const Iterator& a, const Iterator& b) noexcept {
-      return a.results_ == b.results_;
-    }
-
-   private:
-    PoolResults* results_ = nullptr;
-  };
+  using Iterator = detail::ResultIterator<PoolResults, Result<R>>;
   /// Waits for the first result. Can be called once.
   [[nodiscard]] Iterator begin() { return Iterator{this}; }
   [[nodiscard]] Iterator end() noexcept { return {}; }
 
  private:
+  friend Iterator;
   std::optional<Result<R>> take(detail::Deadline deadline) {
     if (ready_.empty()) {
       refill();

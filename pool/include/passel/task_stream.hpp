@@ -5,11 +5,11 @@
 #include <passel/codec.hpp>
 #include <passel/detail/pool_chunk.hpp>
 #include <passel/detail/pool_job.hpp>
+#include <passel/detail/result_iterator.hpp>
 #include <passel/detail/stream_core.hpp>
 
 #include <chrono>
 #include <cstddef>
-#include <iterator>
 #include <memory>
 #include <optional>
 #include <type_traits>
@@ -131,36 +131,13 @@ class [[nodiscard]] TaskStream {
   /// Asks the task to end. What it has sent can still be read. Never waits.
   void stop() { core_->stop(); }
 
-  class Iterator {
-   public:
-    using iterator_category = std::input_iterator_tag;
-    using value_type = Result<T>;
-    using difference_type = std::ptrdiff_t;
-    using pointer = Result<T>*;
-    using reference = Result<T>&;
-
-    Iterator() = default;
-    explicit Iterator(TaskStream* stream) : stream_{stream} { ++*this; }
-    Iterator& operator++() {
-      stream_->current_ = stream_->next();
-      if (!stream_->current_) stream_ = nullptr;
-      return *this;
-    }
-    void operator++(int) { ++*this; }
-    [[nodiscard]] Result<T>& operator*() const { return *stream_->current_; }
-    [[nodiscard]] Result<T>* operator->() const { return &*stream_->current_; }
-    friend bool operator==(const Iterator& a, const Iterator& b) noexcept {
-      return a.stream_ == b.stream_;
-    }
-
-   private:
-    TaskStream* stream_ = nullptr;
-  };
+  using Iterator = detail::ResultIterator<TaskStream, Result<T>>;
   /// Waits for the first item.
   [[nodiscard]] Iterator begin() { return Iterator{this}; }
   [[nodiscard]] Iterator end() noexcept { return {}; }
 
  private:
+  friend Iterator;
   friend struct detail::StreamAccess;
   explicit TaskStream(std::shared_ptr<detail::StreamCore<T>> core) : core_{std::move(core)} {}
 
