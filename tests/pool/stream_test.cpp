@@ -70,7 +70,7 @@ void fill(TaskOutput<int>& out, const Event& full) {
     }
     ++sent;
   }
-  if (out.send_for(1ms, sent).error() != Errc::timeout) throw std::logic_error{"no time limit"};
+  if (out.send_for(sent, 1ms).error() != Errc::timeout) throw std::logic_error{"no time limit"};
   full.set();
   out.send(-1).unwrap();
 }

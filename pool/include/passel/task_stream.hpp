@@ -46,8 +46,8 @@ class TaskOutput {
   Result<void> send(const T& value) { return put(value, detail::Deadline::never()); }
   Result<void> send(T&& value) { return put(std::move(value), detail::Deadline::never()); }
   /// The same, waiting at most `wait`: then timeout.
-  template <class Rep, class Period, class U = T>
-  Result<void> send_for(std::chrono::duration<Rep, Period> wait, U&& value) {
+  template <class U = T, class Rep, class Period>
+  Result<void> send_for(U&& value, std::chrono::duration<Rep, Period> wait) {
     return put(std::forward<U>(value), detail::Deadline::after(wait));
   }
   /// The same without waiting: full when there is no room.
