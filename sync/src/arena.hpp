@@ -140,6 +140,9 @@ class SyncArena {
   std::atomic<std::uint32_t> hint_{0};   // where to look for a free waiter
   std::mutex mutex_;
   std::map<std::uint32_t, Local> local_;
+  std::mutex loss_mutex_;
+  ProcessId last_lost_;  // what it held has been given back
+  bool last_was_here_ = false;
   std::mutex async_mutex_;
   std::shared_ptr<AsyncWaits> async_;
   std::uint32_t async_generation_ = 0;  // a forked child has no thread for the parent's

@@ -6,6 +6,7 @@
 #include <passel/finalize.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <limits>
 #include <string>
@@ -193,18 +194,30 @@ void SyncArena::perform(const WakeList& wakes) noexcept {
 }
 
 bool SyncArena::process_lost(const ProcessId& lost) noexcept {
+  // A child's end is told once for each handle that it was given.
+  std::unique_lock one_at_a_time{loss_mutex_};
+  if (lost.pid != 0 && lost == last_lost_) return last_was_here_;
+  // Asked before the table is locked, for all others wait for that: it reads files.
   const ProcessId self = this_process();
+  const auto id_at = [this](std::uint32_t place) {
+    return ProcessId{.pid = process(place).pid.load(std::memory_order_relaxed),
+                     .start = process(place).start.load(std::memory_order_relaxed)};
+  };
+  std::array<ProcessId, sync_process_count + 1> dead{};
+  for (std::uint32_t p = 1; p <= sync_process_count; ++p) {
+    const ProcessId id = id_at(p);
+    if (id.pid > 0 && id != self && (id == lost || !is_running(id))) dead[p] = id;
+  }
   if (!lock_table()) return true;
   bool was_here = false;
   bool somebody_was = false;
   WakeList wakes;
   for (std::uint32_t p = 1; p <= sync_process_count; ++p) {
     ProcessPlace& gone = process(p);
-    const ProcessId id{.pid = gone.pid.load(std::memory_order_relaxed),
-                       .start = gone.start.load(std::memory_order_relaxed)};
+    const ProcessId id = id_at(p);
     was_here = was_here || (std::abs(id.pid) == lost.pid && id.start == lost.start);
     // Its descendants went with it, and whoever else is gone may as well be looked after.
-    if (id.pid <= 0 || id == self || (id != lost && is_running(id))) continue;
+    if (id.pid <= 0 || id != dead[p]) continue;
     somebody_was = true;
     const Loss loss{
         .place = p, .pid = id.pid, .orderly = gone.leaving.load(std::memory_order_relaxed) != 0};
@@ -232,6 +245,9 @@ bool SyncArena::process_lost(const ProcessId& lost) noexcept {
     if (state == waiter_nudged || state == waiter_granted) wakes.push_back({.waiter = w});
   }
   layout().table.unlock();
+  last_lost_ = lost;
+  last_was_here_ = was_here;
+  one_at_a_time.unlock();
   perform(wakes);
   return was_here;
 }
