@@ -26,7 +26,7 @@ Time clock_now() { return std::chrono::steady_clock::now(); }
 Crawl::Crawl(const Options& options)
     : options_{options},
       frontier_{options.frontier},
-      report_{options.fetchers},
+      report_{options.far.listen.empty() ? options.fetchers : 0},
       progress_{options.quiet ? Progress::Style::none : Progress::fitting_style()} {}
 
 Result<std::unique_ptr<Crawl>> Crawl::prepare(const Options& options) {
@@ -47,7 +47,10 @@ Result<std::unique_ptr<Crawl>> Crawl::prepare(const Options& options) {
 
 Result<void> Crawl::run() {
   const Interrupts interrupts;
-  PASSEL_TRY(const auto started, Crew::start(options_.reach, options_.fetchers, options_.fetch));
+  PASSEL_TRY(const auto started,
+             options_.far.listen.empty()
+                 ? start_local_crew(options_.reach, options_.fetchers, options_.fetch)
+                 : start_far_crew(options_.far, options_.fetch));
   Crew& crew = *started;
   begun_ = clock_now();
   while (true) {
@@ -74,7 +77,7 @@ Result<void> Crawl::run() {
 void Crawl::hand_out(Crew& crew) {
   const Time now = clock_now();
   while (held_ || (held_ = frontier_.next(now))) {
-    if (!crew.jobs().try_put(*held_)) return;
+    if (!crew.give(*held_)) return;
     held_.reset();
   }
 }
@@ -84,7 +87,7 @@ void Crawl::receive(Crew& crew) {
   const Time now = clock_now();
   Duration wait = longest_wait;
   if (const auto wake = frontier_.wake_at(now)) wait = std::clamp<Duration>(*wake - now, 0ms, wait);
-  for (auto result = crew.results().get_for(wait); result; result = crew.results().try_get()) {
+  for (auto result = crew.receive(wait); result; result = crew.receive(0ns)) {
     ++answers_;
     report_.count(*result);
     frontier_.take(*result, clock_now());
@@ -117,10 +120,7 @@ bool Crawl::obey_interrupts(Crew& crew, int count) {
   if (std::exchange(interrupted_, true)) return false;
   frontier_.stop();
   if (held_) frontier_.take_back(*std::exchange(held_, {}));
-  while (auto job = crew.jobs().try_get()) {
-    frontier_.take_back(*job);
-    crew.jobs().task_done().unwrap();
-  }
+  for (const Job& job : crew.take_back()) frontier_.take_back(job);
   progress_.clear();
   std::fprintf(stderr, "interrupted: finishing %zu pages in flight (once more to leave at once)\n",
                frontier_.in_flight());

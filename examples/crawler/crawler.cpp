@@ -1,5 +1,6 @@
 // Example crawler: the program.
 #include "crawl.hpp"
+#include "crew.hpp"
 #include "server.hpp"
 #include "verify.hpp"
 
@@ -33,6 +34,10 @@ int compare_with_files(const Options& options, const Crawl& crawl) {
 }
 
 int run(Options& options) {
+  if (!options.far.connect.empty()) {
+    const auto worked = work_far_away(options.far, options.fetchers);
+    return worked ? exit_ok : complain(worked.error(), exit_internal);
+  }
   std::unique_ptr<DemoServer> server;
   if (!options.serve.empty()) {
     auto started = DemoServer::start(options.serve, options.port, options.fetchers);

@@ -1,53 +1,53 @@
 // Example crawler: the fetchers, all of them, and who replaces the dead.
 #pragma once
 
+#include "messages.hpp"
 #include "options.hpp"
-#include "worker.hpp"
 
-#include <passel/process.hpp>
+#include <passel/result.hpp>
 
 #include <chrono>
+#include <cstdint>
 #include <memory>
-#include <thread>
+#include <optional>
 #include <vector>
 
 namespace crawler {
 
-/// N fetchers between a queue of jobs and a queue of results. Processes that die are started anew;
-/// what they had in hand goes to the others by the queue itself.
+/// N fetchers, to whom the parent gives jobs and from whom it gets results. One thread uses it.
 class Crew {
  public:
-  /// Starts them. Errors: whatever starting a process says.
-  static passel::Result<std::unique_ptr<Crew>> start(Reach reach, std::size_t fetchers,
-                                                     const FetchOptions& options);
+  Crew() = default;
   Crew(const Crew&) = delete;
   Crew& operator=(const Crew&) = delete;
   /// Ends whoever is left, at once.
-  ~Crew();
+  virtual ~Crew() = default;
 
-  JobQueue& jobs() { return jobs_; }
-  ResultQueue& results() { return results_; }
-
+  /// False when so many jobs are waiting that this one has no room.
+  virtual bool give(const Job& job) = 0;
+  /// The next result; waits for it at most so long.
+  virtual std::optional<PageResult> receive(std::chrono::nanoseconds wait) = 0;
+  /// Jobs that nobody has begun, as far as they can be had back.
+  virtual std::vector<Job> take_back() = 0;
   /// Starts the dead anew and returns their places. Errors: refused when fetchers die again and
   /// again and nothing is answered in between (`answers` counts what was).
-  passel::Result<std::vector<std::size_t>> restart_dead(std::uint64_t answers);
+  virtual passel::Result<std::vector<std::size_t>> restart_dead(std::uint64_t answers) = 0;
   /// No more jobs: waits until everybody has gone home, and ends those who have not after `limit`.
-  void dismiss(std::chrono::milliseconds limit);
+  virtual void dismiss(std::chrono::milliseconds limit) = 0;
   /// Ends everybody now.
-  void kill();
-
- private:
-  Crew(JobQueue jobs, ResultQueue results, FetchOptions options)
-      : jobs_{std::move(jobs)}, results_{std::move(results)}, options_{std::move(options)} {}
-  passel::Result<passel::Process> new_process(std::size_t place);
-
-  JobQueue jobs_;
-  ResultQueue results_;
-  FetchOptions options_;
-  std::vector<passel::Process> processes_;
-  std::vector<std::jthread> threads_;
-  std::uint64_t answers_at_last_death_ = 0;
-  unsigned deaths_without_answer_ = 0;
+  virtual void kill() = 0;
 };
+
+/// Fetchers on this host, processes or threads. Errors: whatever starting a process says.
+passel::Result<std::unique_ptr<Crew>> start_local_crew(Reach reach, std::size_t fetchers,
+                                                       const FetchOptions& options);
+
+/// Fetchers on any hosts: those who come to the address with the key (work_far_away). Errors: the
+/// address cannot be used, the key file cannot be read.
+passel::Result<std::unique_ptr<Crew>> start_far_crew(const FarOptions& far,
+                                                     const FetchOptions& options);
+/// Fetches for a crawler at another host, in so many processes, until this process is told to end.
+/// Errors: nobody there, another key.
+passel::Result<void> work_far_away(const FarOptions& far, std::size_t fetchers);
 
 }  // namespace crawler

@@ -64,6 +64,8 @@ struct FetchOptions {
   bool obey_nofollow = true;  ///< rel=nofollow and meta robots nofollow
   bool compressed = true;     ///< ask for compressed answers; on loopback they only cost time
   bool use_proxy = true;      ///< take http_proxy and friends from the environment
+
+  friend bool operator==(const FetchOptions&, const FetchOptions&) = default;
 };
 
 }  // namespace crawler

@@ -68,6 +68,15 @@ CLI::Option* declare_fetchers(CLI::App& app, Options& options, Raw& raw) {
   return app.add_option("--user-agent", options.fetch.user_agent, "What we call ourselves");
 }
 
+void declare_far(CLI::App& app, Options& options) {
+  app.add_option("--listen", options.far.listen,
+                 "HOST:PORT where fetchers of other hosts come to, in place of those here");
+  app.add_option("--connect", options.far.connect,
+                 "Fetch for the crawler that listens there, in as many processes as --fetchers");
+  app.add_option("--key-file", options.far.key_file, "The key of both (passel keygen)")
+      ->envname("PASSEL_AUTHKEY_FILE");
+}
+
 void declare_scope(CLI::App& app, Options& options, Raw& raw) {
   app.add_option("--pages", options.frontier.max_pages, "Most pages, 0: no limit");
   app.add_option("--depth", raw.depth, "Most links away from a start page")
@@ -118,6 +127,8 @@ Given declare(CLI::App& app, Options& options, Raw& raw) {
   declare_demo(app, options);
   app.option_defaults()->group("Fetchers");
   given.agent = declare_fetchers(app, options, raw);
+  app.option_defaults()->group("Other hosts");
+  declare_far(app, options);
   app.option_defaults()->group("Scope");
   declare_scope(app, options, raw);
   app.option_defaults()->group("Manners");
@@ -156,7 +167,21 @@ Duration seconds(double value) {
   return std::chrono::duration_cast<Duration>(std::chrono::duration<double>{value});
 }
 
+/// True when there is nothing to crawl from here.
+bool works_for_another(const Options& options) {
+  const FarOptions& far = options.far;
+  if (far.listen.empty() && far.connect.empty()) return false;
+  if (far.key_file.empty())
+    throw CLI::ValidationError("--key-file", "goes with --listen and --connect");
+  if (far.connect.empty()) return false;
+  if (!far.listen.empty() || !options.seeds.empty() || !options.serve.empty())
+    throw CLI::ValidationError("--connect",
+                               "the pages are those of the crawler that listens there");
+  return true;
+}
+
 void complete(Options& options, const Raw& raw, const Given& given) {
+  if (works_for_another(options)) return;
   if (options.serve.empty() == options.seeds.empty()) {
     throw CLI::ValidationError("URL", "give at least one, or --serve DIR instead");
   }

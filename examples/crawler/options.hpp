@@ -24,12 +24,20 @@ enum ExitCode : int {
 
 enum class Reach { processes, threads };
 
+/// Fetchers on other hosts than the list of pages.
+struct FarOptions {
+  std::string listen;    ///< where they come to; empty: they are here
+  std::string connect;   ///< where this program fetches for another one; empty: it does not
+  std::string key_file;  ///< which both sides know
+};
+
 struct Options {
   std::vector<std::string> seeds;  ///< canonical
   std::string serve;               ///< directory, empty: none
   int port = 0;
   bool verify = false;
   Reach reach = Reach::processes;
+  FarOptions far;
   std::size_t fetchers = 4;
   FrontierOptions frontier;
   FetchOptions fetch;

@@ -77,6 +77,7 @@ void Report::write_totals(std::ostream& out, const Frontier& frontier, double se
 }
 
 void Report::write_workers(std::ostream& out, double seconds) const {
+  if (workers_.empty()) return;  // at other hosts
   out << "fetchers:\n";
   for (std::size_t i = 0; i < workers_.size(); ++i) {
     const WorkerFigures& worker = workers_[i];

@@ -27,6 +27,17 @@ bool is_compatible(const TaskSign& asked, const TaskSign& offered) {
 
 }  // namespace detail
 
+Error ExposedTasks::exposed_already(std::string_view name) {
+  return {Errc::invalid_argument, "a task '" + std::string{name} + "' is exposed already"};
+}
+
+Result<void> ExposedTasks::add(const ExposedTasks& others) {
+  for (const Entry& entry : others.entries_)
+    if (find(entry.sign.name) != nullptr) return exposed_already(entry.sign.name);
+  entries_.insert(entries_.end(), others.entries_.begin(), others.entries_.end());
+  return {};
+}
+
 std::vector<std::string> ExposedTasks::signatures() const {
   std::vector<std::string> all;
   for (const Entry& entry : entries_) all.push_back(entry.sign.to_string());

@@ -3,6 +3,7 @@
 
 #include <passel/detail/child.hpp>
 
+#include "hosted_pool.hpp"
 #include "task_broker.hpp"
 
 #include <future>
@@ -49,6 +50,29 @@ Result<std::shared_ptr<HostedObject>> make_task_broker(const HostedCall& call) {
 Manager::Manager(ManagerOptions options) : SyncManager{std::move(options)} {
   using namespace detail;
   add_type(broker_type, {HostedFactoryTask<&make_task_broker>::id(), &make_task_broker}).unwrap();
+  add_type("Pool", {HostedFactoryTask<&make_hosted_pool>::id(), &make_hosted_pool}).unwrap();
+}
+
+Result<void> Manager::expose(const ExposedTasks& tasks) { return tasks_.add(tasks); }
+
+Result<void> Manager::start() {
+  if (tasks_.empty()) return BaseManager::start();
+  return BaseManager::start_with<&detail::expose_here>(detail::plan_of(tasks_));
+}
+
+Result<ManagerServer> Manager::get_server() {
+  PASSEL_TRY(auto server, BaseManager::get_server());
+  detail::expose_here(detail::plan_of(tasks_));
+  return server;
+}
+
+Result<PoolProxy> Manager::pool(ManagedPoolOptions options) {
+  PASSEL_TRY(PoolProxy pool,
+             create("Pool").map([](DynamicProxy made) { return PoolProxy{std::move(made)}; }));
+  const detail::HostedPoolPlan plan{options.processes, options.maxtasksperchild,
+                                    std::move(options.name)};
+  PASSEL_CHECK(pool.call<void>("start", plan));
+  return pool;
 }
 
 Result<Manager> Manager::started(ManagerOptions options) {

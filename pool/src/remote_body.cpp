@@ -26,55 +26,6 @@ constexpr std::chrono::milliseconds longest_pause = 5s;
 
 }  // namespace
 
-/// One task of the broker's, in the pool of this host.
-class RemoteWorker::Body::Job final : public PoolJob {
- public:
-  Job(std::weak_ptr<Body> body, Key key, TaskId task, GivenTask&& given)
-      : PoolJob{task}, body_{std::move(body)}, key_{key}, given_{std::move(given)} {
-    auto terms = std::make_unique<PoolTerms>();
-    terms->limit = std::chrono::nanoseconds{given_.limit_ns};
-    terms->grace = std::chrono::nanoseconds{given_.grace_ns};
-    terms->name = given_.label;
-    set_terms(std::move(terms));
-  }
-  [[nodiscard]] std::size_t count() const noexcept override { return 1; }
-  [[nodiscard]] std::string name() const override { return given_.label; }
-  [[nodiscard]] Payload payload(std::size_t) noexcept override { return {.args = given_.args}; }
-  void value(std::size_t, std::span<const std::byte> bytes, DescriptorSpan) noexcept override {
-    outcome_.how = static_cast<std::uint8_t>(holds_error(bytes) ? BrokerLedger::Ending::failed
-                                                                : BrokerLedger::Ending::answered);
-    outcome_.bytes.assign(bytes.begin(), bytes.end());
-  }
-  void error(std::size_t, const Error& error) noexcept override {
-    const bool is_lost = error == Errc::worker_lost || error == Errc::pool_failed;
-    outcome_.how = static_cast<std::uint8_t>(is_lost ? BrokerLedger::Ending::lost
-                                                     : BrokerLedger::Ending::answered);
-    outcome_.is_error = true;
-    outcome_.bytes = encode_error(error).bytes;
-  }
-  void finished() noexcept override {
-    outcome_.task = key_.second;
-    if (const auto body = body_.lock()) body->finished(key_, std::move(outcome_));
-    delete this;
-  }
-
- private:
-  /// Whether one of the calls has ended with an error.
-  static bool holds_error(std::span<const std::byte> bytes) {
-    ChunkReader in{bytes, {}};
-    while (!in.at_end()) {
-      const auto mark = in.mark();
-      if (!mark || *mark == 0 || !in.block()) return true;
-    }
-    return false;
-  }
-
-  const std::weak_ptr<Body> body_;
-  const Key key_;
-  const GivenTask given_;
-  TaskOutcome outcome_;
-};
-
 RemoteWorker::Body::Body(const ExposedTasks& tasks, RemoteWorkerOptions options, Pool pool)
     : tasks_{tasks},
       options_{std::move(options)},
@@ -264,7 +215,7 @@ void RemoteWorker::Body::stop(std::uint64_t connection, const std::vector<std::u
 
 void RemoteWorker::Body::pump() {
   const std::size_t room = std::max<std::size_t>(handle_->appetite(), pool_.processes());
-  std::vector<std::pair<Key, std::unique_ptr<Job>>> jobs;
+  std::vector<std::pair<Key, std::unique_ptr<ChunkJob>>> jobs;
   {
     const std::lock_guard lock{mutex_};
     while (running_.size() < room && !backlog_.empty()) {
@@ -272,7 +223,14 @@ void RemoteWorker::Body::pump() {
       backlog_.pop_front();
       const Key key{connection_, given.task};
       const TaskId task = tasks_.entries()[given.which].task;
-      auto job = std::make_unique<Job>(weak_from_this(), key, task, std::move(given));
+      auto job =
+          std::make_unique<ChunkJob>(task, std::move(given.label), std::move(given.args),
+                                     ChunkJob::Limits{std::chrono::nanoseconds{given.limit_ns},
+                                                      std::chrono::nanoseconds{given.grace_ns}},
+                                     [weak = weak_from_this(), key](ChunkOutcome&& outcome) {
+                                       if (const auto body = weak.lock())
+                                         body->finished(key, std::move(outcome));
+                                     });
       running_[key] = {.job = job.get(), .serial = job->serial()};
       jobs.emplace_back(key, std::move(job));
     }
@@ -293,19 +251,28 @@ void RemoteWorker::Body::pump() {
   }
 }
 
-void RemoteWorker::Body::finished(const Key& key, TaskOutcome outcome) {
-  if (outcome.bytes.size() > most_answer) {
-    const Error error{Errc::too_large, "the answer has " + std::to_string(outcome.bytes.size()) +
-                                           " bytes, and a message may have " +
-                                           std::to_string(most_answer)};
-    outcome.is_error = true;
-    outcome.bytes = encode_error(error).bytes;
+void RemoteWorker::Body::finished(const Key& key, ChunkOutcome&& outcome) {
+  if (outcome.bytes.size() > most_answer)
+    outcome.error =
+        Error{Errc::too_large, "the answer has " + std::to_string(outcome.bytes.size()) +
+                                   " bytes, and a message may have " + std::to_string(most_answer)};
+  TaskOutcome told;
+  told.task = key.second;
+  auto how = outcome.holds_error ? BrokerLedger::Ending::failed : BrokerLedger::Ending::answered;
+  if (const auto& error = outcome.error) {
+    told.is_error = true;
+    told.bytes = encode_error(*error).bytes;
+    const bool is_lost = *error == Errc::worker_lost || *error == Errc::pool_failed;
+    how = is_lost ? BrokerLedger::Ending::lost : BrokerLedger::Ending::answered;
+  } else {
+    told.bytes = std::move(outcome.bytes);
   }
+  told.how = static_cast<std::uint8_t>(how);
   {
     const std::lock_guard lock{mutex_};
     running_.erase(key);
     if (key.first == connection_ && connected_) {
-      outcomes_.push_back(std::move(outcome));
+      outcomes_.push_back(std::move(told));
       ++done_;
       pace_.ended(1, std::chrono::steady_clock::now());
     }

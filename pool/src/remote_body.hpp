@@ -7,6 +7,7 @@
 
 #include "broker_ledger.hpp"
 #include "broker_messages.hpp"
+#include "chunk_job.hpp"
 #include "task_pace.hpp"
 
 #include <chrono>
@@ -40,7 +41,6 @@ class RemoteWorker::Body : public std::enable_shared_from_this<Body> {
   [[nodiscard]] PoolStats processes() const { return pool_.stats(); }
 
  private:
-  class Job;
   using Key = std::pair<std::uint64_t, detail::BrokerTask>;  // connection, task
   struct Running {
     const detail::PoolJob* job = nullptr;
@@ -56,7 +56,7 @@ class RemoteWorker::Body : public std::enable_shared_from_this<Body> {
   void granted(std::uint64_t connection, const Result<detail::SessionReply>& reply);
   void stop(std::uint64_t connection, const std::vector<std::uint64_t>& tasks);
   void pump();
-  void finished(const Key& key, detail::TaskOutcome outcome);
+  void finished(const Key& key, detail::ChunkOutcome&& outcome);
   void report(std::uint64_t connection);
   void reported(std::uint64_t connection, const Result<detail::SessionReply>& reply);
   void lose(std::uint64_t connection, const Error& why);

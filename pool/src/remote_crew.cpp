@@ -48,11 +48,13 @@ Result<std::shared_ptr<RemoteCrew>> RemoteCrew::connect(RemoteExecutorOptions op
 }
 
 Result<std::shared_ptr<ProxyCore>> RemoteCrew::broker() {
-  const std::lock_guard one_at_a_time{connecting_};
-  {
+  const auto known = [this] {
     const std::lock_guard lock{mutex_};
-    if (broker_ && !broker_lost_) return broker_;
-  }
+    return broker_lost_ ? nullptr : broker_;
+  };
+  if (auto broker = known()) return broker;
+  const std::lock_guard one_at_a_time{connecting_};
+  if (auto broker = known()) return broker;
   BaseManager manager{{.address = options_.address, .authkey = options_.authkey}};
   PASSEL_CHECK(manager.connect());
   PASSEL_TRY(const DynamicProxy found, manager.create(broker_type, options_.pool));

@@ -69,15 +69,16 @@ std::vector<std::string> Site::many_pages(int count) {
   return all;
 }
 
-void Site::start() {
-  port_ = http_.bind_to_any_port("127.0.0.1");
+void Site::start(const std::string& address) {
+  address_ = address;
+  port_ = http_.bind_to_any_port(address);
   ASSERT_GT(port_, 0);
   thread_ = std::thread{[this] { http_.listen_after_bind(); }};
   while (!http_.is_running()) std::this_thread::yield();
 }
 
 std::string Site::url(const std::string& path) const {
-  return "http://127.0.0.1:" + std::to_string(port_) + path;
+  return "http://" + address_ + ":" + std::to_string(port_) + path;
 }
 
 int Site::requests(const std::string& path) {

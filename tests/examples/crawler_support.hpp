@@ -32,7 +32,8 @@ class Site {
   /// Every answer takes this long.
   void set_answer_time(std::chrono::milliseconds time) { answer_time_ = time; }
 
-  void start();
+  /// At this address of the calling thread's host.
+  void start(const std::string& address = "127.0.0.1");
   [[nodiscard]] std::string url(const std::string& path) const;
   /// How often `path` was asked for.
   [[nodiscard]] int requests(const std::string& path);
@@ -45,6 +46,7 @@ class Site {
  private:
   httplib::Server http_;
   std::chrono::milliseconds answer_time_{0};
+  std::string address_;
   int port_ = 0;
   std::mutex mutex_;
   std::condition_variable arrived_;

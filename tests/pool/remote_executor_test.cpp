@@ -71,6 +71,12 @@ int kill_host(QueueProxy<int> began, int n) {
   ::pause();
   return 0;
 }
+/// The first of all calls takes its process with it.
+int die_first(QueueProxy<int> began, int n) {
+  began.put(n).unwrap();
+  if (began.qsize().unwrap() == 1) ::raise(SIGKILL);
+  return n;
+}
 /// Works until it is told to stop, and says so.
 void until_stopped(QueueProxy<int> events) {
   events.put(1).unwrap();
@@ -82,7 +88,8 @@ std::size_t length(std::vector<std::byte> bytes) { return bytes.size(); }
 
 ExposedTasks all_tasks() {
   return ExposedTasks::of<&square, &join_words, &fetch, &fail, &pid_of_worker, &die, &meet,
-                          &kill_host, &until_stopped, passel::exposed<"bytes", &length>>();
+                          &kill_host, &die_first, &until_stopped,
+                          passel::exposed<"bytes", &length>>();
 }
 
 /// A worker program at another host, as a process: what it starts goes with it.
@@ -258,6 +265,17 @@ TEST_F(RemoteExecutorTest, AProcessThatDiesCostsItsTaskAlone) {
   const auto twice = executor.submit<die>({.attempts = 2}, SIGKILL).get();
   ASSERT_NE(twice.error().detail<passel::WorkerLost>(), nullptr);
   EXPECT_EQ(twice.error().detail<passel::WorkerLost>()->signal, SIGKILL);
+}
+
+TEST_F(RemoteExecutorTest, OptionsOfTheExecutorAreThoseOfItsMaps) {
+  const auto worker = this->worker(2);
+  auto executor = this->executor({.task = {.attempts = 2}});
+  auto began = manager_.queue<int>().unwrap();
+  const std::vector queues(3, began);
+  const std::vector<int> numbers{1, 2, 3};
+  int sum = 0;
+  for (auto& n : executor.map<die_first>(queues, numbers).unwrap()) sum += *n;
+  EXPECT_EQ(sum, 6);
 }
 
 TEST_F(RemoteExecutorTest, TheLossOfAHostIsTheLossOfWhatRunsThere) {

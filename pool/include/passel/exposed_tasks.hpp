@@ -50,6 +50,8 @@ class PASSEL_API ExposedTasks {
     add_unchecked<Spec>();
     return {};
   }
+  /// All of those. Errors: the same; then none of them is added.
+  Result<void> add(const ExposedTasks& others);
 
   /// "fetch(str, int) -> object", sorted by name.
   [[nodiscard]] std::vector<std::string> signatures() const;
@@ -65,6 +67,7 @@ class PASSEL_API ExposedTasks {
   [[nodiscard]] const Entry* find(detail::TaskId task) const noexcept;
 
  private:
+  [[nodiscard]] static Error exposed_already(std::string_view name);
   template <auto... Spec>
   static constexpr bool all_differ() {
     constexpr std::string_view names[] = {std::string_view{},

@@ -39,6 +39,7 @@
 #include <passel/pipe.hpp>
 #include <passel/pool.hpp>
 #include <passel/pool_options.hpp>
+#include <passel/pool_proxy.hpp>
 #include <passel/pool_results.hpp>
 #include <passel/priority_queue.hpp>
 #include <passel/process.hpp>

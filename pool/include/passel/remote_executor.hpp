@@ -73,7 +73,7 @@ class PASSEL_API RemoteExecutor : public detail::ExecutorFace<RemoteExecutor> {
   template <class R, class... A>
   requires(!detail::first_is<TaskOptions, A...>)
       [[nodiscard]] Future<R> submit_named(std::string_view name, A&&... args) {
-    return submit_named<R>(name, TaskOptions{}, std::forward<A>(args)...);
+    return submit_named<R>(name, crew_->task(), std::forward<A>(args)...);
   }
   template <class R, class... A>
   [[nodiscard]] Future<R> submit_named(std::string_view name, const TaskOptions& options,
@@ -128,7 +128,7 @@ class PASSEL_API RemoteExecutor : public detail::ExecutorFace<RemoteExecutor> {
     if constexpr (detail::first_is<TaskOptions, A...>) {
       return submit_target<std::decay_t<F>>(std::forward<A>(args)...);
     } else {
-      return submit_target<std::decay_t<F>>(TaskOptions{}, std::forward<A>(args)...);
+      return submit_target<std::decay_t<F>>(crew_->task(), std::forward<A>(args)...);
     }
   }
   template <class F, class... A>
@@ -162,19 +162,13 @@ class PASSEL_API RemoteExecutor : public detail::ExecutorFace<RemoteExecutor> {
   [[nodiscard]] static detail::PendingResult<R> submit_items(detail::RemoteCrew& crew,
                                                              std::string_view task, Input& input,
                                                              std::size_t size) {
-    detail::Encoded encoded;
-    detail::ChunkWriter writer{encoded};
-    std::size_t items = 0;
-    while (items < size && !input.at_end()) {
-      const auto written = input.take([&]<class... Item>(Item&&... each) {
-        return detail::write_exposed_call<Stored>(writer, std::forward<Item>(each)...);
-      });
-      if (!written) return {.one = Future<R>::of(written.error()), .many = {}, .last = true};
-      ++items;
-    }
-    if (size == 1) return {.one = crew.submit<R>(task, {}, std::move(encoded.bytes)), .many = {}};
+    auto chunk = detail::write_exposed_chunk<Stored>(input, size);
+    if (!chunk) return {.one = Future<R>::of(chunk.error()), .many = {}, .last = true};
+    if (size == 1)
+      return {.one = crew.submit<R>(task, crew.task(), std::move(chunk->first)), .many = {}};
+    const std::size_t items = chunk->second;
     return {.one = {},
-            .many = crew.submit_many<R>(task, std::move(encoded.bytes), items),
+            .many = crew.submit_many<R>(task, std::move(chunk->first), items),
             .count = items};
   }
 

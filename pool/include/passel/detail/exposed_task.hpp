@@ -195,4 +195,34 @@ template <auto Spec>
 requires requires { ExposedAs<std::remove_cv_t<decltype(Spec)>>::name(); }
 struct ExposedFunction<Spec> : ExposedAs<std::remove_cv_t<decltype(Spec)>> {};
 
+/// A call of one exposed thing, as whoever makes it needs it.
+template <auto Spec>
+struct ExposedCallOf {
+  using Target = FunctionTarget<ExposedFunction<Spec>::function>;
+  using arguments = task_arguments<Target>;
+  using result = typename Task<Target, arguments>::result;
+  static constexpr std::string_view name() { return ExposedFunction<Spec>::name(); }
+};
+
+/// Takes up to `size` items out of a map's input: the bytes of the chunk, and how many there are.
+template <class Stored, class Input>
+[[nodiscard]] Result<std::pair<std::vector<std::byte>, std::size_t>> write_exposed_chunk(
+    Input& input, std::size_t size) {
+  Encoded encoded;
+  ChunkWriter writer{encoded};
+  std::size_t items = 0;
+  for (; items < size && !input.at_end(); ++items)
+    PASSEL_CHECK(input.take([&]<class... Item>(Item&&... each) {
+      return write_exposed_call<Stored>(writer, std::forward<Item>(each)...);
+    }));
+  return std::pair{std::move(encoded.bytes), items};
+}
+template <class R>
+[[nodiscard]] std::vector<Result<R>> read_exposed_answers(ChunkReader& in, std::size_t count) {
+  std::vector<Result<R>> all;
+  all.reserve(count);
+  for (std::size_t i = 0; i < count; ++i) all.push_back(read_exposed_answer<R>(in));
+  return all;
+}
+
 }  // namespace passel::inline v0::detail

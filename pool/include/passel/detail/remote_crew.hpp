@@ -2,6 +2,7 @@
 #pragma once
 
 #include <passel/authkey.hpp>
+#include <passel/detail/exposed_answer.hpp>
 #include <passel/detail/exposed_task.hpp>
 #include <passel/detail/process_crew.hpp>
 #include <passel/detail/proxy_core.hpp>
@@ -37,6 +38,7 @@ struct RemoteExecutorOptions {
   ExposedTasks tasks{};              ///< what submit<f> and map<f> know by name
   std::string pool{};                ///< which of the server's pools
   UnknownTask unknown_task = UnknownTask::refused;
+  TaskOptions task{};  ///< of calls that are given none, maps among them: `{.attempts = 3}`
   /// Calls that may be unanswered at a time; then submit waits.
   std::size_t max_pending = 10'000;
 
@@ -82,6 +84,8 @@ class PASSEL_API RemoteCrew : public std::enable_shared_from_this<RemoteCrew> {
   void close(bool cancel);
   [[nodiscard]] Result<void> join(Deadline deadline);
 
+  /// The options of calls that are given none.
+  [[nodiscard]] const TaskOptions& task() const noexcept { return options_.task; }
   /// The name of that task here. Errors: invalid_argument, naming those that there are.
   [[nodiscard]] Result<std::string_view> name_of(TaskId task, const std::string& called) const;
 
@@ -96,12 +100,10 @@ class PASSEL_API RemoteCrew : public std::enable_shared_from_this<RemoteCrew> {
   [[nodiscard]] Future<std::vector<Result<R>>> submit_many(std::string_view name,
                                                            std::vector<std::byte> args,
                                                            std::size_t count) {
-    return send<std::vector<Result<R>>>(name, {}, std::move(args), [count](ChunkReader& in) {
-      std::vector<Result<R>> all;
-      all.reserve(count);
-      for (std::size_t i = 0; i < count; ++i) all.push_back(read_exposed_answer<R>(in));
-      return Result<std::vector<Result<R>>>{std::move(all)};
-    });
+    return send<std::vector<Result<R>>>(
+        name, options_.task, std::move(args), [count](ChunkReader& in) {
+          return Result<std::vector<Result<R>>>{read_exposed_answers<R>(in, count)};
+        });
   }
 
  private:
@@ -113,20 +115,8 @@ class PASSEL_API RemoteCrew : public std::enable_shared_from_this<RemoteCrew> {
     if (auto why = refusal()) return Future<R>::of(*std::move(why));
     auto promise = std::make_shared<Promise<R>>();
     Future<R> future = promise->future();
-    const auto pending = send_order(
-        name, options, std::move(args), [promise, read](const Result<SessionReply>& reply) {
-          if (!reply) {
-            promise->set(reply.error());
-            return;
-          }
-          const auto bytes = raw_bytes(reply->bytes, raw_tag<std::vector<std::byte>>());
-          if (!bytes) {
-            promise->set(Error{Errc::malformed, "the answer of a task cannot be read"});
-            return;
-          }
-          ChunkReader in{*bytes, {}};
-          promise->set(read(in));
-        });
+    const auto pending =
+        send_order(name, options, std::move(args), exposed_answer<R>(promise, std::move(read)));
     promise->on_cancel([pending] { pending.cancel(); });
     if (!future.done()) roll_->add(*future.core());
     return future;

@@ -1,5 +1,5 @@
-// Example crawler: starting, watching and ending the fetchers.
-#include "crew.hpp"
+// Example crawler: starting, watching and ending the fetchers of this host.
+#include "local_crew.hpp"
 
 #include <utility>
 
@@ -11,8 +11,8 @@ constexpr unsigned max_deaths_without_answer = 50;
 
 }  // namespace
 
-passel::Result<std::unique_ptr<Crew>> Crew::start(Reach reach, std::size_t fetchers,
-                                                  const FetchOptions& options) {
+passel::Result<std::unique_ptr<Crew>> start_local_crew(Reach reach, std::size_t fetchers,
+                                                       const FetchOptions& options) {
   // Between threads jobs and results are moved, between processes they travel through shared
   // memory.
   const passel::QueueOptions queue{
@@ -20,30 +20,47 @@ passel::Result<std::unique_ptr<Crew>> Crew::start(Reach reach, std::size_t fetch
       .reach = reach == Reach::threads ? passel::Reach::threads : passel::Reach::host};
   PASSEL_TRY(JobQueue jobs, JobQueue::create(queue));
   PASSEL_TRY(ResultQueue results, ResultQueue::create(queue));
-  std::unique_ptr<Crew> crew{new Crew{std::move(jobs), std::move(results), options}};
+  auto crew = std::make_unique<LocalCrew>(std::move(jobs), std::move(results), options);
+  PASSEL_CHECK(crew->start(reach, fetchers));
+  return std::unique_ptr<Crew>{std::move(crew)};
+}
+
+passel::Result<void> LocalCrew::start(Reach reach, std::size_t fetchers) {
   for (std::size_t place = 0; place < fetchers; ++place) {
     if (reach == Reach::processes) {
-      PASSEL_TRY(passel::Process process, crew->new_process(place));
-      crew->processes_.push_back(std::move(process));
+      PASSEL_TRY(passel::Process process, new_process(place));
+      processes_.push_back(std::move(process));
     } else {
-      crew->threads_.emplace_back([crew = crew.get(), place](std::stop_token stop) {
-        fetch_pages(crew->jobs_, crew->results_, crew->options_, static_cast<std::uint32_t>(place),
-                    std::move(stop));
+      threads_.emplace_back([this, place](std::stop_token stop) {
+        fetch_pages(jobs_, results_, options_, static_cast<std::uint32_t>(place), std::move(stop));
       });
     }
   }
-  return crew;
+  return {};
 }
 
-Crew::~Crew() { kill(); }
+std::optional<PageResult> LocalCrew::receive(std::chrono::nanoseconds wait) {
+  auto result = wait.count() > 0 ? results_.get_for(wait) : results_.try_get();
+  if (!result) return std::nullopt;
+  return *std::move(result);
+}
 
-passel::Result<passel::Process> Crew::new_process(std::size_t place) {
+std::vector<Job> LocalCrew::take_back() {
+  std::vector<Job> all;
+  while (auto job = jobs_.try_get()) {
+    all.push_back(*std::move(job));
+    jobs_.task_done().unwrap();
+  }
+  return all;
+}
+
+passel::Result<passel::Process> LocalCrew::new_process(std::size_t place) {
   return passel::Process::spawn<fetch_pages_in_process>(
       passel::ProcessOptions{.name = "fetcher-" + std::to_string(place), .daemon = true}, jobs_,
       results_, options_, static_cast<std::uint32_t>(place));
 }
 
-passel::Result<std::vector<std::size_t>> Crew::restart_dead(std::uint64_t answers) {
+passel::Result<std::vector<std::size_t>> LocalCrew::restart_dead(std::uint64_t answers) {
   std::vector<std::size_t> places;
   for (std::size_t place = 0; place < processes_.size(); ++place) {
     if (processes_[place].is_alive()) continue;
@@ -62,7 +79,7 @@ passel::Result<std::vector<std::size_t>> Crew::restart_dead(std::uint64_t answer
   return places;
 }
 
-void Crew::dismiss(std::chrono::milliseconds limit) {
+void LocalCrew::dismiss(std::chrono::milliseconds limit) {
   jobs_.shutdown();
   const auto until = std::chrono::steady_clock::now() + limit;
   for (passel::Process& process : processes_) {
@@ -72,7 +89,7 @@ void Crew::dismiss(std::chrono::milliseconds limit) {
   processes_.clear();
 }
 
-void Crew::kill() {
+void LocalCrew::kill() {
   for (passel::Process& process : processes_) {
     if (process.is_alive()) (void)process.kill();
   }
