@@ -1,12 +1,15 @@
 // Layer transport: cutting a byte stream into frames.
 #include "frame.hpp"
 
+#include <algorithm>
 #include <string>
 
 namespace passel::inline v0::detail {
 namespace {
 
 constexpr std::size_t buffer_size = std::size_t{64} << 10;
+/// Of who says little: there may be thousands of them. It grows as it is filled.
+constexpr std::size_t first_size = std::size_t{1} << 10;
 
 }  // namespace
 
@@ -28,11 +31,11 @@ std::span<std::byte> FrameReader::space() {
     if (capacity_ > 16 * buffer_size) capacity_ = 0;
   }
   if (capacity_ == 0) {
-    buffer_ = std::make_unique_for_overwrite<std::byte[]>(buffer_size);
-    capacity_ = buffer_size;
+    buffer_ = std::make_unique_for_overwrite<std::byte[]>(first_size);
+    capacity_ = first_size;
   }
   const std::size_t kept = pending();
-  if (begin_ != 0 && capacity_ - end_ < buffer_size / 4) {
+  if (begin_ != 0 && capacity_ - end_ < std::min(capacity_, buffer_size) / 4) {
     std::memmove(buffer_.get(), buffer_.get() + begin_, kept);
     begin_ = 0;
     end_ = kept;

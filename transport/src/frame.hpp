@@ -53,7 +53,7 @@ class FrameReader {
 
   explicit FrameReader(std::size_t limit = default_frame_limit) noexcept : limit_{limit} {}
 
-  /// Room for at least one byte, usually for 64 KiB.
+  /// Room for at least one byte, usually for some KiB, and more for who says more.
   [[nodiscard]] std::span<std::byte> space();
   void received(std::size_t count) noexcept { end_ += count; }
   /// The next complete frame, or nothing when more bytes are needed. Errors: too_large, malformed;
