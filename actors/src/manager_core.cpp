@@ -190,6 +190,7 @@ std::optional<WireValue> ManagerCore::replaced(const WireValue& value, const F& 
 }
 
 void ManagerCore::adopt(WireValue& value) {
+  if (!loop_.on_loop_thread()) return adopt_from_elsewhere(value);
   auto adopted = replaced(value, [this](const WireValue& one) -> std::optional<WireValue> {
     const auto found = read_proxy(one);
     if (!found || found->place.epoch != epoch_ || !objects_.contains(found->place.object))
@@ -199,11 +200,38 @@ void ManagerCore::adopt(WireValue& value) {
     step(registry_event::Keep{object});
     step(registry_event::Hold{0, object, found->ticket});
     step(registry_event::Drop{0, object});
-    Handle handle = *one.handle();
-    handle.object = std::make_shared<Held>(weak_from_this(), object);
-    return WireValue{std::move(handle)};
+    return held(object);
   });
   if (adopted) value = *std::move(adopted);
+}
+
+// A method that runs on a thread reads its arguments there.
+void ManagerCore::adopt_from_elsewhere(WireValue& value) {
+  // Most values name no object, and need not go to the I/O thread.
+  const auto named = replaced(value, [](const WireValue& one) {
+    return read_proxy(one) ? std::optional{one} : std::nullopt;
+  });
+  if (!named) return;
+  const auto adopted = std::make_shared<std::promise<WireValue>>();
+  auto outcome = adopted->get_future();
+  loop_.post([weak = weak_from_this(), adopted, value] {
+    WireValue here = value;
+    if (const auto core = weak.lock()) core->adopt(here);
+    adopted->set_value(std::move(here));
+  });
+  try {
+    value = outcome.get();
+  } catch (const std::future_error&) {
+    // The loop has ended, and all objects with it.
+  }
+}
+
+// The same text for the same object, whatever way its proxy came: containers compare it.
+WireValue ManagerCore::held(std::uint64_t object) {
+  const WireValue plain = write_proxy(place_of(object), 0);
+  Handle handle = *plain.handle();
+  handle.object = std::make_shared<Held>(weak_from_this(), object);
+  return WireValue{std::move(handle)};
 }
 
 WireValue ManagerCore::lend(const WireValue& value) {
@@ -220,10 +248,7 @@ WireValue ManagerCore::lend(const WireValue& value) {
 WireValue ManagerCore::host(const std::string& type, std::shared_ptr<HostedObject> object) {
   const std::uint64_t id = add(type, std::move(object));
   step(registry_event::Keep{id});
-  const WireValue plain = write_proxy(place_of(id), 0);
-  Handle handle = *plain.handle();
-  handle.object = std::make_shared<Held>(weak_from_this(), id);
-  return WireValue{std::move(handle)};
+  return held(id);
 }
 
 std::shared_ptr<HostedObject> ManagerCore::object_of(const WireValue& proxy) const {

@@ -93,6 +93,8 @@ class ManagerCore final : public SessionService,
   void destroy_leaving();
   void arm();
   void unkeep(std::uint64_t object);
+  void adopt_from_elsewhere(WireValue& value);
+  [[nodiscard]] WireValue held(std::uint64_t object);
   template <class F>
   void tell_all(const F& tell);
   template <class F>

@@ -4,7 +4,6 @@
 #include <passel/detail/brief_text.hpp>
 
 #include <algorithm>
-#include <functional>
 #include <iterator>
 #include <limits>
 
@@ -199,9 +198,19 @@ Result<void> HostedList::set_slice(Bound start, Bound stop, std::int64_t step, I
 
 Result<void> HostedList::erase_slice(Bound start, Bound stop, std::int64_t step) {
   PASSEL_TRY(auto found, places(start, stop, step));
-  std::sort(found.begin(), found.end(), std::greater<>{});
-  for (const std::size_t at : found)
-    changing().erase(items_.begin() + static_cast<std::ptrdiff_t>(at));
+  if (step < 0) std::reverse(found.begin(), found.end());
+  Items& items = changing();
+  auto gone = found.begin();
+  std::size_t to = 0;
+  for (std::size_t from = 0; from < items.size(); ++from) {
+    if (gone != found.end() && *gone == from) {
+      ++gone;
+    } else {
+      if (to != from) items[to] = std::move(items[from]);
+      ++to;
+    }
+  }
+  items.resize(to);
   return {};
 }
 

@@ -4,7 +4,9 @@
 #include <passel/detail/misuse.hpp>
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
+#include <tuple>
 #include <utility>
 
 namespace passel::inline v0::detail {
@@ -13,9 +15,13 @@ namespace {
 Error not_free() { return {Errc::timeout, "not free in the time given"}; }
 
 Result<std::shared_ptr<HostedObject>> make(const HostedCall& call, HostedPermitsOptions options) {
-  const auto args = call.arguments<std::int64_t>();
-  if (!args) return args.error();
-  options.value = std::get<0>(*args);
+  if (const auto both = call.arguments<std::int64_t, bool>()) {
+    std::tie(options.value, options.owned) = *both;
+  } else {
+    const auto value = call.arguments<std::int64_t>();
+    if (!value) return value.error();
+    options.value = std::get<0>(*value);
+  }
   if (options.value < 0) {
     return Error{Errc::invalid_argument, "the value of a " + options.kind +
                                              " must not be negative, it is " +
@@ -36,7 +42,7 @@ Result<std::shared_ptr<HostedObject>> make_hosted_lock(const HostedCall&) {
   return std::shared_ptr<HostedObject>{std::make_shared<HostedPermits>(HostedPermitsOptions{})};
 }
 Result<std::shared_ptr<HostedObject>> make_hosted_semaphore(const HostedCall& call) {
-  return make(call, {.kind = "Semaphore", .bounded = false});
+  return make(call, {.kind = "Semaphore", .bounded = false, .owned = false});
 }
 Result<std::shared_ptr<HostedObject>> make_hosted_bounded_semaphore(const HostedCall& call) {
   return make(call, {.kind = "BoundedSemaphore"});
@@ -52,6 +58,7 @@ std::span<const HostedMethod<HostedPermits>> HostedPermits::table() {
       hosted_method<&HostedPermits::give_back>{"give_back"},
       hosted_method<&HostedPermits::value>{"value"},
       hosted_method<&HostedPermits::locked>{"locked"},
+      hosted_method<&HostedPermits::waiting>{"waiting"},
       hosted_method<&HostedPermits::token>{"token"},
   };
   return methods;
@@ -75,9 +82,17 @@ void HostedPermits::acquire(HostedCall&& call) {
 
 void HostedPermits::grant(HostedCall& call, const HostedWish& wish) {
   const std::uint64_t token = ++last_token_;
-  held_.push_back({call.caller, call.id, wish.answer ? wish.hold.token : token, !wish.receipt});
+  held_.push_back({call.caller, call.id, wish.answer ? wish.hold.token : token});
+  if (!wish.receipt) has_arrived(std::prev(held_.end()));
   if (wish.answer) return call.reply.value(bool{*wish.answer});
   call.reply.value(HostedGrant{call.id, token, std::exchange(abandoned_, false)});
+}
+
+void HostedPermits::has_arrived(std::vector<HostedHolder>::iterator holder) {
+  holder->kept = true;
+  if (options_.owned) return;
+  held_.erase(holder);
+  ++gone_;
 }
 
 void HostedPermits::serve_waiting() {
@@ -122,13 +137,15 @@ void HostedPermits::take_again(HostedCall&& call, const HostedHold& hold, bool a
 Result<void> HostedPermits::release_some(const HostedCaller& caller, std::int64_t n) {
   if (n < 1)
     return Error{Errc::invalid_argument, "n must be one or more, it is " + std::to_string(n)};
-  const auto held = static_cast<std::int64_t>(held_.size());
-  if (options_.bounded && n > held) {
+  if (options_.bounded && n > options_.value - free()) {
     if (is_exclusive()) return not_locked();
     return Error{Errc::invalid_argument, options_.kind + " released too many times"};
   }
-  if (options_.value > std::numeric_limits<std::int64_t>::max() - n)
+  if (!options_.bounded && free() > std::numeric_limits<std::int64_t>::max() - n)
     return Error{Errc::invalid_argument, "more permits than can be counted"};
+  const std::int64_t back = std::min(n, gone_);
+  gone_ -= back;
+  n -= back;
   // What this thread has had longest, then its process, then anybody; what is left is new.
   const auto take_from = [&](auto is_meant) {
     std::erase_if(held_, [&](const HostedHolder& one) {
@@ -137,9 +154,11 @@ Result<void> HostedPermits::release_some(const HostedCaller& caller, std::int64_
       return taken;
     });
   };
-  take_from([&](const HostedHolder& one) { return one.caller == caller; });
-  take_from([&](const HostedHolder& one) { return one.caller.session == caller.session; });
-  take_from([](const HostedHolder&) { return true; });
+  if (options_.owned || options_.bounded) {
+    take_from([&](const HostedHolder& one) { return one.caller == caller; });
+    take_from([&](const HostedHolder& one) { return one.caller.session == caller.session; });
+    take_from([](const HostedHolder&) { return true; });
+  }
   options_.value += n;
   return {};
 }
@@ -147,8 +166,13 @@ Result<void> HostedPermits::release_some(const HostedCaller& caller, std::int64_
 Result<void> HostedPermits::give_back(std::uint64_t token) {
   const auto found = std::find_if(held_.begin(), held_.end(),
                                   [&](const HostedHolder& one) { return one.token == token; });
-  if (found == held_.end()) return not_locked();
-  held_.erase(found);
+  if (found != held_.end()) {
+    held_.erase(found);
+  } else if (gone_ > 0) {
+    --gone_;
+  } else {
+    return not_locked();
+  }
   serve_waiting();
   return {};
 }
@@ -159,7 +183,7 @@ void HostedPermits::abandoned(std::uint64_t session, std::uint64_t call) {
 
 void HostedPermits::kept(std::uint64_t session, std::uint64_t call) {
   const auto found = held_by_call(held_, session, call);
-  if (found != held_.end()) found->kept = true;
+  if (found != held_.end()) has_arrived(found);
 }
 
 void HostedPermits::discarded(std::uint64_t session, std::uint64_t call) {
@@ -170,10 +194,11 @@ void HostedPermits::discarded(std::uint64_t session, std::uint64_t call) {
 }
 
 void HostedPermits::session_ended(std::uint64_t session) {
-  const auto gone =
-      std::erase_if(held_, [&](const HostedHolder& one) { return one.caller.session == session; });
-  if (gone == 0) return;
-  abandoned_ = true;
+  std::erase_if(held_, [&](const HostedHolder& one) {
+    if (one.caller.session != session) return false;
+    abandoned_ = abandoned_ || one.kept;  // nobody touched what a grant that never arrived protects
+    return true;
+  });
   serve_waiting();
 }
 

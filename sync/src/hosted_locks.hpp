@@ -65,16 +65,19 @@ class HostedMutex {
   virtual void take_again(HostedCall&& call, const HostedHold& hold, bool answer) = 0;
   /// Of permits: there is one of them.
   [[nodiscard]] virtual bool is_exclusive() const = 0;
+  /// Takes the call out of the line; true when it was there.
+  virtual bool forget(std::uint64_t session, std::uint64_t call) = 0;
 };
 
 struct HostedPermitsOptions {
   std::string kind = "Lock";
   std::int64_t value = 1;
   bool bounded = true;  ///< no more are given back than were taken
+  bool owned = true;    ///< what a session has goes back when it ends; else only what it never saw
 };
 
-/// Lock, Semaphore and BoundedSemaphore: permits that anybody may give back. Those of a session
-/// that ends go back as abandoned.
+/// Lock, Semaphore and BoundedSemaphore: permits that anybody may give back. Those that a session
+/// owns go back as abandoned when it ends; what is only counted is gone once it has arrived.
 class HostedPermits final : public HostedBuiltin<HostedPermits>, public HostedMutex {
  public:
   explicit HostedPermits(HostedPermitsOptions options) : options_{std::move(options)} {}
@@ -84,6 +87,8 @@ class HostedPermits final : public HostedBuiltin<HostedPermits>, public HostedMu
   /// Gives back this grant and no other.
   [[nodiscard]] Result<void> give_back(std::uint64_t token);
   [[nodiscard]] std::int64_t value() const { return free(); }
+  /// How many wait for it.
+  [[nodiscard]] std::uint64_t waiting() const { return line_.size(); }
   [[nodiscard]] bool locked() const override { return free() == 0; }
   [[nodiscard]] std::uint64_t token() const override { return last_token_; }
   [[nodiscard]] Result<void> release_by(const HostedCaller& caller) override;
@@ -91,6 +96,9 @@ class HostedPermits final : public HostedBuiltin<HostedPermits>, public HostedMu
   void put_down(const HostedCaller& caller) override;
   void take_again(HostedCall&& call, const HostedHold& hold, bool answer) override;
   [[nodiscard]] bool is_exclusive() const override { return options_.kind == "Lock"; }
+  bool forget(std::uint64_t session, std::uint64_t call) override {
+    return line_.remove(session, call);
+  }
 
   static std::span<const HostedMethod<HostedPermits>> table();
   [[nodiscard]] std::string text() const override;
@@ -101,13 +109,15 @@ class HostedPermits final : public HostedBuiltin<HostedPermits>, public HostedMu
 
  private:
   [[nodiscard]] std::int64_t free() const {
-    return options_.value - static_cast<std::int64_t>(held_.size());
+    return options_.value - gone_ - static_cast<std::int64_t>(held_.size());
   }
   void grant(HostedCall& call, const HostedWish& wish);
+  void has_arrived(std::vector<HostedHolder>::iterator holder);
   void serve_waiting();
   [[nodiscard]] Result<void> release_some(const HostedCaller& caller, std::int64_t n);
 
   HostedPermitsOptions options_;
+  std::int64_t gone_ = 0;           // counted only: taken, and not given back
   std::vector<HostedHolder> held_;  // oldest first
   HostedLine<HostedWish> line_;
   std::uint64_t last_token_ = 0;
@@ -131,6 +141,9 @@ class HostedRLock final : public HostedBuiltin<HostedRLock>, public HostedMutex 
   void put_down(const HostedCaller&) override { let_go(); }
   void take_again(HostedCall&& call, const HostedHold& hold, bool answer) override;
   [[nodiscard]] bool is_exclusive() const override { return true; }
+  bool forget(std::uint64_t session, std::uint64_t call) override {
+    return line_.remove(session, call);
+  }
 
   static std::span<const HostedMethod<HostedRLock>> table();
   [[nodiscard]] std::string text() const override;
@@ -181,7 +194,7 @@ class HostedCondition final : public HostedBuiltin<HostedCondition> {
   /// `name` holds a lock that others know, too; none: nobody else has it.
   HostedCondition(std::shared_ptr<HostedObject> lock, WireValue name);
   void acquire(HostedCall&& call) { mutex_->acquire(std::move(call)); }
-  void release(HostedCall&& call) { call.reply.value(mutex_->release_by(call.caller)); }
+  void release(HostedCall&& call);
   void wait(HostedCall&& call);
   void notify(HostedCall&& call);
   [[nodiscard]] bool locked() const { return mutex_->locked(); }
@@ -196,9 +209,17 @@ class HostedCondition final : public HostedBuiltin<HostedCondition> {
   void discarded(std::uint64_t session, std::uint64_t call) override {
     lock_->discarded(session, call);
   }
-  void session_ended(std::uint64_t session) override { lock_->session_ended(session); }
+  void session_ended(std::uint64_t session) override;
 
  private:
+  struct Notified {
+    HostedCaller caller;
+    std::uint64_t call = 0;
+  };
+  void notify_next();
+  void goes_on(const HostedCaller& caller);
+
+  std::vector<Notified> notified_;  // who has not been heard of since
   std::shared_ptr<HostedObject> lock_;
   HostedMutex* mutex_;  // the same one
   WireValue name_;

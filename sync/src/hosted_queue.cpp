@@ -51,9 +51,7 @@ std::span<const HostedMethod<HostedQueue>> HostedQueue::table() {
   return methods;
 }
 
-std::string HostedQueue::text() const {
-  return "<queue of " + std::to_string(items_.size()) + " items>";
-}
+std::string HostedQueue::text() const { return "<queue of " + std::to_string(qsize()) + " items>"; }
 
 Error HostedQueue::shut_down_error() const { return {Errc::closed, "the queue is shut down"}; }
 
@@ -91,10 +89,10 @@ void HostedQueue::wait_for_room(HostedCall&& call, std::deque<WireValue> items, 
   if (shut_down_) return call.reply.set(shut_down_error());
   // Nobody overtakes those who wait for room; what came back may be over the limit.
   const bool fits =
-      options_.maxsize <= 0 || (putters_.empty() && items_.size() + items.size() <= maxsize());
+      options_.maxsize <= 0 || (putters_.empty() && qsize() + items.size() <= maxsize());
   if (!fits && !wait) return call.reply.set(no_room());
   const std::size_t bytes = call.args.size() / std::max<std::size_t>(items.size(), 1);
-  Load load{std::move(items), bytes};
+  Load load{std::move(items), bytes, {call.caller.session, call.id}};
   if (fits || putters_.empty()) take_room(load);
   if (load.items.empty()) {
     call.reply.value();
@@ -105,16 +103,46 @@ void HostedQueue::wait_for_room(HostedCall&& call, std::deque<WireValue> items, 
 }
 
 Error HostedQueue::no_room() const {
-  return {Errc::full, "the queue holds " + std::to_string(items_.size()) + " of " +
+  return {Errc::full, "the queue holds " + std::to_string(qsize()) + " of " +
                           std::to_string(options_.maxsize) + " items"};
 }
 
 void HostedQueue::take_room(Load& load) {
   while (!load.items.empty() && !full()) {
     ++unfinished_;
-    add({std::move(load.items.front()), load.bytes});
+    ++puts_[load.put];
+    add({std::move(load.items.front()), load.bytes, load.put});
     load.items.pop_front();
   }
+}
+
+HostedQueue::Item HostedQueue::take_front() {
+  Item item = std::move(items_.front());
+  items_.pop_front();
+  const auto put = puts_.find(std::exchange(item.put, {}));
+  if (put != puts_.end() && --put->second == 0) puts_.erase(put);
+  drop_revoked();
+  return item;
+}
+
+void HostedQueue::drop_revoked() {
+  for (; !items_.empty() && is_revoked(items_.front()); --dead_) items_.pop_front();
+  if (dead_ > items_.size() / 2) {
+    std::erase_if(items_, [this](const Item& item) { return is_revoked(item); });
+    dead_ = 0;
+  }
+  if (dead_ == 0) revoked_.clear();
+}
+
+/// Takes out what that call has brought and nobody has yet. False when there is nothing.
+bool HostedQueue::revoke(const CallKey& put) {
+  const auto left = puts_.extract(put);
+  if (!left) return false;
+  revoked_.insert(put);
+  dead_ += left.mapped();
+  drop_revoked();
+  for (std::uint64_t n = left.mapped(); n > 0 && unfinished_ > 0; --n) finished_one();
+  return true;
 }
 
 void HostedQueue::get(HostedCall&& call) {
@@ -152,8 +180,7 @@ void HostedQueue::hand_out(HostedCall& call, Wish wish) {
   while (!items_.empty() && taken.size() < std::max<std::uint64_t>(wish.most, 1)) {
     bytes += items_.front().bytes;
     if (!taken.empty() && bytes > most_bytes) break;
-    taken.push_back({caller.session, call.id, std::move(items_.front()), false});
-    items_.pop_front();
+    taken.push_back({caller.session, call.id, take_front(), false});
     ++taken.back().item.delivery;
     values.push_back(std::move(taken.back().item.value));
   }
@@ -232,8 +259,11 @@ void HostedQueue::shutdown(bool immediate) {
   shut_down_ = true;
   while (!putters_.empty()) putters_.take_front().call.reply.set(shut_down_error());
   if (immediate) {
-    for (std::size_t left = items_.size(); left > 0; --left) finished_one();
+    for (std::uint64_t left = qsize(); left > 0 && unfinished_ > 0; --left) finished_one();
     items_.clear();
+    puts_.clear();
+    revoked_.clear();
+    dead_ = 0;
   }
   if (!items_.empty()) return;
   while (!getters_.empty()) getters_.take_front().call.reply.set(shut_down_error());
@@ -254,6 +284,7 @@ void HostedQueue::kept(std::uint64_t session, std::uint64_t call) {
 
 void HostedQueue::discarded(std::uint64_t session, std::uint64_t call) {
   if (handing_out_ == std::pair{session, call}) return handing_out_.reset();
+  if (revoke({session, call})) return serve_waiting();
   const auto stays = [&](const Given& given) {
     return given.session != session || given.call != call || given.kept;
   };

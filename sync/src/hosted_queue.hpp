@@ -8,8 +8,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <utility>
@@ -45,10 +47,10 @@ class HostedQueue final : public HostedBuiltin<HostedQueue> {
   void done(HostedCall&& call) { call.reply.value(task_done(call.caller)); }
   void join(HostedCall&& call);
   void shutdown(bool immediate);
-  [[nodiscard]] std::uint64_t qsize() const { return items_.size(); }
+  [[nodiscard]] std::uint64_t qsize() const { return items_.size() - dead_; }
   [[nodiscard]] bool empty() const { return items_.empty(); }
   [[nodiscard]] bool full() const {
-    return options_.maxsize > 0 && items_.size() >= static_cast<std::uint64_t>(options_.maxsize);
+    return options_.maxsize > 0 && qsize() >= static_cast<std::uint64_t>(options_.maxsize);
   }
   [[nodiscard]] std::uint64_t maxsize() const {
     return options_.maxsize > 0 ? static_cast<std::uint64_t>(options_.maxsize) : 0;
@@ -65,14 +67,17 @@ class HostedQueue final : public HostedBuiltin<HostedQueue> {
   void session_ended(std::uint64_t session) override;
 
  private:
+  using CallKey = std::pair<std::uint64_t, std::uint64_t>;  // session, call
   struct Item {
     WireValue value;
     std::size_t bytes = 0;       ///< of what it came in, more or less
+    CallKey put{};               ///< the call that brought it, until it was handed out
     std::uint64_t delivery = 0;  ///< how often it was handed out
   };
   struct Load {  ///< items of one call
     std::deque<WireValue> items;
     std::size_t bytes = 0;  ///< of each, more or less
+    CallKey put{};
   };
   struct Given {  ///< an item in the hands of a session
     std::uint64_t session = 0;
@@ -87,6 +92,10 @@ class HostedQueue final : public HostedBuiltin<HostedQueue> {
   };
 
   void add(Item item);
+  [[nodiscard]] Item take_front();
+  [[nodiscard]] bool is_revoked(const Item& item) const { return revoked_.contains(item.put); }
+  void drop_revoked();
+  [[nodiscard]] bool revoke(const CallKey& put);
   void take_room(Load& load);
   void wait_for_room(HostedCall&& call, std::deque<WireValue> items, bool wait);
   void wait_for_items(HostedCall&& call, Wish wish, bool wait);
@@ -98,7 +107,10 @@ class HostedQueue final : public HostedBuiltin<HostedQueue> {
   [[nodiscard]] Error no_room() const;
 
   HostedQueueOptions options_;
-  std::deque<Item> items_;
+  std::deque<Item> items_;                 // the first one is none of those that are revoked
+  std::map<CallKey, std::uint64_t> puts_;  // how many items of them nobody has taken yet
+  std::set<CallKey> revoked_;              // puts whose items are still in the line ...
+  std::uint64_t dead_ = 0;                 // ... and count for nothing: so many
   std::vector<Given> given_;
   HostedLine<Wish> getters_;
   HostedLine<Load> putters_;  // and what they have not put yet

@@ -121,8 +121,19 @@ std::string HostedCondition::text() const {
   return "<Condition(" + lock_->text() + ", " + std::to_string(line_.size()) + ")>";
 }
 
+/// Whoever was notified and calls again has gone on: his notification is used up.
+void HostedCondition::goes_on(const HostedCaller& caller) {
+  std::erase_if(notified_, [&](const Notified& one) { return one.caller == caller; });
+}
+
+void HostedCondition::release(HostedCall&& call) {
+  goes_on(call.caller);
+  call.reply.value(mutex_->release_by(call.caller));
+}
+
 void HostedCondition::wait(HostedCall&& call) {
   const HostedCaller caller = call.caller;
+  goes_on(caller);
   const auto hold = mutex_->hold_of(caller);
   if (!hold) return call.reply.set(lock_not_held("wait"));
   // In the line before the lock is free: whoever has it next may notify.
@@ -134,15 +145,37 @@ void HostedCondition::notify(HostedCall&& call) {
   const auto args = call.arguments<std::uint64_t>();
   if (!args) return call.reply.set(args.error());
   if (!mutex_->hold_of(call.caller)) return call.reply.set(lock_not_held("notify"));
-  for (std::uint64_t n = std::get<0>(*args); n > 0 && !line_.empty(); --n) {
-    auto next = line_.take_front();
-    mutex_->take_again(std::move(next.call), next.data, true);
-  }
+  goes_on(call.caller);
+  for (std::uint64_t n = std::get<0>(*args); n > 0 && !line_.empty(); --n) notify_next();
   call.reply.value();
 }
 
+void HostedCondition::notify_next() {
+  if (line_.empty()) return;
+  auto next = line_.take_front();
+  notified_.push_back({next.call.caller, next.call.id});
+  mutex_->take_again(std::move(next.call), next.data, true);
+}
+
 void HostedCondition::abandoned(std::uint64_t session, std::uint64_t call) {
-  if (!line_.remove(session, call)) lock_->abandoned(session, call);
+  if (line_.remove(session, call) || !mutex_->forget(session, call)) return;
+  // It was notified, and will not have the lock again: somebody else gets the notification.
+  const auto lost = std::erase_if(notified_, [&](const Notified& one) {
+    return one.caller.session == session && one.call == call;
+  });
+  if (lost != 0) notify_next();
+}
+
+void HostedCondition::session_ended(std::uint64_t session) {
+  // Who has died with the lock that the notification gave him has done nothing with it, or not all.
+  std::size_t lost = 0;
+  std::erase_if(notified_, [&](const Notified& one) {
+    if (one.caller.session != session) return false;
+    if (mutex_->hold_of(one.caller)) ++lost;
+    return true;
+  });
+  for (; lost > 0; --lost) notify_next();
+  lock_->session_ended(session);
 }
 
 std::span<const HostedMethod<HostedBarrier>> HostedBarrier::table() {

@@ -255,6 +255,8 @@ TEST_F(ManagerContainers, ProxiesLieInContainers) {
   const auto outer = manager.list<ListProxy<int>>().unwrap();
   auto inner = std::optional{manager.list<int>({1}).unwrap()};
   outer.append(*inner).unwrap();
+  EXPECT_TRUE(outer.contains(*inner).unwrap());
+  EXPECT_EQ(outer.index(*inner).unwrap(), 0U);
   inner->append(2).unwrap();
   EXPECT_THAT(outer.at(0).unwrap().values().unwrap(), ElementsAre(1, 2));
   EXPECT_EQ(outer.at(0).unwrap(), *inner);

@@ -7,6 +7,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "support/stopped_process.hpp"
+
 #include <unistd.h>
 #include <algorithm>
 #include <atomic>
@@ -18,6 +20,7 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -397,6 +400,73 @@ TEST_F(ManagerLocks, TheLockOfAKilledHolderIsGivenToTheNext) {
   EXPECT_TRUE(guard.abandoned());
   EXPECT_EQ(guard.token(), 2U);
   child.join().unwrap();
+}
+
+void take_three(const passel::SemaphoreProxy& signals, const LockProxy& lives) {
+  lives.acquire().unwrap().detach();
+  for (int n = 0; n < 3; ++n) signals.acquire().unwrap().detach();
+}
+
+// CPython: TestSyncManagerTypes.test_semaphore (signals that one side gives and another takes)
+TEST_F(ManagerLocks, WhatIsOnlyCountedDoesNotComeBack) {
+  const auto signals = manager.semaphore(0).unwrap();
+  const auto slots = manager.semaphore(0, passel::Ownership::owned).unwrap();
+  const auto bounded = manager.bounded_semaphore(3).unwrap();
+  const std::vector<std::pair<passel::SemaphoreProxy, int>> all{
+      {signals, 0}, {slots, 3}, {bounded, 3}};
+  for (const auto& [semaphore, left] : all) {
+    if (!(semaphore == bounded)) semaphore.release(3).unwrap();
+    const auto lives = manager.lock().unwrap();
+    auto taker = Process::spawn<take_three>(semaphore, lives).unwrap();
+    EXPECT_EQ(taker.join().unwrap(), 0);
+    // When its lock can be had the server knows that it has ended.
+    lives.acquire().unwrap().release().unwrap();
+    EXPECT_EQ(semaphore.value().unwrap(), left);
+  }
+}
+
+void take_and_wait(const LockProxy& lock) {
+  const auto guard = lock.acquire().unwrap();
+  for (;;) ::pause();
+}
+
+TEST_F(ManagerLocks, AGrantThatNobodyLearntOfLeavesNothingAbandoned) {
+  const auto lock = manager.lock().unwrap();
+  auto mine = lock.acquire().unwrap();
+  auto waiter = Process::spawn<take_and_wait>(lock).unwrap();
+  while (lock.call<int>("waiting").unwrap() == 0) std::this_thread::yield();
+  passel_test::stop_all_of(*waiter.pid());
+  mine.release().unwrap();
+  waiter.kill().unwrap();
+  EXPECT_FALSE(lock.acquire().unwrap().abandoned());
+  waiter.join().unwrap();
+}
+
+void wait_for(const passel::ConditionProxy& condition, const LockProxy& lives) {
+  lives.acquire().unwrap().detach();
+  const auto guard = condition.acquire().unwrap();
+  condition.wait().unwrap();
+}
+
+// Fault 23.
+TEST_F(ManagerLocks, ANotifyWhoseReceiverDiesIsPassedOn) {
+  const auto condition = manager.condition().unwrap();
+  const auto lives = manager.lock().unwrap();
+  auto first = Process::spawn<wait_for>(condition, lives).unwrap();
+  while (condition.waiting().unwrap() < 1) std::this_thread::yield();
+  std::jthread second{[&] {
+    const auto guard = condition.acquire().unwrap();
+    condition.wait().unwrap();
+  }};
+  while (condition.waiting().unwrap() < 2) std::this_thread::yield();
+  auto guard = condition.acquire().unwrap();
+  condition.notify().unwrap();
+  first.kill().unwrap();
+  // The server knows it.
+  EXPECT_TRUE(lives.acquire().unwrap().abandoned());
+  guard.release().unwrap();
+  second.join();
+  first.join().unwrap();
 }
 
 TEST_F(ManagerLocks, AKilledServerEndsEveryWait) {

@@ -8,12 +8,10 @@
 #include <gtest/gtest.h>
 
 #include "support/process_census.hpp"
+#include "support/stopped_process.hpp"
 
 #include <unistd.h>
 #include <csignal>
-#include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <optional>
 #include <string>
 #include <thread>
@@ -29,6 +27,7 @@ using passel::Process;
 using passel::QueueProxy;
 using passel::SyncManager;
 using passel::WireValue;
+using passel_test::stop_all_of;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -121,7 +120,10 @@ TEST_F(ManagerQueue, SeveralItemsThatReachedNobodyComeBackInTheirOrder) {
   const auto queue = manager.joinable_queue<int>().unwrap();
   queue.put_many({1, 2, 3}).unwrap();
   using Several = std::pair<std::uint64_t, std::vector<int>>;
-  const auto handed = queue.call<Several>("get_many", std::uint64_t{2}, true, true).unwrap();
+  auto args = passel::detail::encode_pack(std::uint64_t{2}, true, true).unwrap();
+  const auto reply =
+      queue.core()->call("get_many", std::move(args), passel::detail::Deadline::never()).unwrap();
+  const auto handed = passel::detail::decode<Several>(reply.bytes).unwrap();
   EXPECT_THAT(handed.second, ElementsAre(1, 2));
   queue.core()->tell("back", handed.first);
   EXPECT_THAT(queue.get_many(9).unwrap(), ElementsAre(1, 2, 3));
@@ -169,32 +171,21 @@ TEST_F(ManagerQueue, AnAnswerThatReachedNobodyGivesItsItemBack) {
   queue.put(1).unwrap();
   queue.put(2).unwrap();
   using Handed = std::tuple<std::uint64_t, std::uint64_t, int>;
-  const auto handed = queue.call<Handed>("get", true, true).unwrap();
-  EXPECT_EQ(std::get<2>(handed), 1);
-  queue.core()->tell("back", std::get<0>(handed));
+  const auto get = [&queue] {
+    auto args = passel::detail::encode_pack(true, true).unwrap();
+    return queue.core()->call("get", std::move(args), passel::detail::Deadline::never()).unwrap();
+  };
+  const auto number = [](const passel::detail::SessionReply& reply) {
+    return std::get<0>(passel::detail::decode<Handed>(reply.bytes).unwrap());
+  };
+  const auto handed = get();
+  EXPECT_EQ(std::get<2>(passel::detail::decode<Handed>(handed.bytes).unwrap()), 1);
+  queue.core()->tell("back", number(handed));
   EXPECT_EQ(queue.get().unwrap(), 1);
-  const auto kept = queue.call<Handed>("get", true, true).unwrap();
-  queue.core()->tell("kept", std::get<0>(kept));
-  queue.core()->tell("back", std::get<0>(kept));
+  const auto kept = get();
+  queue.core()->tell("kept", number(kept));
+  queue.core()->tell("back", number(kept));
   EXPECT_EQ(queue.try_get().error(), Errc::empty);
-}
-
-/// Stops a process and waits until each of its threads stands still: they do so one by one.
-void stop_all_of(int pid) {
-  ::kill(pid, SIGSTOP);
-  const std::string tasks = "/proc/" + std::to_string(pid) + "/task";
-  const auto stands = [](const std::filesystem::path& task) {
-    std::ifstream file{task / "stat"};
-    const std::string stat{std::istreambuf_iterator<char>{file}, {}};
-    const auto name_end = stat.rfind(')');
-    return name_end == stat.npos || stat.compare(name_end, 3, ") T") == 0;
-  };
-  const auto all_stand = [&] {
-    for (const auto& task : std::filesystem::directory_iterator{tasks})
-      if (!stands(task.path())) return false;
-    return true;
-  };
-  while (!all_stand()) std::this_thread::yield();
 }
 
 TEST_F(ManagerQueue, AStoppedServerLosesNoItem) {
@@ -204,6 +195,52 @@ TEST_F(ManagerQueue, AStoppedServerLosesNoItem) {
   EXPECT_EQ(queue.get_for(1ms).error(), Errc::timeout);
   ::kill(*manager.pid(), SIGCONT);
   EXPECT_EQ(queue.get().unwrap(), 7);
+}
+
+TEST_F(ManagerQueue, APutThatWasGivenUpIsTakenBack) {
+  const auto queue = manager.joinable_queue<int>().unwrap();
+  queue.put(1).unwrap();
+  stop_all_of(*manager.pid());
+  EXPECT_EQ(queue.put_for(2, 1ms).error(), Errc::timeout);
+  auto third = queue.put_async(3);
+  EXPECT_TRUE(third.cancel());
+  ::kill(*manager.pid(), SIGCONT);
+  queue.put(4).unwrap();
+  EXPECT_EQ(queue.qsize().unwrap(), 2U);
+  EXPECT_EQ(queue.get().unwrap(), 1);
+  EXPECT_EQ(queue.get().unwrap(), 4);
+  queue.task_done().unwrap();
+  queue.task_done().unwrap();
+  queue.join().unwrap();
+}
+
+void take_for_ever(const QueueProxy<int>& queue) {
+  for (;;) queue.get().unwrap();
+}
+
+TEST_F(ManagerQueue, AnItemOnItsWayToOneWhoDiesComesBack) {
+  const auto queue = manager.queue<int>().unwrap();
+  const auto before = passel_test::ProcessCensus::take();
+  auto taker = Process::spawn<take_for_ever>(queue).unwrap();
+  while (queue.call<int>("waiting").unwrap() == 0) std::this_thread::yield();
+  stop_all_of(*taker.pid());
+  queue.put(7).unwrap();
+  EXPECT_EQ(queue.qsize().unwrap(), 0U);
+  taker.kill().unwrap();
+  EXPECT_EQ(queue.get().unwrap(), 7);
+  taker.join().unwrap();
+  taker.close().unwrap();
+  EXPECT_EQ(passel_test::ProcessCensus::settle(before), "");
+}
+
+TEST_F(ManagerQueue, AnItemOfAnotherTypeStaysInTheQueue) {
+  const auto texts = manager.queue<std::string>().unwrap();
+  const QueueProxy<int> numbers{texts};
+  texts.put("one").unwrap();
+  EXPECT_EQ(numbers.get().error(), Errc::type_mismatch);
+  EXPECT_EQ(numbers.get_async().get().error(), Errc::type_mismatch);
+  EXPECT_EQ(texts.get_delivered().unwrap().count, 1U);
+  EXPECT_TRUE(texts.empty().unwrap());
 }
 
 // CPython: TestSyncManagerTypes.test_joinable_queue

@@ -44,7 +44,7 @@ struct ManagedRLock : passel::RLockProxy {
 struct ManagedSemaphore : passel::SemaphoreProxy {
   using SemaphoreProxy::SemaphoreProxy;
   explicit ManagedSemaphore(const passel::SemaphoreOptions& options)
-      : SemaphoreProxy{the_manager().semaphore(options.value).unwrap()} {}
+      : SemaphoreProxy{the_manager().semaphore(options.value, options.ownership).unwrap()} {}
   [[nodiscard]] std::int64_t value() const { return SemaphoreProxy::value().unwrap(); }
 };
 
@@ -52,7 +52,8 @@ struct ManagedBoundedSemaphore : ManagedSemaphore {
   explicit ManagedBoundedSemaphore(passel::DynamicProxy proxy)
       : ManagedSemaphore{std::move(proxy)} {}
   explicit ManagedBoundedSemaphore(const passel::BoundedSemaphoreOptions& options)
-      : ManagedSemaphore{the_manager().bounded_semaphore(options.value).unwrap()} {}
+      : ManagedSemaphore{
+            the_manager().bounded_semaphore(options.value, options.ownership).unwrap()} {}
 };
 
 struct ManagedEvent : passel::EventProxy {

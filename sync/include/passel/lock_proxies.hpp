@@ -53,7 +53,8 @@ class [[nodiscard]] ProxyGuard {
     return *this;
   }
   ~ProxyGuard() {
-    if (owns_lock()) static_cast<void>(release().is_ok());
+    // What is lost is nobody's to give back, and its server may be far from answering.
+    if (owns_lock() && !lost()) static_cast<void>(release().is_ok());
   }
 
   [[nodiscard]] bool owns_lock() const noexcept { return proxy_.valid(); }
@@ -108,11 +109,10 @@ struct ProxyGrantAccess {
   static Result<ProxyGuard> take(const DynamicProxy& proxy, bool wait, Deadline deadline,
                                  GiveBack way) {
     if (!proxy.valid()) return no_proxy_error();
-    const bool receipt = !deadline.is_never();
-    PASSEL_TRY(auto args, encode_pack(wait, receipt));
+    PASSEL_TRY(auto args, encode_pack(wait, true));
     const auto reply = proxy.core()->call("acquire", std::move(args), deadline, server_patience);
     PASSEL_TRY(const Grant grant, decode_reply<Grant>(reply));
-    if (receipt) proxy.core()->tell("kept", std::get<0>(grant));
+    proxy.core()->tell("kept", std::get<0>(grant));
     return guard_of(proxy, grant, *reply, way);
   }
   static Future<ProxyGuard> take_async(const DynamicProxy& proxy, GiveBack way) {
@@ -190,7 +190,9 @@ class RLockProxy : public detail::GrantingProxy<detail::GiveBack::owner> {
 };
 
 /// A semaphore in a manager's server (Python's SyncManager.Semaphore and BoundedSemaphore). What a
-/// process that dies has taken and not given back goes back. Everything else is as for LockProxy.
+/// process that ends has taken and not given back is gone with Ownership::counted, and goes back
+/// with Ownership::owned; a permit whose taker died before it knew of it always goes back.
+/// Everything else is as for LockProxy.
 class SemaphoreProxy : public detail::GrantingProxy<detail::GiveBack::grant> {
  public:
   using GrantingProxy::GrantingProxy;

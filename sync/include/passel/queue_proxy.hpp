@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -27,7 +28,8 @@ namespace passel::inline v0 {
 /// these came. A consumer that dies while it waits is forgotten; an item goes to one that lives.
 /// With `joinable_queue` an item whose consumer dies before its task_done() comes back at the head.
 /// A put or get that is given up, by cancel() of its future or at its time limit, leaves the queue
-/// as it was.
+/// as it was; a put whose item somebody has already is done, whatever its caller was told. An item
+/// that is of another type than T is type_mismatch, and stays in the queue.
 ///
 /// Time limits are the server's to keep; one that does not answer a second later ends the call with
 /// Errc::timeout. Errors of all functions: those of DynamicProxy's calls (peer_lost, stale_object),
@@ -149,25 +151,35 @@ class QueueProxy : public DynamicProxy {
     return detail::call_object_patiently<void>(
         core_, "put_many", detail::encode_pack(detail::to_values(items), wait), deadline);
   }
+  /// Calls, and says that what was handed out has arrived, or cannot be read.
+  template <class H>
+  Result<H> taken(std::string_view method, Result<detail::Encoded> args,
+                  detail::Deadline deadline) const {
+    if (!core_) return detail::no_proxy_error();
+    if (!args) return args.error();
+    const auto reply = core_->call(method, *std::move(args), deadline, detail::server_patience);
+    auto handed = detail::decode_reply<H>(reply);
+    if (handed) {
+      core_->tell("kept", std::get<0>(*handed));
+    } else {
+      detail::give_back_unread(*core_, reply);
+    }
+    return handed;
+  }
   Result<std::vector<T>> several(std::size_t most, bool wait, detail::Deadline deadline) const {
     using Several = std::pair<std::uint64_t, std::vector<T>>;
-    const bool receipt = !deadline.is_never();
-    auto got = detail::call_object_patiently<Several>(
-        core_, "get_many", detail::encode_pack(std::uint64_t{most}, wait, receipt), deadline);
+    auto got =
+        taken<Several>("get_many", detail::encode_pack(std::uint64_t{most}, wait, true), deadline);
     // More than one answer holds: they are back in the queue.
     if (!got && got.error() == Errc::too_large && most > 1)
       return several(most / 2, wait, deadline);
     if (!got) return got.error();
-    if (receipt) core_->tell("kept", got->first);
     return std::move(got->second);
   }
   Result<Delivered<T>> delivered(bool wait, detail::Deadline deadline) const {
-    const bool receipt = !deadline.is_never();
-    auto handed = detail::call_object_patiently<Handed>(
-        core_, "get", detail::encode_pack(wait, receipt), deadline);
+    auto handed = taken<Handed>("get", detail::encode_pack(wait, true), deadline);
     if (!handed) return handed.error();
     auto& [call, delivery, item] = *handed;
-    if (receipt) core_->tell("kept", call);
     return Delivered<T>{std::move(item), static_cast<std::uint32_t>(delivery)};
   }
   static Result<T> item_of(Result<Delivered<T>> delivered) {

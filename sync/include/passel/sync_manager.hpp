@@ -6,6 +6,7 @@
 #include <passel/detail/hosted_action.hpp>
 #include <passel/lock_proxies.hpp>
 #include <passel/queue_proxy.hpp>
+#include <passel/semaphore.hpp>
 #include <passel/set_proxy.hpp>
 
 #include <chrono>
@@ -114,13 +115,17 @@ class PASSEL_API SyncManager : public BaseManager {
   Result<LockProxy> lock() { return made<LockProxy>(create("Lock")); }
   /// (Python: RLock())
   Result<RLockProxy> rlock() { return made<RLockProxy>(create("RLock")); }
-  /// Errors also: invalid_argument for a negative value. (Python: Semaphore(value))
-  Result<SemaphoreProxy> semaphore(std::int64_t value = 1) {
-    return made<SemaphoreProxy>(create("Semaphore", value));
+  /// Errors also: invalid_argument for a negative value. With Ownership::owned permits of a process
+  /// that ends come back. (Python: Semaphore(value))
+  Result<SemaphoreProxy> semaphore(std::int64_t value = 1,
+                                   Ownership ownership = Ownership::counted) {
+    return made<SemaphoreProxy>(create("Semaphore", value, ownership == Ownership::owned));
   }
-  /// Never above its first value. (Python: BoundedSemaphore(value))
-  Result<SemaphoreProxy> bounded_semaphore(std::int64_t value = 1) {
-    return made<SemaphoreProxy>(create("BoundedSemaphore", value));
+  /// Never above its first value; permits of a process that ends come back, unless they are only
+  /// counted. (Python: BoundedSemaphore(value))
+  Result<SemaphoreProxy> bounded_semaphore(std::int64_t value = 1,
+                                           Ownership ownership = Ownership::owned) {
+    return made<SemaphoreProxy>(create("BoundedSemaphore", value, ownership == Ownership::owned));
   }
   /// (Python: Event())
   Result<EventProxy> event() { return made<EventProxy>(create("Event")); }

@@ -12,6 +12,14 @@
 
 namespace passel::inline v0::detail {
 
+/// What was handed out cannot be read here: it goes back. The number of the call comes first in it.
+inline void give_back_unread(const ProxyCore& core, const Result<SessionReply>& reply) {
+  if (!reply) return;
+  const auto handed = decode<WireValue>(reply->bytes, reply->descriptors);
+  if (!handed || handed->items() == nullptr || handed->items()->empty()) return;
+  if (const auto call = handed->items()->front().as_uint64()) core.tell("back", *call);
+}
+
 /// Calls; the server is told whether what it handed out has arrived. `read` gives the number of the
 /// call and a Result of the value out of what was handed out and the answer that it came with.
 /// Cancelling or dropping the future before it is done gives the call up, and what was handed out
@@ -29,6 +37,7 @@ Future<T> call_to_keep(const std::shared_ptr<ProxyCore>& core, std::string_view 
                        [promise, dropped, core, read](Result<SessionReply> reply) {
                          auto handed = decode_reply<Handed>(reply);
                          if (!handed) {
+                           give_back_unread(*core, reply);
                            promise->set(handed.error());
                            return;
                          }
