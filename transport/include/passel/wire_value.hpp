@@ -23,8 +23,8 @@ namespace passel::inline v0 {
 
 class WireValue;
 
-/// An integer that fits in neither int64 nor uint64 (Python's int has no limit). Kept, compared and
-/// printed exactly.
+/// An integer that fits in neither int64 nor uint64 (Python's int has no limit). Kept and compared
+/// exactly; printed exactly up to 256 bytes, as its size beyond.
 struct BigInt {
   bool negative = false;
   std::vector<std::uint8_t> magnitude;  ///< least significant byte first, the last byte is not 0
