@@ -16,7 +16,7 @@ namespace passel::inline v0::detail {
 /// build on both sides, and of one boot: times are those of the steady clock.
 struct InnerMessage {
   enum class Kind : std::uint32_t {
-    call,  ///< run the task
+    call,     ///< run the task
     stop,     ///< the call of that number shall not go on
     nothing,  ///< its number belongs to a call that is open for long
   };

@@ -7,10 +7,12 @@ namespace passel::inline v0::detail {
 
 std::optional<std::size_t> PayloadArena::place(std::size_t size) const noexcept {
   if (blocks_.empty()) return size <= capacity_ ? std::optional<std::size_t>{0} : std::nullopt;
+  // What is used over and over stays in the caches, and costs no new pages.
+  const std::size_t limit = std::min(kept, capacity_);
   const std::size_t oldest = blocks_.front().begin;
   const std::size_t end = blocks_.back().begin + blocks_.back().size;
   if (blocks_.back().begin >= oldest) {
-    if (size <= capacity_ - end) return end;
+    if (end < limit && size <= limit - end) return end;
     return size <= oldest ? std::optional<std::size_t>{0} : std::nullopt;
   }
   return size <= oldest - end ? std::optional<std::size_t>{end} : std::nullopt;

@@ -12,8 +12,8 @@
 namespace passel::inline v0::detail {
 
 /// Hands out pieces of a range of a segment to the one side that writes there. Memory is taken from
-/// the system as it is first used, is used again from the start whenever everything was given back
-/// (so that it stays in the cache), and what is above `kept` is returned to the system then.
+/// the system as it is first used and is used again from the start (so that it stays in the cache).
+/// Only a payload that is alone may lie above `kept`; what that took is returned to the system.
 class PayloadArena {
  public:
   static constexpr std::size_t kept = std::size_t{8} << 20;

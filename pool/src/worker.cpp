@@ -4,6 +4,7 @@
 #include "worker_channel.hpp"
 #include "worker_seat.hpp"
 
+#include <passel/detail/result_place.hpp>
 #include <passel/detail/task.hpp>
 
 #ifdef __GLIBC__
@@ -58,11 +59,25 @@ class MemoryGauge {
   Deadline::Clock::time_point next_{};
 };
 
+/// Large results are written where the pool reads them.
+class DirectResult final : public ResultPlace {
+ public:
+  DirectResult(WorkerEnd& end, std::uint64_t max_message) : end_{end}, max_message_{max_message} {}
+  [[nodiscard]] std::byte* reserve(std::size_t size) noexcept override {
+    return size <= max_message_ ? end_.reserve(size) : nullptr;
+  }
+
+ private:
+  WorkerEnd& end_;
+  const std::uint64_t max_message_;
+};
+
 /// False when the pool has given this worker up.
 bool run_task(WorkerEnd& end, const WorkerEnd::Task& task, TaskFunction function,
               std::uint64_t max_message, MemoryGauge& gauge) {
   const Result<Encoded> outcome = function(task.args, task.descriptors);
   gauge.look(end.shared());
+  if (!outcome || !outcome->bytes.empty()) end.give_back_reserved();
   if (!outcome) {
     return end.answer(task.number, encode_bounded(outcome.error()).bytes, true, {});
   } else if (outcome->bytes.size() > max_message) {
@@ -111,6 +126,7 @@ Result<Encoded> worker_main(std::span<const std::byte> bytes, DescriptorSpan des
   }
   keep_memory();
   WorkerSeat seat{*end, start};
+  DirectResult direct{*end, start.max_message};
   MemoryGauge gauge{start.recycle_memory};
   end->begin();
   TaskId known{};
@@ -135,6 +151,14 @@ Result<Encoded> worker_main(std::span<const std::byte> bytes, DescriptorSpan des
 const TaskNode worker_node{&worker_main};
 
 }  // namespace
+
+namespace {
+thread_local ResultPlace* result_place = nullptr;
+}  // namespace
+
+ResultPlace::ResultPlace() noexcept { result_place = this; }
+ResultPlace::~ResultPlace() { result_place = nullptr; }
+ResultPlace* ResultPlace::current() noexcept { return result_place; }
 
 TaskId pool_worker_task() { return id_of_task(worker_node.function); }
 

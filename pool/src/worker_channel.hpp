@@ -304,6 +304,12 @@ class WorkerEnd : public WorkerLine {
   /// pool has condemned the task: this process is to end.
   bool answer(std::uint64_t number, std::span<const std::byte> bytes, bool is_error,
               std::span<const std::shared_ptr<Descriptor>> descriptors);
+  /// Room in shared memory for the answer to the task in hand; nullptr when there is none. The next
+  /// `answer` takes it instead of its bytes, or gives it back.
+  [[nodiscard]] std::byte* reserve(std::size_t size);
+  /// How much was reserved.
+  [[nodiscard]] std::size_t reserved() const noexcept { return reserved_size_; }
+  void give_back_reserved() noexcept;
   /// The next task, without waiting.
   [[nodiscard]] std::optional<Task> try_next() { return claim(false); }
   /// answer, without waiting: when there is no room the other side rings as soon as there is. It
@@ -355,6 +361,8 @@ class WorkerEnd : public WorkerLine {
   Deadline::Clock::time_point task_began_{};
   Deadline::Clock::time_point oldest_silent_{};
   std::deque<std::pair<std::uint64_t, std::uint64_t>> payloads_;  // result number, offset
+  std::uint64_t reserved_ = 0;  // offset of the room for the next answer, 0 for none
+  std::size_t reserved_size_ = 0;
 };
 
 }  // namespace passel::inline v0::detail

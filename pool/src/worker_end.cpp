@@ -156,6 +156,21 @@ Result<void> WorkerEnd::carry(std::span<const std::shared_ptr<Descriptor>> descr
   return {};
 }
 
+std::byte* WorkerEnd::reserve(std::size_t size) {
+  if (reserved_ != 0 || size <= ChannelLayout::inline_size) return nullptr;
+  std::byte* const to = place(size, reserved_);
+  reserved_size_ = to != nullptr ? size : 0;
+  return to;
+}
+
+void WorkerEnd::give_back_reserved() noexcept {
+  if (reserved_ == 0) return;
+  arena_.release(reserved_);
+  std::erase_if(payloads_, [this](const auto& payload) { return payload.second == reserved_; });
+  reserved_ = 0;
+  reserved_size_ = 0;
+}
+
 bool WorkerEnd::answer(std::uint64_t number, std::span<const std::byte> bytes, bool is_error,
                        std::span<const std::shared_ptr<Descriptor>> descriptors) {
   if (number != 0 && !finish(number)) return false;
@@ -169,7 +184,14 @@ bool WorkerEnd::answer(std::uint64_t number, std::span<const std::byte> bytes, b
   }
   std::uint32_t mark = is_error ? ChannelLayout::error : ChannelLayout::value;
   std::uint64_t offset = 0;
-  if (bytes.size() > ChannelLayout::inline_size && place(bytes.size(), offset) == nullptr) {
+  if (reserved_ != 0 && bytes.empty()) {
+    offset = std::exchange(reserved_, 0);
+    bytes = {segment_->data() + offset, std::exchange(reserved_size_, 0)};
+    // Items may have been sent since.
+    for (auto& payload : payloads_) {
+      if (payload.second == offset) payload.first = answered_ + 1;
+    }
+  } else if (bytes.size() > ChannelLayout::inline_size && place(bytes.size(), offset) == nullptr) {
     bytes = {};
     mark = ChannelLayout::no_space;
     descriptors = {};
@@ -187,7 +209,7 @@ void WorkerEnd::publish(std::uint64_t number, std::span<const std::byte> bytes, 
   ChannelLayout& memory = shared();
   auto& cell = memory.results[(answered_ + 1) % ChannelLayout::cells];
   std::byte* const to = offset != 0 ? segment_->data() + offset : cell.bytes;
-  if (!bytes.empty()) std::memcpy(to, bytes.data(), bytes.size());
+  if (!bytes.empty() && bytes.data() != to) std::memcpy(to, bytes.data(), bytes.size());
   const auto now = Deadline::Clock::now();
   cell.number = number;
   cell.payload = offset;

@@ -52,7 +52,7 @@ class WorkerSeat {
   const std::thread::id task_thread_ = std::this_thread::get_id();
   std::shared_ptr<InnerPool> pool_;
   std::uint64_t task_number_ = 0;
-  std::uint32_t items_sent_ = 0;  // of the task in hand
+  std::uint32_t items_sent_ = 0;          // of the task in hand
   std::atomic<std::uint32_t> number_{0};  // the lower half
   std::atomic<std::uint32_t> attempt_{0};
   std::mutex mutex_;

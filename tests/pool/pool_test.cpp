@@ -619,6 +619,24 @@ TEST(Pool, LargePayloadsTravelBothWays) {
   for (std::size_t i = 0; i < texts.size(); ++i) ASSERT_EQ(back[i], texts[i] + "!") << i;
 }
 
+// Results of 64 KiB and more are written where the pool reads them.
+TEST(Pool, LargeResultsOfEveryKindComeBackWhole) {
+  Pool pool = make_pool(1);
+  const std::string text(std::size_t{3} << 20, 'x');
+  for (int i = 0; i < 20; ++i) ASSERT_EQ(pool.apply<shout>(text).unwrap(), text + "!");
+  EXPECT_EQ(pool.map<shout>(std::vector{text, text, text}, {.chunksize = 3}).unwrap(),
+            (std::vector{text + "!", text + "!", text + "!"}));
+  const std::vector<double> halves(100'000, 0.5);
+  EXPECT_EQ(pool.apply([](std::vector<double> all) { return all; }, halves).unwrap(), halves);
+  EXPECT_EQ(
+      pool.apply([](std::vector<double> all) -> Result<std::vector<double>> { return all; }, halves)
+          .unwrap(),
+      halves);
+  std::vector<Future<std::string>> many;
+  for (int i = 0; i < 40; ++i) many.push_back(pool.submit<shout>(text));
+  for (auto& one : many) ASSERT_EQ(one.get().unwrap().size(), text.size() + 1);
+}
+
 TEST(Pool, ADaemonMayNotHaveAPool) {
   Pool pool = make_pool(1);
   auto inner = pool.apply([] {

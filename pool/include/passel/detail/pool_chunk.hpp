@@ -2,6 +2,7 @@
 #pragma once
 
 #include <passel/codec.hpp>
+#include <passel/detail/result_place.hpp>
 #include <passel/detail/task.hpp>
 
 #include <algorithm>
@@ -32,9 +33,8 @@ class ChunkWriter {
     if constexpr (is_fixed_raw<T>) {
       raw_write(value, extend(sizeof(T)));
     } else if constexpr (is_raw<T>) {
-      const std::size_t size = raw_size(value);
-      put(size);
-      raw_write(value, extend(size));
+      put(raw_size(value));
+      put_bytes(std::as_bytes(std::span{value.data(), value.size()}));
     } else {
       PASSEL_TRY(const Encoded part, encode(value));
       put(part.bytes.size());
@@ -47,6 +47,24 @@ class ChunkWriter {
     return {};
   }
 
+  /// Writes what there is so far, and this as the last answer, to the place where it is read. False
+  /// when that cannot be, and then nothing has changed.
+  template <class T>
+  [[nodiscard]] bool add_in_place(const T& value, ResultPlace& place) {
+    const std::uint64_t size = raw_size(value);
+    if (size < ResultPlace::least) return false;
+    const std::size_t before = out_.bytes.size();
+    std::byte* to = place.reserve(before + 1 + sizeof size + raw_size(value));
+    if (to == nullptr) return false;
+    if (before != 0) std::memcpy(to, out_.bytes.data(), before);
+    to += before;
+    *to++ = std::byte{1};
+    std::memcpy(to, &size, sizeof size);
+    raw_write(value, to + sizeof size);
+    out_.bytes.clear();
+    return true;
+  }
+
   void put(std::uint64_t number) { std::memcpy(extend(sizeof number), &number, sizeof number); }
   /// Bytes with their length before them.
   void put_block(std::span<const std::byte> bytes) {
@@ -55,7 +73,8 @@ class ChunkWriter {
   }
   void put_mark(std::uint8_t mark) { *extend(1) = std::byte{mark}; }
   void put_bytes(std::span<const std::byte> bytes) {
-    if (!bytes.empty()) std::memcpy(extend(bytes.size()), bytes.data(), bytes.size());
+    // Not by `extend`, which would write zeros first.
+    out_.bytes.insert(out_.bytes.end(), bytes.begin(), bytes.end());
   }
   void append(Encoded&& part) {
     put_bytes(part.bytes);
@@ -217,7 +236,7 @@ struct ChunkTask {
     while (!in.at_end()) {
       auto args = ArgumentList<Stored>::read(in);
       if (!args) return args.error();
-      call(*args, writer);
+      call(*args, writer, in.at_end() ? ResultPlace::current() : nullptr);
     }
     return out;
   }
@@ -230,34 +249,37 @@ struct ChunkTask {
   }
 
  private:
-  static void call(Stored& args, ChunkWriter& out) {
+  static void call(Stored& args, ChunkWriter& out, ResultPlace* place) {
     try {
       if constexpr (std::is_void_v<typename One::returned>) {
         One::call(args);
         out.put_mark(1);
       } else {
-        answer(One::call(args), out);
+        answer(One::call(args), out, place);
       }
     } catch (...) {
       fail(current_exception_as_error(), out);
     }
   }
   template <class T>
-  static void answer(T&& value, ChunkWriter& out) {
+  static void answer(T&& value, ChunkWriter& out, ResultPlace* place) {
     if constexpr (is_result<std::remove_cvref_t<T>>) {
       if (!value) return fail(value.error(), out);
       if constexpr (std::is_void_v<result>) {
         out.put_mark(1);
       } else {
-        add<result>(*value, out);
+        add<result>(*value, out, place);
       }
     } else {
-      add<result>(value, out);
+      add<result>(value, out, place);
     }
   }
   template <class T>
-  static void add(const T& value, ChunkWriter& out) {
+  static void add(const T& value, ChunkWriter& out, ResultPlace* place) {
     if constexpr (is_raw<T>) {
+      if constexpr (!is_fixed_raw<T>) {
+        if (place != nullptr && out.add_in_place(value, *place)) return;
+      }
       out.put_mark(1);
       static_cast<void>(out.add<T>(value));
     } else {

@@ -74,7 +74,12 @@ Result<ChunkedArguments> encode_range(Range& range, std::size_t asked, unsigned 
       chunk = default_chunk_size(static_cast<std::size_t>(std::size(range)), processes);
   }
   ChunkedArguments args{chunk};
-  for (auto&& item : range) PASSEL_CHECK(Shape::add(args, item));
+  for (auto&& item : range) {
+    PASSEL_CHECK(Shape::add(args, item));
+    if constexpr (sized) {
+      if (args.items() == 1) args.expect(static_cast<std::size_t>(std::size(range)));
+    }
+  }
   args.end();
   // A range that does not know its length is cut when it is known.
   if (!sized && asked == 0) args.regroup(default_chunk_size(args.items(), processes));

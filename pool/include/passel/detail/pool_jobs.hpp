@@ -27,6 +27,11 @@ template <class Target>
   return name.starts_with("&") ? name.substr(1) : name;
 }
 
+/// A buffer for a large message that another one has left, or an empty one: memory that is new to
+/// the process costs more than what is written to it.
+[[nodiscard]] PASSEL_API std::vector<std::byte> take_spare_bytes() noexcept;
+PASSEL_API void give_spare_bytes(std::vector<std::byte> bytes) noexcept;
+
 /// The encoded arguments of one call. Small ones, and that is most, lie in the object itself: a
 /// hundred thousand waiting tasks should be a hundred thousand blocks of memory and not twice as
 /// many.
@@ -40,7 +45,10 @@ class CallArguments {
     }
   }
   /// When they are not needed any more.
-  void clear() noexcept { large_.reset(); }
+  void clear() noexcept {
+    if (large_) give_spare_bytes(std::move(large_->bytes));
+    large_.reset();
+  }
   [[nodiscard]] PoolJob::Payload payload() const noexcept {
     if (!large_) return {.args = {small_, size_}};
     return {.args = large_->bytes, .descriptors = large_->descriptors, .objects = large_->objects};
@@ -144,6 +152,7 @@ class SubmitJob final : public FutureState<R>, public PoolJob {
 class EncodingScratch {
  public:
   EncodingScratch() : encoded{std::move(kept())} {
+    if (encoded.bytes.capacity() == 0) encoded.bytes = take_spare_bytes();
     encoded.bytes.clear();
     encoded.descriptors.clear();
     encoded.objects.clear();
@@ -152,7 +161,10 @@ class EncodingScratch {
   EncodingScratch& operator=(const EncodingScratch&) = delete;
   ~EncodingScratch() {
     constexpr std::size_t most = std::size_t{64} << 10;
-    if (encoded.bytes.capacity() <= most && encoded.descriptors.empty()) {
+    if (!encoded.descriptors.empty()) return;
+    if (encoded.bytes.capacity() > most) {
+      give_spare_bytes(std::move(encoded.bytes));
+    } else {
       kept() = std::move(encoded);
     }
   }
@@ -182,6 +194,15 @@ class ChunkedArguments {
     }
     if (++items_ % chunk_size_ == 0) cut();
     return {};
+  }
+  /// So many items will come, of which the first has been added: large ones should not be moved
+  /// about as more of them come.
+  void expect(std::size_t items) {
+    constexpr std::size_t least = std::size_t{4} << 10;
+    constexpr std::size_t most = std::size_t{256} << 20;
+    const std::size_t each = all_.bytes.size();
+    if (each < least || items > most / each) return;
+    all_.bytes.reserve(each * items + each / 8);
   }
   /// No more items follow.
   void end() {
