@@ -77,6 +77,39 @@ void apply(benchmark::State& state) {
   end(pool);
 }
 
+void submit_and_wait(benchmark::State& state) {
+  auto pool = ready_pool();
+  for (auto _ : state) benchmark::DoNotOptimize(pool.submit<twice>(1).get().unwrap());
+  end(pool);
+}
+
+void apply_large(benchmark::State& state) {
+  auto pool = ready_pool();
+  const std::string text(mebibyte, 'x');
+  for (auto _ : state) {
+    if (pool.apply<give_back>(text).unwrap().size() != mebibyte)
+      throw std::runtime_error{"wrong result"};
+  }
+  end(pool);
+}
+
+void count_up(passel::TaskOutput<long>& out, long items) {
+  for (long i = 0; i < items && out.send(i); ++i) continue;
+}
+
+Contender streamed(long items) {
+  return {.name = "passel", .body = [=](benchmark::State& state) {
+            auto pool = ready_pool();
+            for (auto _ : state) {
+              long sum = 0;
+              for (auto& item : pool.stream<count_up>(items).unwrap()) sum += item.unwrap();
+              if (sum != items * (items - 1) / 2) throw std::runtime_error{"wrong result"};
+            }
+            state.SetItemsProcessed(state.iterations() * items);
+            end(pool);
+          }};
+}
+
 enum class Order { input, completion };
 
 Contender iterated(long tasks, Order order) {
@@ -167,6 +200,8 @@ void large_rows(Table& table) {
             {python("Pool", "pool_sleep", 1'000)});
   const Contender socket{.name = "socket pair, one at a time",
                          .body = socket_round_trip<std::array<char, mebibyte>>};
+  table.row("apply of 1 MiB there and back", {.name = "passel", .body = apply_large},
+            {socket, python("Pool.apply", "pool_apply_large 1048576", 64)});
   table.row("map of 1 MiB there and back", large(table.count(64)),
             {socket, python("Pool", "pool_large 1048576", 64)});
 }
@@ -197,6 +232,11 @@ void pool_rows(Table& table) {
   table.row("apply, one after the other", {.name = "passel", .body = apply},
             {socket, python("Pool.apply", "pool_apply", 2'000),
              python("ProcessPoolExecutor", "executor_apply", 2'000)});
+  table.row("submit and wait, one after the other", {.name = "passel", .body = submit_and_wait},
+            {socket, python("Pool.apply", "pool_apply", 2'000),
+             python("ProcessPoolExecutor", "executor_apply", 2'000)});
+  table.row("stream of 100k results of one task", streamed(tasks),
+            {python("a Queue", "queue 8 0", 20'000)});
   table.row(
       "Pool of 2, from start to end", {.name = "passel", .body = start_and_end},
       {python("Pool", "pool_start", 20), python("ProcessPoolExecutor", "executor_start", 20)});

@@ -182,6 +182,15 @@ def pool_large(size, count):
     return map_one_by_one(ready_pool(), give_back, [b"x" * int(size)] * int(count))
 
 
+def pool_apply_large(size, count):
+    data = b"x" * int(size)
+    with ready_pool() as pool:
+        def work():
+            for _ in range(int(count)):
+                pool.apply(give_back, (data,))
+        return timed(int(count), work)
+
+
 def thread_sleep(count):
     with concurrent.futures.ThreadPoolExecutor(WORKERS) as executor:
         items = range(int(count))
@@ -477,6 +486,7 @@ WORK = {
     "pool_fib": lambda first, last: map_one_by_one(ready_pool(), fib, numbers(first, last)),
     "pool_sleep": lambda count: map_one_by_one(ready_pool(), sleep_a_millisecond, range(int(count))),
     "pool_large": pool_large,
+    "pool_apply_large": pool_apply_large,
     "executor_map": executor_map,
     "executor_apply": executor_apply,
     "executor_start": executor_start,
