@@ -32,6 +32,9 @@ class InnerPool final : public PoolHandle, private WaitObserver {
   }
   void submit(std::unique_ptr<PoolJob> job) override;
   [[nodiscard]] std::optional<Error> refusal() const override;
+  [[nodiscard]] Result<void> resize(unsigned) override {
+    return Error{Errc::invalid_state, "a task cannot resize the pool that runs it"};
+  }
   void close() override {}
   void terminate() override {}
   void end() override {}

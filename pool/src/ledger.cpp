@@ -24,7 +24,12 @@ std::string_view to_string(Settled settled) noexcept {
   return "unknown";
 }
 
-Ledger::Ledger(const LedgerLimits& limits) : limits_{limits} {}
+Ledger::Ledger(const LedgerLimits& limits)
+    : limits_{limits}, elastic_{limits.least != 0}, wanted_{limits.workers} {
+  if (!elastic_) limits_.least = limits.workers;
+  limits_.least = std::min(limits_.least, limits_.workers);
+  wanted_ = limits_.least;
+}
 
 void Ledger::step(const Event& event, Time now, Actions& actions) {
   std::visit([&](const auto& what) { on(what, now, actions); }, event);
@@ -159,11 +164,11 @@ std::size_t Ledger::room(std::int64_t rank) const noexcept {
 
 /// False while as many workers as the pool has are busy: those beyond were for lent slots.
 bool Ledger::may_begin() const noexcept {
-  if (workers_.size() <= limits_.workers || live() <= limits_.workers) return true;
+  if (workers_.size() <= wanted_ || live() <= wanted_) return true;
   const auto busy = std::count_if(workers_.begin(), workers_.end(), [](const Worker& worker) {
     return worker.state == WorkerState::ready && worker.tasks.count > 0;
   });
-  return static_cast<std::size_t>(busy) < limits_.workers;
+  return static_cast<std::size_t>(busy) < wanted_;
 }
 
 void Ledger::fill(WorkerSlot slot, unsigned target, Time now, Actions& actions) {
@@ -196,6 +201,11 @@ void Ledger::fill(WorkerSlot slot, unsigned target, Time now, Actions& actions) 
 }
 
 void Ledger::dispatch(Time now, Actions& actions) {
+  give_out(now, actions);
+  if (queued_ > 0 && wanted_ < limits_.workers) grow(now, actions);
+}
+
+void Ledger::give_out(Time now, Actions& actions) {
   const std::size_t with_ready = sent_ - parked_;
   if (queued_ == 0 || with_ready >= ready_ * window()) return;
   // Idle workers first: nobody waits behind another task while somebody is free.

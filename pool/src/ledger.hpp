@@ -23,10 +23,12 @@ using WorkerSlot = std::uint32_t;
 
 /// The rules of one pool.
 struct LedgerLimits {
-  unsigned workers = 1;
-  unsigned max_tasks_per_child = 0;               ///< 0: a worker lives as long as the pool
-  unsigned window_tasks = 64;                     ///< most tasks that wait at one worker
-  std::chrono::nanoseconds window_time{200'000};  ///< most work that waits at one worker
+  unsigned workers = 1;  ///< at most; those whose slots are lent are not counted
+  unsigned least = 0;    ///< workers that stay when there is nothing to do; 0: all
+  std::chrono::nanoseconds idle_timeout{10'000'000'000};  ///< then the others leave
+  unsigned max_tasks_per_child = 0;                       ///< 0: a worker lives as long as the pool
+  unsigned window_tasks = 64;                             ///< most tasks that wait at one worker
+  std::chrono::nanoseconds window_time{200'000};          ///< most work that waits at one worker
   std::chrono::nanoseconds patience{
       1'000'000};             ///< tasks behind one that runs longer are taken back
   unsigned max_restarts = 3;  ///< deaths outside a task within restart_window
@@ -140,13 +142,16 @@ class Ledger {
   struct Pin {  ///< what the task has done so far has been seen: it will not be tried again
     TaskSlot task = 0;
   };
+  struct Resize {  ///< another number of workers; who is in a task finishes that first
+    unsigned workers = 1;
+  };
   struct Close {};
   struct Terminate {};
   struct Tick {};      ///< the time of next_deadline() has come
   struct Dispatch {};  ///< set_outside was lowered: what it held back may go
   using Event = std::variant<Start, Submit, Cancel, Stop, Ready, Done, Failed, Gone, SpawnFailed,
                              TakenBack, Kept, Returned, Condemned, Alive, Lend, Regain, Recycle,
-                             Pin, Close, Terminate, Tick, Dispatch>;
+                             Pin, Resize, Close, Terminate, Tick, Dispatch>;
 
   struct Action {
     enum class Kind : std::uint8_t {
@@ -291,6 +296,7 @@ class Ledger {
   void on(const Regain& event, Time now, Actions& actions);
   void on(const Recycle& event, Time now, Actions& actions);
   void on(const Pin& event, Time now, Actions& actions);
+  void on(const Resize& event, Time now, Actions& actions);
   void on(const Close& event, Time now, Actions& actions);
   void on(const Terminate& event, Time now, Actions& actions);
   void on(const Tick& event, Time now, Actions& actions);
@@ -312,6 +318,8 @@ class Ledger {
   void fill(WorkerSlot worker, unsigned target, Time now, Actions& actions);
   bool may_begin() const noexcept;
   void dispatch(Time now, Actions& actions);
+  void give_out(Time now, Actions& actions);
+  void grow(Time now, Actions& actions);
   void retry(TaskSlot task, Time now);
   void answered(WorkerSlot worker, TaskSlot task, Duration took, Time now);
   void go_on(WorkerSlot worker, TaskSlot task, Time now, Actions& actions);
@@ -329,6 +337,7 @@ class Ledger {
   void regain(WorkerSlot slot, Time now);
   void retire(WorkerSlot worker, Time now, Actions& actions);
   void retire_surplus(Time now, Actions& actions);
+  void retire_idle(Time now, Actions& actions);
   void tick(WorkerSlot worker, Time now, Actions& actions);
   void tick_task(WorkerSlot worker, Time now, Actions& actions);
   bool is_anybody_idle() const noexcept;
@@ -340,6 +349,8 @@ class Ledger {
   Duration backoff(std::size_t deaths) const noexcept;
 
   LedgerLimits limits_;
+  const bool elastic_;
+  unsigned wanted_;  // workers at present, between limits_.least and limits_.workers
   Phase phase_ = Phase::open;
   bool closed_told_ = false;
   std::vector<Task> tasks_;

@@ -98,6 +98,8 @@ std::optional<Ledger::Time> Ledger::next_deadline() const {
     switch (worker.state) {
       case WorkerState::absent: break;
       case WorkerState::ready:
+        if (phase_ == Phase::open && wanted_ > limits_.least && worker.tasks.count == 0)
+          consider(worker.touched + limits_.idle_timeout);
         if (worker.stalled || (idle && first != nullptr && !first->started)) consider(worker.probe);
         if (worker.tasks.count > 1 && !worker.stuck) consider(worker.touched + limits_.patience);
         [[fallthrough]];
@@ -108,7 +110,7 @@ std::optional<Ledger::Time> Ledger::next_deadline() const {
       default: consider(worker.due);
     }
   }
-  if (workers_.size() > limits_.workers && live() > limits_.workers) consider(surplus_due_);
+  if (workers_.size() > wanted_ && live() > wanted_) consider(surplus_due_);
   return next;
 }
 
@@ -130,6 +132,7 @@ void Ledger::on(const Tick&, Time now, Actions& actions) {
   }
   for (WorkerSlot slot = 0; slot < workers_.size(); ++slot) tick(slot, now, actions);
   retire_surplus(now, actions);
+  retire_idle(now, actions);
   dispatch(now, actions);
   finish_closing(now, actions);
 }

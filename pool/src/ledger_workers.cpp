@@ -17,7 +17,7 @@ void prune(std::deque<Ledger::Time>& times, Ledger::Time now, Ledger::Duration w
 
 void Ledger::on(const Start&, Time now, Actions& actions) {
   if (!workers_.empty() || phase_ != Phase::open) return;
-  for (unsigned count = 0; count < limits_.workers; ++count) spawn(now, Duration::zero(), actions);
+  for (unsigned count = 0; count < wanted_; ++count) spawn(now, Duration::zero(), actions);
 }
 
 /// Workers that take tasks, or will.
@@ -31,7 +31,41 @@ std::size_t Ledger::live() const noexcept {
 
 /// Another one in place of one that takes no more tasks, unless there are enough.
 void Ledger::refill(Duration delay, Time now, Actions& actions) {
-  if (live() < limits_.workers) spawn(now, delay, actions);
+  if (live() < wanted_) spawn(now, delay, actions);
+}
+
+/// One more for work that waits; the next one when this one is there and still some waits.
+void Ledger::grow(Time now, Actions& actions) {
+  if ((phase_ != Phase::open && phase_ != Phase::closing) || is_anybody_idle()) return;
+  const bool starting = std::any_of(workers_.begin(), workers_.end(), [](const Worker& worker) {
+    return worker.state == WorkerState::starting || worker.state == WorkerState::waiting;
+  });
+  if (starting) return;
+  ++wanted_;
+  refill(Duration::zero(), now, actions);
+}
+
+/// Workers that were needed for a time only.
+void Ledger::retire_idle(Time now, Actions& actions) {
+  if (phase_ != Phase::open) return;
+  for (WorkerSlot slot = 0; slot < workers_.size() && wanted_ > limits_.least; ++slot) {
+    const Worker& worker = workers_[slot];
+    if (worker.state != WorkerState::ready || worker.tasks.count > 0) continue;
+    if (now - worker.touched < limits_.idle_timeout) continue;
+    --wanted_;
+    if (live() > wanted_) retire(slot, now, actions);
+  }
+}
+
+void Ledger::on(const Resize& event, Time now, Actions& actions) {
+  if (phase_ != Phase::open) return;
+  limits_.workers = std::max(event.workers, 1U);
+  limits_.least = elastic_ ? std::min(limits_.least, limits_.workers) : limits_.workers;
+  wanted_ = std::clamp(wanted_, limits_.least, limits_.workers);
+  while (live() < wanted_) spawn(now, Duration::zero(), actions);
+  surplus_due_ = now;
+  retire_surplus(now, actions);
+  dispatch(now, actions);
 }
 
 void Ledger::spawn(Time now, Duration delay, Actions& actions) {
@@ -181,14 +215,14 @@ void Ledger::regain(WorkerSlot slot, Time now) {
   worker.state = WorkerState::ready;
   ++ready_;
   parked_ -= worker.tasks.count;
-  if (live() > limits_.workers) surplus_due_ = now + limits_.linger;
+  if (live() > wanted_) surplus_due_ = now + limits_.linger;
 }
 
 /// Workers beyond the number leave when they have been idle, not as soon as they are: the next task
 /// that waits needs them again.
 void Ledger::retire_surplus(Time now, Actions& actions) {
-  if (workers_.size() <= limits_.workers || now < surplus_due_) return;
-  for (WorkerSlot slot = 0; slot < workers_.size() && live() > limits_.workers; ++slot) {
+  if (workers_.size() <= wanted_ || now < surplus_due_) return;
+  for (WorkerSlot slot = 0; slot < workers_.size() && live() > wanted_; ++slot) {
     const Worker& worker = workers_[slot];
     if (worker.state == WorkerState::ready && worker.tasks.count == 0) retire(slot, now, actions);
   }

@@ -1,4 +1,5 @@
-// Layer pool: how much memory a process uses, and whether the kernel has been killing for it.
+// Layer pool: how much memory a process uses, whether the kernel has been killing for it, and what
+// it is doing.
 #include "memory_watch.hpp"
 
 #include "proc_files.hpp"
@@ -48,6 +49,14 @@ std::uint64_t kills_of(std::string_view line) {
   return field(text, "oom_kill");
 }
 
+/// The letter of /proc/PID/stat; '?' when it is gone.
+char state_of(int pid) noexcept {
+  const std::string text = read_small(proc_file(pid, "stat"));
+  // The name in parentheses may hold anything.
+  const std::size_t name_end = text.rfind(')');
+  return name_end == std::string::npos || name_end + 2 >= text.size() ? '?' : text[name_end + 2];
+}
+
 }  // namespace
 
 std::uint64_t own_memory(int pid) noexcept {
@@ -73,11 +82,23 @@ std::uint64_t memory_kills() noexcept {
 }
 
 bool is_stopped(int pid) noexcept {
-  const std::string text = read_small(proc_file(pid, "stat"));
-  // The name in parentheses may hold anything.
-  const std::size_t name_end = text.rfind(')');
-  if (name_end == std::string::npos || name_end + 2 >= text.size()) return false;
-  return text[name_end + 2] == 'T' || text[name_end + 2] == 't';
+  const char state = state_of(pid);
+  return state == 'T' || state == 't';
+}
+
+std::string doing_of(int pid) {
+  switch (const char state = state_of(pid)) {
+    case 'R': return "it computes";
+    case 'T':
+    case 't': return "it is stopped";
+    case '?': return "nothing can be seen of it";
+    default: {
+      const std::string where = read_small(proc_file(pid, "wchan"));
+      const bool known = !where.empty() && where != "0";
+      return std::string{state == 'D' ? "it waits for a device" : "it sleeps"} +
+             (known ? " in " + where : "");
+    }
+  }
 }
 
 }  // namespace passel::inline v0::detail

@@ -1,7 +1,9 @@
-// Layer pool: how much memory a process uses, and whether the kernel has been killing for it.
+// Layer pool: how much memory a process uses, whether the kernel has been killing for it, and what
+// it is doing.
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 namespace passel::inline v0::detail {
 
@@ -15,5 +17,8 @@ namespace passel::inline v0::detail {
 
 /// True for a process that is stopped, by SIGSTOP or a debugger.
 [[nodiscard]] bool is_stopped(int pid) noexcept;
+
+/// "it computes", "it sleeps in futex_do_wait", for a sentence about a process.
+[[nodiscard]] std::string doing_of(int pid);
 
 }  // namespace passel::inline v0::detail

@@ -1,7 +1,37 @@
 // Layer pool: Pool.
 #include <passel/pool.hpp>
 
+#include <sched.h>
+#include <csignal>
+
 namespace passel::inline v0 {
+namespace {
+
+/// Whether the numbers, the places and the manners of the workers can be as they were asked for.
+Result<void> check_workers(const PoolOptions& options, int processes) {
+  const int least = options.min_processes.value_or(processes);
+  if (least < 1 || least > processes)
+    return Error{Errc::invalid_argument, "min_processes must be from 1 to " +
+                                             std::to_string(processes) + ", not " +
+                                             std::to_string(least)};
+  if (options.nice < -40 || options.nice > 40)
+    return Error{Errc::invalid_argument,
+                 "nice must be from -40 to 40, not " + std::to_string(options.nice)};
+  if (options.stack_signal < 0 || options.stack_signal > SIGRTMAX ||
+      options.stack_signal == SIGKILL || options.stack_signal == SIGSTOP)
+    return Error{Errc::invalid_argument, "stack_signal must be a signal that can be handled, not " +
+                                             std::to_string(options.stack_signal)};
+  for (const auto& cpus : options.cpus) {
+    if (cpus.empty()) return Error{Errc::invalid_argument, "an entry of cpus is empty"};
+    for (const int cpu : cpus) {
+      if (cpu < 0 || cpu >= CPU_SETSIZE)
+        return Error{Errc::invalid_argument, "there is no CPU " + std::to_string(cpu)};
+    }
+  }
+  return {};
+}
+
+}  // namespace
 
 Result<Pool> Pool::start(PoolOptions options) {
   const int processes = options.processes.value_or(usable_cpu_count());
@@ -23,6 +53,7 @@ Result<Pool> Pool::start(PoolOptions options) {
                                              std::to_string(largest) + " bytes, not " +
                                              std::to_string(options.max_message)};
   }
+  PASSEL_CHECK(check_workers(options, processes));
   detail::PoolConfig config;
   config.processes = static_cast<unsigned>(processes);
   config.name = std::move(options.name);
@@ -39,6 +70,12 @@ Result<Pool> Pool::start(PoolOptions options) {
   config.recycle_memory = options.recycle_memory;
   config.stderr_lines = options.stderr_lines;
   config.max_dead_letters = options.max_dead_letters;
+  config.min_processes = static_cast<unsigned>(options.min_processes.value_or(0));
+  config.idle_timeout = options.idle_timeout;
+  config.cpus = std::move(options.cpus);
+  config.nice = options.nice;
+  config.warn_after = options.warn_after;
+  config.stack_signal = options.stack_signal;
   if (auto& args = options.initializer.args_) {
     if (!*args) return args->error();
     config.initializer = detail::BoundTask{options.initializer.task_, **std::move(args)};
@@ -62,6 +99,12 @@ Pool::~Pool() {
   if (handle_) handle_->end();
 }
 
+Result<void> Pool::resize(int processes) {
+  if (processes < 1)
+    return Error{Errc::invalid_argument,
+                 "Number of processes must be at least 1, not " + std::to_string(processes)};
+  return handle_->resize(static_cast<unsigned>(processes));
+}
 void Pool::close() { handle_->close(); }
 void Pool::terminate() { handle_->terminate(); }
 

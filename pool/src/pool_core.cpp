@@ -14,6 +14,8 @@ namespace {
 LedgerLimits limits_of(const PoolConfig& config) {
   LedgerLimits limits;
   limits.workers = config.processes;
+  limits.least = config.min_processes;
+  limits.idle_timeout = config.idle_timeout;
   limits.max_tasks_per_child = config.max_tasks_per_child;
   limits.max_restarts = config.max_restarts;
   limits.fragile = config.fragile;
@@ -87,9 +89,17 @@ CellRef PoolCore::self_ref() noexcept { return CellRef{self_->try_add_handle() ?
 void PoolCore::start(Cell& self, Promise<void> started) {
   self_ = &self;
   first_start_ = std::move(started);
-  starting_ = config_.processes;
+  starting_ = config_.min_processes != 0 ? config_.min_processes : config_.processes;
   now_ = Deadline::Clock::now();
   step(Ledger::Start{});
+  finish();
+}
+
+void PoolCore::resize(unsigned processes) {
+  now_ = Deadline::Clock::now();
+  config_.processes = processes;
+  shared_->processes.store(processes, std::memory_order_relaxed);
+  step(Ledger::Resize{processes});
   finish();
 }
 
@@ -153,10 +163,14 @@ void PoolCore::obey(const Ledger::Action& action) {
     case Kind::spawn: return spawn(action.worker);
     case Kind::send: return send(action.worker, action.task, action.attempt);
     case Kind::take_back: return take_back(action.worker, action.task);
-    case Kind::retire: return links_[action.worker]->end->retire();
+    case Kind::retire:
+      links_[action.worker]->leaves = true;
+      return links_[action.worker]->end->retire();
     case Kind::ask_stop: return ask_stop(action.worker, action.task);
     case Kind::condemn: return condemn(action.worker);
-    case Kind::terminate: return signal(action.worker, SIGTERM);
+    case Kind::terminate:
+      links_[action.worker]->leaves = true;
+      return signal(action.worker, SIGTERM);
     case Kind::kill: return signal(action.worker, SIGKILL);
     case Kind::settle: return settle(action.task, action.settled);
     case Kind::cancel_refused: return;

@@ -38,7 +38,7 @@ struct PoolHandle::Shared {
         max_message{config.max_message},
         max_pending{config.max_pending} {}
 
-  const unsigned processes;
+  std::atomic<unsigned> processes;
   const std::uint64_t max_message;
   const std::size_t max_pending;
   std::atomic<std::uint32_t> state{open};
@@ -64,6 +64,7 @@ class PoolCore final : public CellBody {
   /// Starts the workers; `started` is told when all processes are there, or why one could not be
   /// started.
   void start(Cell& self, Promise<void> started);
+  void resize(unsigned processes);
   void close();
   void terminate();
   /// terminate for a pool that is let go of, with a word about the work that this costs.
@@ -96,6 +97,8 @@ class PoolCore final : public CellBody {
   struct Link {
     std::uint64_t life = 0;  ///< counts the workers of this pool; 0: nobody
     std::string name;
+    unsigned index = 0;  ///< the lowest that no other worker had that takes tasks
+    bool leaves = false;
     std::unique_ptr<PoolEnd> end;
     std::shared_ptr<Child> child;
     IoLoop::Watch watch;
@@ -112,6 +115,7 @@ class PoolCore final : public CellBody {
     Ledger::Duration busy{0};  ///< in tasks it has answered
     Ledger::Time ready_at{};
     unsigned bells = 0;
+    std::uint64_t warned_of = 0;      ///< number of the task that ran too long, 0 for none
     std::uint64_t asked_to_stop = 0;  ///< number of the task, 0 for none
     std::optional<LossCause> cause;   ///< why this pool ended it
     int signal = 0;                   ///< sent last, or to be sent when the process is there
@@ -195,6 +199,8 @@ class PoolCore final : public CellBody {
 
   void spawn(WorkerSlot worker);
   Result<void> prepare(WorkerSlot worker);
+  [[nodiscard]] unsigned free_index() const;
+  [[nodiscard]] WorkerStart start_of(const Link& link) const;
   void spawned(WorkerSlot worker, std::uint64_t life, Result<std::shared_ptr<Child>> child);
   /// `tell(f)` has the actor call `f(core, worker, life)`, from any thread.
   [[nodiscard]] auto teller(WorkerSlot worker, std::uint64_t life) {
@@ -216,6 +222,8 @@ class PoolCore final : public CellBody {
   Result<void> keep_last_lines(Link& link, ProcessSpec& spec, WorkerStart& start);
   [[nodiscard]] WorkerLost describe_end(Link& link, ExitStatus status);
   void weigh_workers();
+  void warn_of_long_tasks();
+  [[nodiscard]] std::optional<Ledger::Time> warning_due() const;
   void signal(WorkerSlot worker, int number);
   void news(WorkerSlot worker, std::uint64_t life);
   void drain(WorkerSlot worker, const PoolJob* fetcher = nullptr);

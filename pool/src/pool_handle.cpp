@@ -28,6 +28,7 @@ class ActorPool final : public PoolHandle {
   [[nodiscard]] Result<std::shared_ptr<void>> admit(Deadline deadline) override;
   void submit(std::unique_ptr<PoolJob> job) override;
   [[nodiscard]] std::optional<Error> refusal() const override;
+  [[nodiscard]] Result<void> resize(unsigned processes) override;
   void close() override;
   void terminate() override;
   void end() override;
@@ -38,7 +39,9 @@ class ActorPool final : public PoolHandle {
   void stop(const PoolJob* job, std::uint64_t serial) override;
   void tell_taken(const PoolJob* job, std::uint64_t serial, std::uint32_t items) override;
   [[nodiscard]] std::optional<std::uint64_t> fetch(PoolJob& job, FetchStep step) override;
-  [[nodiscard]] unsigned processes() const noexcept override { return shared_->processes; }
+  [[nodiscard]] unsigned processes() const noexcept override {
+    return shared_->processes.load(std::memory_order_relaxed);
+  }
   [[nodiscard]] std::uint64_t max_message() const noexcept override { return shared_->max_message; }
   [[nodiscard]] std::size_t appetite() const noexcept override {
     return shared_->appetite.load(std::memory_order_relaxed);
@@ -230,6 +233,12 @@ void ActorPool::submit(std::unique_ptr<PoolJob> job) {
 std::optional<Error> ActorPool::refusal() const {
   if (shared_->state.load(std::memory_order_acquire) == Shared::open) return {};
   return shared_->refusal();
+}
+
+Result<void> ActorPool::resize(unsigned processes) {
+  if (auto why = refusal()) return *std::move(why);
+  tell([processes](PoolCore& core) { core.resize(processes); });
+  return {};
 }
 
 void ActorPool::close() {

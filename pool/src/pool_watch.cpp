@@ -1,6 +1,8 @@
 // Layer pool: the pool's actor, what it sees of its workers: their memory, their stderr, their end.
 #include "pool_core.hpp"
 
+#include <passel/log.hpp>
+
 #include <sys/epoll.h>
 
 #include <csignal>
@@ -79,6 +81,35 @@ void PoolCore::weigh_workers() {
   }
 }
 
+std::optional<Ledger::Time> PoolCore::warning_due() const {
+  std::optional<Ledger::Time> due;
+  if (config_.warn_after <= Ledger::Duration::zero() || ledger_.sent() == 0) return due;
+  for (WorkerSlot worker = 0; worker < links_.size(); ++worker) {
+    const auto first = ledger_.first_of(worker);
+    if (!first || records_[first->first].number == links_[worker]->warned_of) continue;
+    const Ledger::Time at = first->second + config_.warn_after;
+    if (!due || at < *due) due = at;
+  }
+  return due;
+}
+
+void PoolCore::warn_of_long_tasks() {
+  if (config_.warn_after <= Ledger::Duration::zero()) return;
+  for (WorkerSlot worker = 0; worker < links_.size(); ++worker) {
+    Link& link = *links_[worker];
+    const auto first = ledger_.first_of(worker);
+    if (!first || now_ - first->second < config_.warn_after || !link.child) continue;
+    const std::uint64_t number = records_[first->first].number;
+    if (number == link.warned_of) continue;
+    link.warned_of = number;
+    const auto age = std::chrono::duration_cast<std::chrono::milliseconds>(now_ - first->second);
+    get_logger().warning(records_[first->first].job->label() + " has been with " + link.name +
+                         " (process " + std::to_string(link.child->id().pid) + ") for " +
+                         std::to_string(age.count()) + " ms; " + doing_of(link.child->id().pid));
+    if (config_.stack_signal != 0) static_cast<void>(link.child->signal(config_.stack_signal));
+  }
+}
+
 /// Tasks with no worker yet.
 std::size_t PoolCore::queued() const noexcept {
   std::size_t count = ledger_.queued();
@@ -96,6 +127,7 @@ PoolStats PoolCore::stats() const {
     if (link.life == 0) continue;
     const int pid = link.child ? link.child->id().pid : 0;
     PoolStats::Worker seen{.name = link.name,
+                           .index = link.index,
                            .pid = pid,
                            .ready = link.ready,
                            .waiting = ledger_.sent_to(worker),

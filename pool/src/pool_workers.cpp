@@ -29,15 +29,42 @@ std::string describe(ExitStatus status) {
 
 }  // namespace
 
+/// A worker takes over the number of the one whose place it takes.
+unsigned PoolCore::free_index() const {
+  unsigned index = 0;
+  const auto is_taken = [&](const auto& link) {
+    return link->life != 0 && !link->leaves && link->index == index;
+  };
+  while (std::any_of(links_.begin(), links_.end(), is_taken)) ++index;
+  return index;
+}
+
 void PoolCore::spawn(WorkerSlot worker) {
   while (links_.size() <= worker) links_.push_back(std::make_unique<Link>());
   Link& link = *links_[worker];
   link = Link{};
+  link.index = free_index();
   link.by_number.fill(nobody);
   link.life = ++lives_;
   link.name = worker_name(config_, link.life);
   if (Result<void> prepared = prepare(worker); !prepared)
     spawned(worker, link.life, prepared.error());
+}
+
+WorkerStart PoolCore::start_of(const Link& link) const {
+  WorkerStart start;
+  start.max_message = config_.max_message;
+  start.recycle_memory = config_.recycle_memory;
+  start.processes = config_.processes;
+  start.index = link.index;
+  start.nice = config_.nice;
+  start.stack_signal = config_.stack_signal;
+  if (!config_.cpus.empty()) {
+    start.has_cpus = 1;
+    for (const int cpu : config_.cpus[link.index % config_.cpus.size()])
+      CPU_SET(static_cast<std::size_t>(cpu), &start.cpus);
+  }
+  return start;
 }
 
 /// Makes the worker's channel and has the I/O thread start its process: that waits for the
@@ -47,10 +74,7 @@ Result<void> PoolCore::prepare(WorkerSlot worker) {
   PASSEL_TRY(PoolEnd::Created channel, PoolEnd::create(config_.max_message));
   link.end = std::move(channel.end);
 
-  WorkerStart start;
-  start.max_message = config_.max_message;
-  start.recycle_memory = config_.recycle_memory;
-  start.processes = config_.processes;
+  WorkerStart start = start_of(link);
   // Shared because std::function wants to be copied; it never is.
   auto spec = std::make_shared<ProcessSpec>(ProcessSpec{.name = link.name,
                                                         .task = pool_worker_task(),
@@ -347,6 +371,7 @@ void PoolCore::tick() {
   try_again();
   refuse_late();
   weigh_workers();
+  warn_of_long_tasks();
   const auto due = ledger_.next_deadline();
   if (due && *due <= now_) step(Ledger::Tick{});
   finish();
@@ -356,6 +381,7 @@ std::optional<Ledger::Time> PoolCore::next_due() const {
   std::optional<Ledger::Time> due = ledger_.next_deadline();
   if (!feed_.deadlines.empty() && (!due || feed_.deadlines.begin()->first < *due))
     due = feed_.deadlines.begin()->first;
+  if (const auto warning = warning_due(); warning && (!due || *warning < *due)) due = warning;
   if (config_.max_memory != 0 && ledger_.sent() > 0 && (!due || weigh_at_ < *due)) due = weigh_at_;
   if (retry_at_ != Ledger::Time::max() && (!due || retry_at_ < *due)) due = retry_at_;
   return due;

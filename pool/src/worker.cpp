@@ -10,8 +10,11 @@
 #ifdef __GLIBC__
 #include <malloc.h>
 #endif
+#include <execinfo.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <string>
@@ -40,6 +43,47 @@ Result<Encoded> run_initializer(const WorkerStart& start, std::span<const std::b
                                 DescriptorSpan descriptors) {
   PASSEL_TRY(const TaskFunction initializer, find_task(start.initializer));
   return initializer(args, descriptors);
+}
+
+/// Where it may run, and how it gives way.
+Result<void> take_place(const WorkerStart& start) {
+  if (start.has_cpus != 0 && ::sched_setaffinity(0, sizeof start.cpus, &start.cpus) != 0)
+    return system_error("sched_setaffinity for a pool worker", errno);
+  errno = 0;
+  if (start.nice != 0 && ::nice(start.nice) == -1 && errno != 0)
+    return system_error("nice for a pool worker", errno);
+  return {};
+}
+
+constexpr int most_frames = 64;
+
+void write_stack(int) {
+  const int before = errno;
+  static constexpr char text[] = "stack of a pool worker:\n";
+  static_cast<void>(!::write(2, text, sizeof text - 1));
+  void* frames[most_frames];
+  ::backtrace_symbols_fd(frames, ::backtrace(frames, most_frames), 2);
+  errno = before;
+}
+
+/// The first backtrace loads a library, which a signal handler must not.
+void write_stack_at(int signal) {
+  void* frames[most_frames];
+  static_cast<void>(::backtrace(frames, most_frames));
+  struct sigaction action {};
+  action.sa_handler = &write_stack;
+  action.sa_flags = SA_RESTART;
+  static_cast<void>(::sigaction(signal, &action, nullptr));
+}
+
+/// What a worker does before its first task.
+Result<void> prepare_worker(const WorkerStart& start, std::span<const std::byte> args,
+                            DescriptorSpan descriptors) {
+  PASSEL_CHECK(take_place(start));
+  if (start.stack_signal != 0) write_stack_at(start.stack_signal);
+  if (start.has_initializer == 0) return {};
+  const Result<Encoded> ran = run_initializer(start, args, descriptors);
+  return ran ? Result<void>{} : Result<void>{ran.error()};
 }
 
 /// Looks, now and then, how much memory this process uses after a task.
@@ -114,15 +158,13 @@ Result<Encoded> worker_main(std::span<const std::byte> bytes, DescriptorSpan des
     ::dup2(descriptors[2]->get(), 2);
     *descriptors[2] = Descriptor{};
   }
-  if (start.has_initializer != 0) {
-    const Result<Encoded> ran =
-        run_initializer(start, bytes.subspan(sizeof start), descriptors.subspan(own_descriptors));
-    if (!ran) {
-      end->begin_failed(encode_bounded(ran.error()).bytes);
-      // The pool knows why; nothing else is to be seen of it.
-      std::fflush(nullptr);
-      ::_exit(1);
-    }
+  if (const Result<void> prepared =
+          prepare_worker(start, bytes.subspan(sizeof start), descriptors.subspan(own_descriptors));
+      !prepared) {
+    end->begin_failed(encode_bounded(prepared.error()).bytes);
+    // The pool knows why; nothing else is to be seen of it.
+    std::fflush(nullptr);
+    ::_exit(1);
   }
   keep_memory();
   WorkerSeat seat{*end, start};

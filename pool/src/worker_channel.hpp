@@ -9,6 +9,8 @@
 #include <passel/detail/segment.hpp>
 #include <passel/detail/spin.hpp>
 
+#include <sched.h>
+
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -122,6 +124,11 @@ struct WorkerStart {
   std::uint64_t max_message = 0;
   std::uint64_t recycle_memory = 0;  ///< bytes above which it asks to be replaced; 0: never
   std::uint32_t processes = 1;       ///< of the pool
+  std::uint32_t index = 0;           ///< see this_task::worker_index
+  std::int32_t nice = 0;
+  std::int32_t stack_signal = 0;
+  std::uint32_t has_cpus = 0;
+  cpu_set_t cpus{};
   TaskId initializer{};
   std::uint32_t has_initializer = 0;  ///< its arguments follow
   std::uint32_t has_stderr = 0;       ///< the third descriptor takes the place of stderr

@@ -124,6 +124,11 @@ Result<Pool> pool() {
   return detail::PoolAccess::make(std::move(handle));
 }
 
+std::optional<unsigned> worker_index() noexcept {
+  const auto* const seat = detail::WorkerSeat::current();
+  return seat != nullptr ? std::optional{seat->index()} : std::nullopt;
+}
+
 unsigned attempt() noexcept {
   const auto* const seat = detail::WorkerSeat::current();
   return seat != nullptr ? seat->attempt() : 0;

@@ -39,6 +39,7 @@ class WorkerSeat {
   /// Streams an item of the task in hand. On the task's thread.
   [[nodiscard]] Result<void> send_item(const Encoded& item, std::uint32_t window,
                                        Deadline deadline);
+  [[nodiscard]] unsigned index() const noexcept { return start_.index; }
   [[nodiscard]] unsigned attempt() const noexcept {
     return attempt_.load(std::memory_order_relaxed);
   }

@@ -29,6 +29,8 @@ class World {
   World(Simulation& sim, bool faults) : sim_{sim}, faults_{faults}, pool_{sim.add_node("pool")} {
     limits_.workers = 1 + pick(4);
     limits_.window_tasks = 1 + pick(8);
+    if (pick(3) == 0) limits_.least = 1 + pick(limits_.workers);
+    limits_.idle_timeout = 1ms * (1 + pick(20));
     limits_.max_tasks_per_child = pick(3) == 0 ? 1 + pick(4) : 0;
     limits_.max_restarts = faults && pick(4) == 0 ? 3 : 1'000'000;
     fast_ = pick(2) == 0;
@@ -58,6 +60,8 @@ class World {
         });
       }
     }
+    for (unsigned i = pick(4) == 0 ? 3 : 0; i > 0; --i)
+      later(pool_, 20ms, "resize", [this] { feed(Ledger::Resize{1 + pick(5)}); });
     sim_.at(21ms, pool_, "close", [this] { feed(Ledger::Close{}); });
     if (sim_.run()) referee_end();
   }

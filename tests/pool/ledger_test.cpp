@@ -388,4 +388,48 @@ TEST(Ledger, AWorkerWhoseLentTaskIsAnsweredTakesTheNextAtOnce) {
   EXPECT_EQ(f.step(Ledger::Regain{0}), Words{});
 }
 
+TEST(Ledger, AnElasticPoolGrowsOneByOneWhileTasksWait) {
+  Fixture pool{{.workers = 3, .least = 1}};
+  EXPECT_EQ(pool.step(Ledger::Start{}), Words{"spawn 0"});
+  EXPECT_EQ(pool.step(Ledger::Ready{0}), Words{});
+  EXPECT_EQ(pool.step(Ledger::Submit{.task = 1}), Words{"send 1 to 0"});
+  EXPECT_EQ(pool.step(Ledger::Submit{.task = 2}), Words{"spawn 1"});
+  EXPECT_EQ(pool.step(Ledger::Submit{.task = 3}), Words{});
+  EXPECT_EQ(pool.step(Ledger::Submit{.task = 4}), Words{});
+  EXPECT_EQ(pool.step(Ledger::Ready{1}), (Words{"send 2 to 1", "spawn 2"}));
+  EXPECT_EQ(pool.step(Ledger::Ready{2}), Words{"send 3 to 2"});
+}
+
+TEST(Ledger, AnElasticPoolLetsIdleWorkersGo) {
+  Fixture pool{{.workers = 3, .least = 1, .idle_timeout = 5s}};
+  pool.start_ready(1);
+  pool.step(Ledger::Submit{.task = 1});
+  pool.step(Ledger::Submit{.task = 2});
+  EXPECT_EQ(pool.step(Ledger::Ready{1}), Words{"send 2 to 1"});
+  pool.step(Ledger::Done{.worker = 0, .task = 1, .took = 1s});
+  pool.now += 1s;
+  pool.step(Ledger::Done{.worker = 1, .task = 2, .took = 1s});
+  EXPECT_EQ(pool.tick(), Words{"retire 0"});
+  pool.step(Ledger::Gone{.worker = 0, .running = {}});
+  pool.now += 60s;
+  EXPECT_EQ(pool.step(Ledger::Tick{}), Words{});
+  EXPECT_FALSE(pool.ledger.next_deadline());
+}
+
+TEST(Ledger, ResizeStartsWorkersAtOnceAndLetsTheBusyOnesFinish) {
+  Fixture pool{{.workers = 1}};
+  pool.start_ready(1);
+  EXPECT_EQ(pool.step(Ledger::Resize{3}), (Words{"spawn 1", "spawn 2"}));
+  pool.step(Ledger::Ready{1});
+  pool.step(Ledger::Ready{2});
+  EXPECT_EQ(pool.step(Ledger::Submit{.task = 1}), Words{"send 1 to 0"});
+  EXPECT_EQ(pool.step(Ledger::Submit{.task = 2}), Words{"send 2 to 1"});
+  EXPECT_EQ(pool.step(Ledger::Resize{1}), Words{"retire 2"});
+  pool.step(Ledger::Done{.worker = 0, .task = 1, .took = 1s});
+  EXPECT_EQ(pool.tick(), Words{"take back 2 from 1"});
+  pool.step(Ledger::Kept{.worker = 1, .task = 2});
+  EXPECT_EQ(pool.tick(), Words{"retire 0"});
+  EXPECT_EQ(pool.step(Ledger::Done{.worker = 1, .task = 2, .took = 1s}), Words{"settle 2 done"});
+}
+
 }  // namespace

@@ -241,6 +241,10 @@ class PASSEL_API Pool : public detail::StreamFace<Pool> {
     return imap_target<detail::checked_task<L>>(std::forward<Range>(range), options, false);
   }
 
+  /// Another number of workers, or, with min_processes, the most that there may be. New ones start
+  /// at once; of too many the idle ones leave, the others when their task is done. Never waits.
+  /// Errors: invalid_argument (below 1), invalid_state in a task, and when the pool is closed.
+  Result<void> resize(int processes);
   /// No new tasks; those submitted are still done, then the workers leave. Never waits.
   void close();
   /// Stops the workers at once (SIGTERM, SIGKILL half a second later); what is not finished fails
@@ -383,17 +387,6 @@ class PASSEL_API Pool : public detail::StreamFace<Pool> {
 
 inline Pool detail::PoolAccess::make(std::shared_ptr<PoolHandle> handle) {
   return Pool{std::move(handle)};
-}
-
-template <class... A>
-Result<std::vector<std::tuple<A...>>> DeadLetter::arguments() const {
-  std::vector<std::tuple<A...>> all;
-  detail::ChunkReader in{payload, descriptors};
-  while (!in.at_end()) {
-    PASSEL_TRY(auto one, detail::ArgumentList<std::tuple<A...>>::read(in));
-    all.push_back(std::move(one));
-  }
-  return all;
 }
 
 }  // namespace passel::inline v0

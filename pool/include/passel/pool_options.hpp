@@ -11,6 +11,7 @@
 #include <string>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace passel::inline v0 {
 
@@ -62,6 +63,11 @@ enum class WorkerDeath {
 /// Settings of a pool. The first four are Python's Pool arguments, `method` its context.
 struct PoolOptions {
   std::optional<int> processes{};  ///< empty: usable_cpu_count()
+  /// Workers that are there when there is nothing to do, from 1 to `processes`. More are started
+  /// one after the other while tasks wait, and leave when they had none for `idle_timeout`. Empty:
+  /// all.
+  std::optional<int> min_processes{};
+  std::chrono::milliseconds idle_timeout{10'000};
   PoolInitializer initializer{};
   std::optional<int>
       maxtasksperchild{};  ///< a worker is replaced after so many tasks (a chunk of a map is one)
@@ -86,6 +92,18 @@ struct PoolOptions {
   /// to this process, which passes on what its own stderr takes without waiting. 0: it is that of
   /// this process.
   std::size_t stderr_lines = 0;
+  /// CPUs that workers may use: the worker of number i (this_task::worker_index) those of entry i,
+  /// counted from the start again when there are fewer entries. Empty: all that this process may.
+  std::vector<std::vector<int>> cpus{};
+  /// Added to the nice level of workers: above 0 they give way to other processes.
+  int nice = 0;
+  /// A task that takes longer is told of by a warning in the log, once: its name, age and worker,
+  /// and whether that computes or where it sleeps. 0: never.
+  std::chrono::milliseconds warn_after{0};
+  /// A signal at which workers write the stack of the thread that gets it to stderr and go on (as
+  /// Python's faulthandler.register); they get it with that warning, too. 0: none. Names of
+  /// functions need an executable linked with -rdynamic, else addr2line knows them.
+  int stack_signal = 0;
   /// Tasks that cost their last worker, kept for Pool::dead_letters; the oldest goes first.
   std::size_t max_dead_letters = 100;
 };

@@ -3,6 +3,7 @@
 
 #include <passel/pool.hpp>
 
+#include <optional>
 #include <stop_token>
 
 namespace passel::inline v0::this_task {
@@ -47,5 +48,11 @@ namespace passel::inline v0::this_task {
 /// Which attempt of the task this is, from 1: greater when workers have died of it, or when an
 /// error was tried again. 0 outside of a worker.
 [[nodiscard]] PASSEL_API unsigned attempt() noexcept;
+
+/// Number of the worker that runs this task, from 0: each that takes tasks has another one, and the
+/// one that replaces it the same, so that it can stand for a device or a file. It is below the
+/// number of processes of the pool, unless slots are lent to nested calls: then more have tasks.
+/// Empty outside of a worker.
+[[nodiscard]] PASSEL_API std::optional<unsigned> worker_index() noexcept;
 
 }  // namespace passel::inline v0::this_task

@@ -37,6 +37,7 @@ struct PoolShutdown {
 struct PoolStats {
   struct Worker {
     std::string name;                         ///< "ForkServerPoolWorker-1"
+    unsigned index = 0;                       ///< see this_task::worker_index
     int pid = 0;                              ///< 0 while it is not there
     bool ready = false;                       ///< its initializer has run
     std::size_t waiting = 0;                  ///< tasks that it has, the running one included
@@ -187,6 +188,12 @@ struct PoolConfig {
   std::size_t max_memory = 0;
   std::size_t recycle_memory = 0;
   std::size_t stderr_lines = 0;
+  unsigned min_processes = 0;
+  std::chrono::nanoseconds idle_timeout{};
+  std::vector<std::vector<int>> cpus{};
+  int nice = 0;
+  std::chrono::nanoseconds warn_after{0};
+  int stack_signal = 0;
 };
 
 /// A pool as user threads see it: the actor that runs the ledger, or, inside of a task, the line to
@@ -208,6 +215,8 @@ class PASSEL_API PoolHandle : public std::enable_shared_from_this<PoolHandle> {
   virtual void submit(std::unique_ptr<PoolJob> job) = 0;
   /// Why nothing can be submitted any more: closed, terminated, failed.
   [[nodiscard]] virtual std::optional<Error> refusal() const = 0;
+  /// Error: invalid_state in a task.
+  [[nodiscard]] virtual Result<void> resize(unsigned processes) = 0;
   virtual void close() = 0;
   virtual void terminate() = 0;
   /// terminate and join, unless this is a forked copy of the owner, whom the workers do not belong

@@ -11,6 +11,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -376,3 +377,18 @@ class MapJob final : public PoolJob {
 };
 
 }  // namespace passel::inline v0::detail
+
+namespace passel::inline v0 {
+
+template <class... A>
+Result<std::vector<std::tuple<A...>>> DeadLetter::arguments() const {
+  std::vector<std::tuple<A...>> all;
+  detail::ChunkReader in{payload, descriptors};
+  while (!in.at_end()) {
+    PASSEL_TRY(auto one, detail::ArgumentList<std::tuple<A...>>::read(in));
+    all.push_back(std::move(one));
+  }
+  return all;
+}
+
+}  // namespace passel::inline v0
