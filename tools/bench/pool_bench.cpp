@@ -102,7 +102,8 @@ Contender streamed(long items) {
             auto pool = ready_pool();
             for (auto _ : state) {
               long sum = 0;
-              for (auto& item : pool.stream<count_up>(items).unwrap()) sum += item.unwrap();
+              for (auto&& item : pool.stream<count_up>(items).unwrap())
+                sum += std::move(item).unwrap();
               if (sum != items * (items - 1) / 2) throw std::runtime_error{"wrong result"};
             }
             state.SetItemsProcessed(state.iterations() * items);
