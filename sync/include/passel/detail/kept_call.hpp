@@ -41,13 +41,14 @@ Future<T> call_to_keep(const std::shared_ptr<ProxyCore>& core, std::string_view 
                            promise->set(handed.error());
                            return;
                          }
-                         auto [call, value] = read(*std::move(handed), *reply);
+                         auto answer = read(*std::move(handed), *reply);
+                         auto& value = answer.second;
                          // Not moved from when nobody wants it.
                          const bool taken = !dropped->load() && promise->set(std::move(value));
                          if constexpr (requires { value->detach(); }) {
                            if (!taken) value->detach();  // what it stands for goes back by itself
                          }
-                         core->tell(taken ? "kept" : "back", call);
+                         core->tell(taken ? "kept" : "back", answer.first);
                        });
   promise->on_cancel([pending] { pending.cancel(); });
   promise->on_abandoned([pending, dropped] {
