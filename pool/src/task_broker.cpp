@@ -201,7 +201,8 @@ void TaskBroker::forget_worker(BrokerWorker number) {
     return "worker '" + worker.hello.name + "' at " + worker.hello.host + " is lost with " +
            std::to_string(had) + " tasks";
   });
-  // It never learnt of these.
+  // It never learnt of these. They must not come back to it, which would cost them an attempt.
+  feed(BrokerLedger::Leave{number});
   for (const BrokerTask task : std::exchange(worker.given, {}))
     feed(BrokerLedger::Ended{number, task, BrokerLedger::Ending::returned});
   feed(BrokerLedger::Gone{number});

@@ -14,6 +14,8 @@
 #include <unistd.h>
 #include <atomic>
 #include <csignal>
+#include <filesystem>
+#include <fstream>
 #include <functional>
 #include <numeric>
 #include <optional>
@@ -307,6 +309,41 @@ TEST_F(RemoteExecutorTest, TheLossOfAHostIsTheLossOfWhatRunsThere) {
     static_cast<void>(third.join());
   }
   EXPECT_EQ(ProcessCensus::settle(before), "");
+}
+
+/// All threads of a process have stopped.
+bool has_stopped(int pid) {
+  for (const auto& thread :
+       std::filesystem::directory_iterator{"/proc/" + std::to_string(pid) + "/task"}) {
+    std::string stat;
+    std::getline(std::ifstream{thread.path() / "stat"}, stat);
+    if (stat.find(") T") == std::string::npos) return false;
+  }
+  return true;
+}
+
+TEST_F(RemoteExecutorTest, WhatALostHostHadNotBeenToldOfCostsNoAttempt) {
+  auto executor = this->executor();
+  const Process first = host("first", 4);
+  // It has said by then how many it wants.
+  EXPECT_EQ(executor.submit<square>(7).get().unwrap(), 49);
+  ASSERT_EQ(::kill(*first.pid(), SIGSTOP), 0);
+  while (!has_stopped(*first.pid())) std::this_thread::yield();
+  // It has asked for tasks twice at most, and does not ask again.
+  std::vector<Future<int>> squares;
+  for (int n = 1; n <= 4; ++n) {
+    squares.push_back(executor.submit<square>(n));
+    settled(executor, [n](const auto& stats) {
+      return stats.workers.empty() || stats.workers[0].has == static_cast<std::size_t>(n);
+    });
+  }
+  first.kill().unwrap();
+  const Process second = host("second", 1);
+  EXPECT_EQ(squares[2].get().unwrap(), 9);
+  EXPECT_EQ(squares[3].get().unwrap(), 16);
+  second.kill().unwrap();
+  static_cast<void>(first.join());
+  static_cast<void>(second.join());
 }
 
 TEST_F(RemoteExecutorTest, ATaskThatNobodyWaitsForIsStopped) {
