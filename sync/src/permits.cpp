@@ -5,6 +5,8 @@
 
 #include <passel/detail/misuse.hpp>
 
+#include <algorithm>
+
 namespace passel::inline v0::detail {
 namespace {
 
@@ -18,15 +20,24 @@ Error not_free_in_time(const SyncObject& object) {
                                            : "'" + name + "' was not free in the time given"};
 }
 
+/// Between two looks at a permit that others hold.
+constexpr int most_pauses = 32;
+
 /// Takes it in the moment when it comes free, as far as waiting for that without sleeping pays.
 /// `or_else` ends the wait, too.
 template <class F>
 std::optional<Grant> take_soon(SyncObject& object, Deadline deadline, F or_else) {
   PermitMachine machine = machine_of(object);
   std::optional<Grant> grant;
+  int pauses = 1;
   object.spinner().spin(machine.state().cpu, deadline, [&] {
     if (machine.is_available()) grant = machine.take(object.place());
-    return grant.has_value() || or_else();
+    if (grant.has_value() || or_else()) return true;
+    // Each look takes the word from the CPU of the holder, who may come and go many times before
+    // it pays for the two to take turns.
+    for (int i = 0; i < pauses; ++i) cpu_relax();
+    pauses = std::min(2 * pauses, most_pauses);
+    return false;
   });
   return grant;
 }
