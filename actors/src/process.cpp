@@ -49,6 +49,11 @@ Result<void> ProcessHandle::terminate() const {
   return child->signal(SIGTERM);
 }
 
+Result<void> ProcessHandle::interrupt() const {
+  PASSEL_TRY(const auto child, started("process not started"));
+  return child->signal(SIGINT);
+}
+
 Result<void> ProcessHandle::kill() const {
   PASSEL_TRY(const auto child, started("process not started"));
   return child->signal(SIGKILL);

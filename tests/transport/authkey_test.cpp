@@ -423,6 +423,24 @@ TEST(AuthKeys, OfDifferentPurposesHaveNothingInCommon) {
             "0cf988359bd7217600ab1cffc9a6bc36ba210a0a55e8591b770f7ae6b885d43c");
 }
 
+// Computed by Python's hmac and hashlib.sha256.
+TEST(AuthKeys, AProofIsHmacSha256OverTheSideTheNumbersAndThePlace) {
+  using passel::detail::Side;
+  passel::detail::Secret secret;
+  for (std::size_t i = 0; i < secret.size(); ++i) secret[i] = static_cast<std::byte>(i);
+  passel::detail::Nonce client;
+  passel::detail::Nonce listener;
+  client.fill(std::byte{1});
+  listener.fill(std::byte{2});
+  const auto proof = [&](Side side) {
+    return hex(passel::detail::prove(secret, side, client, listener, "/run/a.socket").unwrap());
+  };
+  EXPECT_EQ(proof(Side::client),
+            "81e230d0f19b5607dab2d0c63f90b013bdf8dad5f7a2a4f57a1d09f558816256");
+  EXPECT_EQ(proof(Side::listener),
+            "aca3194ba69c63a578a3a097f50d6f60d1a25285fd083b29e9534d2aba3cb230");
+}
+
 TEST(AuthKeys, ShortOnesAreStretchedOnceAndWarnedOf) {
   const AuthKey phrase{"short and unique"};
   ASSERT_EQ(phrase.bytes().size(), 16U);

@@ -59,6 +59,10 @@ class PASSEL_API ProcessHandle {
   /// Sends SIGTERM. No cleanup runs in the process, but its own children die with it and what it
   /// held of passel's objects goes back. Nothing happens when it has ended (Python's terminate).
   Result<void> terminate() const;
+  /// Sends SIGINT, as Ctrl-C would: the process ends (exit code -2), unless it has a handler, which
+  /// may let it clean up and end by itself, or ignores it, as workers of pools and servers of
+  /// managers do. Nothing happens when it has ended (Python 3.14's interrupt).
+  Result<void> interrupt() const;
   /// Sends SIGKILL (Python's kill).
   Result<void> kill() const;
   /// A descriptor that poll and epoll report readable once the process has ended; it belongs to the
