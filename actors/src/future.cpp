@@ -10,6 +10,9 @@
 #include <utility>
 
 namespace passel::inline v0 {
+
+LateAnswer::~LateAnswer() = default;
+
 namespace detail {
 
 namespace {
@@ -274,6 +277,7 @@ bool FutureCore::wished(FutureWish kind) const noexcept {
     case FutureWish::cancel: return (word & phase_mask) == cancelled;
     case FutureWish::abandon: return (word & abandon_bit) != 0;
     case FutureWish::stop: return (word & stop_bit) != 0;
+    case FutureWish::none: break;
   }
   return false;
 }
@@ -292,6 +296,27 @@ void FutureCore::add_hook(FutureHook* hook) noexcept {
   while (!hooks_.compare_exchange_weak(hook->next_, hook, std::memory_order_seq_cst)) {
   }
   if (wished(hook->wish_)) wish(hook->wish_);
+}
+
+std::string FutureCore::work() const {
+  // Hooks stay until the end.
+  for (const FutureHook* hook = hooks_.load(std::memory_order_acquire); hook != nullptr;
+       hook = hook->next_) {
+    if (std::string text = hook->work(); !text.empty()) return text;
+  }
+  return {};
+}
+
+Error FutureCore::late_error(Deadline::Clock::duration waited) const {
+  auto detail = std::make_shared<LateAnswer>();
+  detail->waited = waited;
+  detail->work = work();
+  detail->running = phase() != pending;
+  const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(waited).count();
+  std::string text = "no result within " + std::to_string(ms) + " ms";
+  if (!detail->work.empty())
+    text += ": " + detail->work + (detail->running ? " is running" : " has not begun");
+  return Error{Errc::timeout, std::move(text), std::move(detail)};
 }
 
 void CompletionLine::add(std::size_t position) noexcept {
@@ -347,10 +372,6 @@ Error taken_future_error() {
   return Error{Errc::invalid_state, "the result was already taken out of this Future"};
 }
 Error cancelled_future_error() { return Error{Errc::cancelled, "the Future was cancelled"}; }
-Error late_future_error(Deadline::Clock::duration waited) {
-  const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(waited).count();
-  return Error{Errc::timeout, "no result within " + std::to_string(ms) + " ms"};
-}
 Error broken_promise_error() {
   return Error{Errc::broken,
                "whoever was to answer is gone: the promise was dropped without an answer"};

@@ -318,6 +318,25 @@ TEST(Future, ManyWaitersAllWake) {
   EXPECT_EQ(sum, 20);
 }
 
+TEST(Future, AWaitThatWasTooShortNamesWhatItWasFor) {
+  Promise<int> promise;
+  Future<int> future = promise.future();
+  const auto unnamed = future.get_for(2ms);
+  EXPECT_EQ(unnamed.error().what(), "no result within 2 ms");
+  EXPECT_EQ(unnamed.error().detail<passel::LateAnswer>()->work, "");
+  promise.describe("the weather");
+  const auto pending = future.get_for(3ms);
+  EXPECT_EQ(pending.error().what(), "no result within 3 ms: the weather has not begun");
+  promise.set_running_or_notify_cancel();
+  const auto running = future.exception_for(4ms);
+  EXPECT_EQ(running.error().what(), "no result within 4 ms: the weather is running");
+  const auto* late = running.error().detail<passel::LateAnswer>();
+  ASSERT_NE(late, nullptr);
+  EXPECT_EQ(late->waited, 4ms);
+  EXPECT_EQ(late->work, "the weather");
+  EXPECT_TRUE(late->running);
+}
+
 // test_exception_with_timeout, test_exception_with_success
 TEST(Future, ExceptionWaitsAndTellsTheErrorOrNone) {
   Promise<int> promise;

@@ -28,6 +28,14 @@ using BackgroundErrorHandler = void (*)(const Error& error) noexcept;
 PASSEL_API BackgroundErrorHandler
 set_background_error_handler(BackgroundErrorHandler handler) noexcept;
 
+/// What somebody waited for in vain. Carried by the Errc::timeout of a Future.
+struct PASSEL_API LateAnswer : ErrorDetail {
+  std::chrono::nanoseconds waited{0};
+  std::string work;      ///< "fib (task 17)"; empty when nobody has said what it is
+  bool running = false;  ///< it has begun
+  ~LateAnswer() override;
+};
+
 /// An answer that comes later: of an actor, a task, a queue (Python's `concurrent.futures.Future`,
 /// without its GC).
 ///
@@ -69,11 +77,13 @@ class [[nodiscard]] Future {
   /// Waits for the answer and moves it out; a second get is Errc::invalid_state. Errors: those of
   /// the answer, broken when the answering side went away, cancelled.
   [[nodiscard]] Result<T> get() { return get(detail::Deadline::never()); }
-  /// The same, waiting at most `wait`: then Errc::timeout, and the future stays usable (Python's
-  /// `result(timeout)`).
+  /// The same, waiting at most `wait`: then Errc::timeout, which names what was waited for
+  /// (LateAnswer), and the future stays usable (Python's `result(timeout)`).
   template <class Rep, class Period>
   [[nodiscard]] Result<T> get_for(std::chrono::duration<Rep, Period> wait) {
-    return get(detail::Deadline::after(wait));
+    if (state_ != nullptr && !state_->wait(detail::Deadline::after(wait), true))
+      return state_->late_error(time_of(wait));
+    return get();
   }
   /// The answer when it is there already, else Errc::timeout.
   [[nodiscard]] Result<T> try_get() { return get(detail::Deadline::now_or_never()); }
@@ -169,6 +179,12 @@ class [[nodiscard]] Future {
   template <class>
   friend class Future;
   explicit Future(State* state) noexcept : state_{state} {}
+  /// Of a time that has passed, and so fits.
+  template <class Duration>
+  [[nodiscard]] static std::chrono::nanoseconds time_of(Duration time) {
+    return time > time.zero() ? std::chrono::ceil<std::chrono::nanoseconds>(time)
+                              : std::chrono::nanoseconds::zero();
+  }
 
   State* state_ = nullptr;
 };
@@ -232,6 +248,10 @@ class Promise {
   /// Cancels from this end; true when the future is cancelled now.
   bool cancel() noexcept { return state_ != nullptr && state_->cancel(); }
 
+  /// What errors call the work behind this: a wait that was too short names it.
+  void describe(std::string work) {
+    if (state_ != nullptr) state_->add_hook(new detail::FutureLabel{std::move(work)});
+  }
   /// `hook()` runs once when cancel() has succeeded, on the cancelling thread, before waiters are
   /// told; at once when that has happened. It must not throw. It may come a moment after this
   /// promise was destroyed.
@@ -289,8 +309,7 @@ Result<T> Future<T>::get(detail::Deadline deadline) {
                            ? detail::Deadline::Clock::time_point{}
                            : detail::Deadline::Clock::now();
   if (!state_->wait(deadline, true)) {
-    return detail::late_future_error(deadline.is_try() ? deadline.left()
-                                                       : deadline.when() - started);
+    return state_->late_error(deadline.is_try() ? deadline.left() : deadline.when() - started);
   }
   return state_->move_out();
 }
@@ -312,7 +331,7 @@ template <class T>
 template <class Rep, class Period>
 Result<std::optional<Error>> Future<T>::exception_for(
     std::chrono::duration<Rep, Period> time) const {
-  if (!wait_for(time)) return detail::late_future_error(detail::Deadline::after(time).left());
+  if (!wait_for(time)) return state_->late_error(time_of(time));
   return exception();
 }
 

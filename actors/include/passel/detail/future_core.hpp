@@ -11,6 +11,8 @@
 #include <mutex>
 #include <optional>
 #include <span>
+#include <string>
+#include <utility>
 
 namespace passel::inline v0::detail {
 
@@ -32,6 +34,7 @@ struct FutureWatcher {
 
 /// What the asking side can do to whoever works on the answer.
 enum class FutureWish : std::uint32_t {
+  none = 0,    ///< of a hook that only describes
   cancel = 1,  ///< cancel() succeeded: it must not run any more
   abandon =
       2,     ///< the last handle was dropped and nobody else watches: the answer would reach nobody
@@ -46,10 +49,21 @@ struct FutureHook {
   FutureHook& operator=(const FutureHook&) = delete;
   virtual ~FutureHook() = default;
   virtual void run() noexcept = 0;
+  /// What errors call the work; empty: that is for others to say.
+  [[nodiscard]] virtual std::string work() const { return {}; }
 
   FutureHook* next_ = nullptr;
   FutureWish wish_;
   std::atomic<bool> fired_{false};
+};
+
+/// Says what the work is.
+struct FutureLabel final : FutureHook {
+  explicit FutureLabel(std::string text) : FutureHook{FutureWish::none}, text_{std::move(text)} {}
+  void run() noexcept override {}
+  [[nodiscard]] std::string work() const override { return text_; }
+
+  std::string text_;
 };
 
 /// Where one thread waits for several futures. Counted: the waiter has one reference, each future
@@ -188,9 +202,14 @@ class PASSEL_API FutureCore {
 
   /// Finished with an error; only when done.
   [[nodiscard]] virtual bool failed() const noexcept = 0;
+  /// What a wait for this that was in vain is told: Errc::timeout with a LateAnswer.
+  [[nodiscard]] Error late_error(Deadline::Clock::duration waited) const;
 
  protected:
   virtual ~FutureCore();
+  /// What errors call the work that this is the answer of; empty when nobody has said. From any
+  /// thread.
+  [[nodiscard]] virtual std::string work() const;
   /// Somebody has called request_stop and it is not done: for those who answer and need no hook.
   virtual void stop_wished() noexcept;
 
@@ -261,7 +280,6 @@ PASSEL_API void report_background_error(const Error& error) noexcept;
 [[nodiscard]] PASSEL_API Error no_future_error();
 [[nodiscard]] PASSEL_API Error taken_future_error();
 [[nodiscard]] PASSEL_API Error cancelled_future_error();
-[[nodiscard]] PASSEL_API Error late_future_error(Deadline::Clock::duration waited);
 [[nodiscard]] PASSEL_API Error broken_promise_error();
 
 }  // namespace passel::inline v0::detail
