@@ -44,15 +44,12 @@ Result<PoolEnd::Posted> check_size(const PoolJob::Payload& payload, std::uint64_
 }  // namespace
 
 void PoolHandle::Shared::fail(const Error& why) {
-  const std::lock_guard lock{mutex};
-  if (!failure) failure = why;
-  state.store(failed, std::memory_order_release);
-  room.notify_all();
-}
-
-void PoolHandle::Shared::wake_all() {
-  const std::lock_guard lock{mutex};
-  room.notify_all();
+  {
+    const std::lock_guard lock{mutex};
+    if (!failure) failure = why;
+    state.store(failed, std::memory_order_release);
+  }
+  places.close();
 }
 
 Error PoolHandle::Shared::refusal() const {

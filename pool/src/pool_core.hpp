@@ -7,6 +7,7 @@
 #include "memory_watch.hpp"
 #include "worker_channel.hpp"
 
+#include <passel/detail/call_places.hpp>
 #include <passel/detail/cell.hpp>
 #include <passel/detail/child.hpp>
 #include <passel/detail/io_loop.hpp>
@@ -34,24 +35,18 @@ struct PoolHandle::Shared {
   enum State : std::uint32_t { open, closing, terminated, failed };
 
   explicit Shared(const PoolConfig& config)
-      : processes{config.processes},
-        max_message{config.max_message},
-        max_pending{config.max_pending} {}
+      : processes{config.processes}, max_message{config.max_message}, places{config.max_pending} {}
 
   std::atomic<unsigned> processes;
   const std::uint64_t max_message;
-  const std::size_t max_pending;
+  CallPlaces places;
   std::atomic<std::uint32_t> state{open};
   std::atomic<std::uint32_t> gone{0};  ///< 1 when all workers are gone for good: a futex
   std::atomic<std::size_t> appetite{0};
   mutable std::mutex mutex;
   std::optional<Error> failure;  ///< guarded by mutex
-  std::size_t pending = 0;       ///< calls without an answer, where they are counted; guarded
-  std::condition_variable room;  ///< told when pending falls, and when the pool ends
 
   void fail(const Error& why);
-  /// No more calls: whoever waits for room is told.
-  void wake_all();
   [[nodiscard]] Error refusal() const;
 };
 

@@ -191,35 +191,17 @@ void ActorPool::end() {
 }
 
 Result<std::shared_ptr<void>> ActorPool::admit(Deadline deadline) {
-  if (shared_->max_pending == 0) return std::shared_ptr<void>{};
-  std::unique_lock lock{shared_->mutex};
-  const auto free = [&] {
-    return shared_->pending < shared_->max_pending ||
-           shared_->state.load(std::memory_order_acquire) != Shared::open;
-  };
+  if (!shared_->places.are_bounded()) return std::shared_ptr<void>{};
   // In a callback of this pool nobody else could make room.
-  if (!free() && !waits_for_itself()) {
-    if (deadline.is_try()) {
-      return Error{Errc::full, "the pool has " + std::to_string(shared_->pending) + " of " +
-                                   std::to_string(shared_->max_pending) + " unanswered calls"};
-    }
-    if (deadline.is_never()) {
-      shared_->room.wait(lock, free);
-    } else if (!shared_->room.wait_until(lock, deadline.when(), free)) {
-      return Error{Errc::timeout, "the pool still has " + std::to_string(shared_->max_pending) +
-                                      " unanswered calls"};
-    }
+  if (waits_for_itself()) {
+    shared_->places.enter_at_once();
+  } else {
+    PASSEL_CHECK(shared_->places.enter(deadline));
   }
-  if (shared_->state.load(std::memory_order_acquire) != Shared::open) {
-    lock.unlock();
-    return shared_->refusal();
-  }
-  ++shared_->pending;
-  return std::shared_ptr<void>{shared_.get(), [shared = shared_](void*) {
-                                 const std::lock_guard guard{shared->mutex};
-                                 --shared->pending;
-                                 shared->room.notify_one();
-                               }};
+  std::shared_ptr<void> ticket{shared_.get(),
+                               [shared = shared_](void*) { shared->places.leave(); }};
+  if (auto why = refusal()) return *std::move(why);
+  return ticket;
 }
 
 void ActorPool::submit(std::unique_ptr<PoolJob> job) {
@@ -244,7 +226,7 @@ Result<void> ActorPool::resize(unsigned processes) {
 void ActorPool::close() {
   std::uint32_t expected = Shared::open;
   if (!shared_->state.compare_exchange_strong(expected, Shared::closing)) return;
-  shared_->wake_all();
+  shared_->places.close();
   tell([](PoolCore& core) { core.close(); });
 }
 
@@ -258,7 +240,7 @@ bool ActorPool::give_up() {
   do {
     if (state == Shared::terminated || state == Shared::failed) return false;
   } while (!shared_->state.compare_exchange_weak(state, Shared::terminated));
-  shared_->wake_all();
+  shared_->places.close();
   return true;
 }
 

@@ -122,7 +122,8 @@ Result<ProcessPoolExecutor> ProcessPoolExecutor::start(Options options) {
                                      .maxtasksperchild = options.max_tasks_per_child,
                                      .name = std::move(options.name),
                                      .method = options.method,
-                                     .on_worker_death = options.on_worker_death}));
+                                     .on_worker_death = options.on_worker_death,
+                                     .max_pending = options.max_pending}));
   return ProcessPoolExecutor{std::make_shared<detail::ProcessCrew>(std::move(pool)),
                              detail::UnwindWatch{options.cancel_on_exception}};
 }

@@ -36,7 +36,7 @@ TaskOrder order_of(std::string_view name, const TaskOptions& options, std::vecto
 }  // namespace
 
 RemoteCrew::RemoteCrew(RemoteExecutorOptions options)
-    : options_{std::move(options)}, generation_{fork_generation()} {}
+    : options_{std::move(options)}, generation_{fork_generation()}, places_{options_.max_pending} {}
 RemoteCrew::~RemoteCrew() = default;
 
 Result<std::shared_ptr<RemoteCrew>> RemoteCrew::connect(RemoteExecutorOptions options) {
@@ -85,8 +85,20 @@ Result<std::string_view> RemoteCrew::name_of(TaskId task, const std::string& cal
                                            (known.empty() ? "there are none" : known)};
 }
 
-ProxyCore::Pending RemoteCrew::send_order(std::string_view name, const TaskOptions& options,
-                                          std::vector<std::byte> args,
+Result<RemoteCrew::Place> RemoteCrew::admit(Deadline deadline) {
+  if (auto why = refusal()) return *std::move(why);
+  if (answering) {
+    places_.enter_at_once();
+  } else {
+    PASSEL_CHECK(places_.enter(deadline));
+  }
+  Place place{this, [self = shared_from_this()](void*) { self->places_.leave(); }};
+  if (auto why = refusal()) return *std::move(why);
+  return place;
+}
+
+ProxyCore::Pending RemoteCrew::send_order(Place place, std::string_view name,
+                                          const TaskOptions& options, std::vector<std::byte> args,
                                           SessionLink::Answered answered_with) {
   const auto broker = this->broker();
   if (!broker) {
@@ -98,35 +110,25 @@ ProxyCore::Pending RemoteCrew::send_order(std::string_view name, const TaskOptio
     answered_with(encoded.error());
     return {};
   }
-  {
-    std::unique_lock lock{mutex_};
-    if (!answering) freed_.wait(lock, [this] { return open_ < options_.max_pending; });
-    ++open_;
-  }
   // The server decides that the time is up; it is not waited for much longer.
   const Deadline deadline =
       options.deadline ? Deadline::after(*options.deadline + server_patience) : Deadline::never();
-  return (*broker)->call_async("submit", *std::move(encoded), deadline,
-                               [self = shared_from_this(), by = *broker,
-                                tell = std::move(answered_with)](Result<SessionReply> reply) {
-                                 self->answered(by, reply);
-                                 const bool before = std::exchange(answering, true);
-                                 tell(std::move(reply));
-                                 answering = before;
-                                 self->leave_place();
-                               });
+  return (*broker)->call_async(
+      "submit", *std::move(encoded), deadline,
+      [self = shared_from_this(), by = *broker, place = std::move(place),
+       tell = std::move(answered_with)](Result<SessionReply> reply) mutable {
+        self->answered(by, reply);
+        const bool before = std::exchange(answering, true);
+        tell(std::move(reply));
+        answering = before;
+        place.reset();
+      });
 }
 
 void RemoteCrew::answered(const std::shared_ptr<ProxyCore>& by, const Result<SessionReply>& reply) {
   if (reply || (reply.error() != Errc::peer_lost && reply.error() != Errc::stale_object)) return;
   const std::lock_guard lock{mutex_};
   if (by == broker_) broker_lost_ = true;
-}
-
-void RemoteCrew::leave_place() noexcept {
-  const std::lock_guard lock{mutex_};
-  --open_;
-  freed_.notify_all();
 }
 
 Result<RemotePoolStats> RemoteCrew::stats() {
@@ -139,18 +141,14 @@ void RemoteCrew::close(bool cancel) {
     const std::lock_guard lock{mutex_};
     closed_ = true;
   }
+  places_.close();
   if (cancel) roll_->cancel_all();
 }
 
 Result<void> RemoteCrew::join(Deadline deadline) {
   if (fork_generation() != generation_) return {};  // the answers are for the parent
-  std::unique_lock lock{mutex_};
-  const auto is_done = [this] { return open_ == 0; };
-  if (deadline.is_never()) {
-    freed_.wait(lock, is_done);
-  } else if (!freed_.wait_until(lock, deadline.when(), is_done)) {
-    return Error{Errc::timeout, std::to_string(open_) + " tasks are not done"};
-  }
+  if (const std::size_t left = places_.drain(deadline); left != 0)
+    return Error{Errc::timeout, std::to_string(left) + " tasks are not done"};
   return {};
 }
 

@@ -60,7 +60,7 @@ Error thrown_error() noexcept {
 }
 
 ThreadCrew::ThreadCrew(CrewOptions options)
-    : options_{std::move(options)}, generation_{fork_generation()} {}
+    : options_{std::move(options)}, generation_{fork_generation()}, places_{options_.max_pending} {}
 
 ThreadCrew::~ThreadCrew() = default;
 
@@ -72,6 +72,20 @@ void ThreadCrew::append(WorkItem& item) noexcept {
   (last_ == nullptr ? first_ : last_->next_) = &item;
   last_ = &item;
   ++queued_;
+}
+
+Result<CallPlace> ThreadCrew::admit(Deadline deadline) {
+  CallPlace place;
+  if (places_.are_bounded() && !refuses()) {
+    if (crew_of_thread == this) {
+      places_.enter_at_once();
+    } else {
+      PASSEL_CHECK(places_.enter(deadline));
+    }
+    place.reset(&places_);
+  }
+  if (refuses()) return *refusal();
+  return place;
 }
 
 Result<void> ThreadCrew::submit(WorkItem& item) {
@@ -174,6 +188,7 @@ void ThreadCrew::close(const Error& why, Rest rest) {
     if (rest == Rest::cancel) dropped = take_line();
     woken = take_all_idle();
   }
+  places_.close();
   for (Worker* const worker : woken) wake(worker);
   drop_all(dropped, Error{Errc::cancelled, options_.name + " was told to cancel what waits"});
 }
@@ -189,6 +204,7 @@ void ThreadCrew::break_down(const Error& why) {
     dropped = take_line();
     woken = take_all_idle();
   }
+  places_.close();
   for (Worker* const worker : woken) wake(worker);
   drop_all(dropped, why);
 }
@@ -223,8 +239,9 @@ void ThreadCrew::end(Rest rest) {
     static_cast<void>(new std::shared_ptr<ThreadCrew>{shared_from_this()});
     return;
   }
-  close(Error{Errc::invalid_state, "cannot schedule new futures after shutdown"}, rest);
-  if (crew_of_thread != this) {
+  close(Error{Errc::invalid_state, "cannot schedule new futures after shutdown"},
+        options_.daemon ? Rest::cancel : rest);
+  if (crew_of_thread != this && !options_.daemon) {
     join(Deadline::never()).unwrap();
     return;
   }

@@ -26,7 +26,9 @@ Result<ThreadPool> ThreadPool::start(ThreadPoolOptions options) {
       detail::CrewOptions{.threads = static_cast<unsigned>(threads),
                           .spare = detail::usual_spare_threads,
                           .name = std::move(options.name),
-                          .initializer = std::move(options.initializer)})};
+                          .initializer = std::move(options.initializer),
+                          .max_pending = options.max_pending,
+                          .daemon = options.daemon})};
 }
 
 ThreadPool& ThreadPool::operator=(ThreadPool&& other) noexcept {

@@ -18,7 +18,9 @@ Result<ThreadPoolExecutor> ThreadPoolExecutor::start(Options options) {
                                 detail::CrewOptions{.threads = static_cast<unsigned>(workers),
                                                     .spare = options.max_spare_threads,
                                                     .name = std::move(options.thread_name_prefix),
-                                                    .initializer = std::move(options.initializer)}),
+                                                    .initializer = std::move(options.initializer),
+                                                    .max_pending = options.max_pending,
+                                                    .daemon = options.daemon}),
                             detail::UnwindWatch{options.cancel_on_exception}};
 }
 

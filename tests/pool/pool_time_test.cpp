@@ -45,6 +45,11 @@ int square(int n) { return n * n; }
 int process_id() { return ::getpid(); }
 std::string wait_for_word(const Queue<std::string>& words) { return words.get().unwrap(); }
 
+void begin_and_wait(const Queue<std::string>& begun, const Queue<std::string>& words) {
+  begun.put("begun").unwrap();
+  words.get().unwrap();
+}
+
 /// Ways to run for ever.
 void stay(const std::string& how, const Queue<std::string>& words) {
   words.put("begun").unwrap();
@@ -341,6 +346,30 @@ TEST(PoolTime, ClosingTellsThoseWhoWaitForRoom) {
   waits.join();
   words.put("go").unwrap();
   EXPECT_TRUE(blocker.get().is_ok());
+}
+
+TEST(PoolTime, AWaitThatWasTooShortNamesTheTask) {
+  Pool pool = Pool::start({.processes = 1}).unwrap();
+  Queue<std::string> words;
+  Queue<std::string> begun;
+  auto running = pool.submit<begin_and_wait>(begun, words);
+  auto waiting = pool.submit<square>({.name = "the second"}, 3);
+  auto mapped = pool.map_async<square>(std::vector{1, 2});
+  begun.get().unwrap();
+  const Error first = running.get_for(1ms).error();
+  EXPECT_TRUE(first == Errc::timeout);
+  EXPECT_THAT(first.what(),
+              ::testing::MatchesRegex(
+                  "no result within 1 ms: .*begin_and_wait \\(task [0-9]+\\) is running"));
+  const Error second = waiting.get_for(1ms).error();
+  ASSERT_NE(second.detail<passel::LateAnswer>(), nullptr);
+  EXPECT_THAT(second.detail<passel::LateAnswer>()->work,
+              ::testing::MatchesRegex("the second \\(task [0-9]+\\)"));
+  EXPECT_THAT(mapped.get_for(1ms).error().what(), ::testing::HasSubstr("square (task "));
+  words.put("go").unwrap();
+  EXPECT_TRUE(running.get().is_ok());
+  EXPECT_EQ(waiting.get().unwrap(), 9);
+  EXPECT_THAT(mapped.get().unwrap(), ::testing::ElementsAre(1, 4));
 }
 
 TEST(PoolTime, CallbacksRunBeforeTheResultIsReady) {

@@ -66,6 +66,21 @@ TEST_P(ThreadExit, TheEndOfMainWaitsForThreads) {
   EXPECT_THAT(ran.lines, ElementsAre("end of main", "end of thread"));
 }
 
+// ExecutorShutdownTest.test_interpreter_shutdown
+TEST_P(ThreadExit, TheEndOfMainWaitsForTheTasksOfAnExecutor) {
+  const Ran ran = probe("executor");
+  EXPECT_EQ(ran.code, 0);
+  EXPECT_THAT(ran.lines, ElementsAre("end of main", "end of thread", "the next one"));
+}
+
+TEST_P(ThreadExit, ButNotForThoseOfADaemon) {
+  for (unsigned i = 0; i < passel_test::rounds(10); ++i) {
+    const Ran ran = probe("daemon_executors");
+    ASSERT_EQ(ran.code, 0);
+    ASSERT_THAT(ran.lines, ElementsAre("end of main", ::testing::StartsWith("cancelled: ")));
+  }
+}
+
 TEST_P(ThreadExit, SoDoesAnEndByExceptionOrExit) {
   const Ran thrown = probe("throws");
   EXPECT_EQ(thrown.code, 1);

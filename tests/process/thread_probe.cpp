@@ -6,6 +6,8 @@
 #include <passel/runtime.hpp>
 #include <passel/thread_hooks.hpp>
 #include <passel/thread_local.hpp>
+#include <passel/thread_pool.hpp>
+#include <passel/thread_pool_executor.hpp>
 #include <passel/timer.hpp>
 
 #include <sys/wait.h>
@@ -13,6 +15,7 @@
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
+#include <latch>
 #include <map>
 #include <optional>
 #include <stdexcept>
@@ -41,6 +44,32 @@ void end_of_thread() {
 }
 
 // --- the end of a process
+
+int executor() {
+  auto executor = passel::ThreadPoolExecutor::start({.max_workers = 1}).unwrap();
+  static_cast<void>(executor.submit([] { end_of_thread(); }));
+  static_cast<void>(executor.submit([] { say("the next one"); }));
+  say("end of main");
+  return 0;
+}
+
+/// Tasks that run for ever, and one each behind them.
+int daemon_executors() {
+  auto executor = passel::ThreadPoolExecutor::start({.max_workers = 1, .daemon = true}).unwrap();
+  auto pool = passel::ThreadPool::start({.processes = 1, .daemon = true}).unwrap();
+  std::latch running{2};
+  const auto for_ever = [&running] {
+    running.count_down();
+    for (;;) ::pause();
+  };
+  static_cast<void>(executor.submit(for_ever));
+  static_cast<void>(pool.submit(for_ever));
+  running.wait();
+  auto waiting = executor.submit([] { say("never"); });
+  waiting.on_done([](const passel::Result<void>& end) { say(end.error().to_string()); });
+  say("end of main");
+  return 0;
+}
 
 int returns() {
   Thread::spawn(&end_of_thread).unwrap();
@@ -297,6 +326,8 @@ int forks_under_load() {
 int main(int argc, char** argv) {
   const std::string mode = argc > 1 ? argv[1] : "";
   const std::map<std::string, int (*)()> modes{{"returns", &returns},
+                                               {"executor", &executor},
+                                               {"daemon_executors", &daemon_executors},
                                                {"throws", &throws},
                                                {"exits", &exits},
                                                {"thread_exits", &thread_exits},

@@ -111,6 +111,10 @@ class ExecutorResults {
   [[nodiscard]] std::optional<Result<R>> next_for(std::chrono::duration<Rep, Period> wait) {
     return take(detail::Deadline::after(wait));
   }
+  /// The same without waiting; Errc::timeout is then the result that is not there yet.
+  [[nodiscard]] std::optional<Result<R>> try_next() {
+    return take(detail::Deadline::now_or_never());
+  }
   /// Cancels what has not started; no results follow. Never waits.
   void cancel() noexcept {
     source_ = nullptr;

@@ -81,7 +81,9 @@ struct PoolOptions {
   std::chrono::milliseconds stop_grace{5'000};  ///< until a worker that was told to leave is killed
   /// Largest argument list or result in bytes, at most 1 GiB.
   std::size_t max_message = std::size_t{64} << 20;
-  /// Calls that may be unanswered at a time (a map is one); then submit waits. 0: any number.
+  /// Calls that may be unanswered at a time (a map is one, imap has its window instead); then
+  /// submit waits, try_submit refuses. A cancelled one counts until its turn comes; tasks of the
+  /// pool may always call it. 0: any number.
   std::size_t max_pending = 0;
   /// A worker that uses more memory of its own than this, in bytes, is ended, and its task is lost
   /// with the cause out_of_memory. Looked at every 100 ms. 0: no limit.
@@ -158,6 +160,9 @@ struct MapOptions {
   /// Items in one message; 0: len / (4 * processes) for map, rounded up, and 1 for imap and for
   /// maps with a time_limit or with retries of any error.
   std::size_t chunksize = 0;
+  /// For imap: items that may be read ahead of those that have been taken, at least a chunk. 0: as
+  /// many as keep the workers busy, by what tasks take.
+  std::size_t window = 0;
   unsigned attempts = 1;
   std::chrono::nanoseconds backoff{0};
   RetryOn retry_on = RetryOn::worker_lost;
@@ -230,6 +235,12 @@ inline std::unique_ptr<PoolTerms> with_ticket(std::unique_ptr<PoolTerms> terms,
   if (!terms) terms = std::make_unique<PoolTerms>();
   terms->ticket = std::move(ticket);
   return terms;
+}
+
+/// How many chunks of an imap may be ahead of what has been taken: those of its window, if it has
+/// one.
+inline std::size_t chunks_ahead(const MapOptions& options, std::size_t chunk, std::size_t usual) {
+  return options.window == 0 ? usual : std::max<std::size_t>(options.window / chunk, 1);
 }
 
 /// The size of a chunk that was asked for, or the one that its other options need; 0: by length.

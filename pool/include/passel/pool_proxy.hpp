@@ -156,7 +156,7 @@ class PASSEL_API PoolProxy : public DynamicProxy {
     if (!valid()) return Answer{detail::no_proxy_error()};
     const std::size_t size = std::max<std::size_t>(options.chunksize, 1);
     return Answer{detail::results_of<R>(
-        detail::MapPlan{.ahead = ahead, .order = order},
+        detail::MapPlan{.ahead = detail::chunks_ahead(options, size, ahead), .order = order},
         []() -> std::optional<Error> { return std::nullopt; },
         [pool = *this, size](auto& input) { return submit_chunk<Spec>(pool, input, size); },
         std::forward<Range>(range))};

@@ -1,9 +1,12 @@
 // Layer pool: the results of imap and imap_unordered, one by one.
 #pragma once
 
+#include <passel/detail/executor_map.hpp>
+#include <passel/detail/observed_wait.hpp>
 #include <passel/detail/pool_jobs.hpp>
 #include <passel/detail/result_iterator.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <deque>
@@ -18,11 +21,18 @@ namespace passel::inline v0 {
 
 namespace detail {
 
+/// How an imap goes about its input.
+struct ResultPlan {
+  std::size_t chunk = 1;   ///< items in one task
+  std::size_t window = 0;  ///< items ahead of those that were taken; 0: by the pool's appetite
+  ResultOrder order = ResultOrder::input;
+};
+
 /// Where the chunks of one imap meet whoever iterates.
 template <class R>
 class ResultStream {
  public:
-  explicit ResultStream(bool ordered) : ordered_{ordered} {}
+  explicit ResultStream(ResultOrder order) : ordered_{order == ResultOrder::input} {}
 
   /// Nobody iterates any more.
   void abandon() noexcept { abandoned_.store(true, std::memory_order_relaxed); }
@@ -47,31 +57,13 @@ class ResultStream {
   /// Takes the answers that are there; `returned` counts the chunks they stood for.
   bool take(std::deque<Result<R>>& into, std::size_t& returned, Deadline deadline) {
     std::unique_lock lock{mutex_};
-    WaitObserver* const observer =
-        ready_.empty() && !deadline.is_try() ? WaitObserver::current() : nullptr;
-    if (observer != nullptr) {
-      lock.unlock();
-      observer->before_wait();
-      lock.lock();
-    }
     waiting_ = true;
-    while (ready_.empty()) {
-      if (deadline.is_never()) {
-        arrived_.wait(lock);
-      } else if (deadline.is_try() ||
-                 arrived_.wait_until(lock, deadline.when()) == std::cv_status::timeout) {
-        break;
-      }
-    }
+    const bool found = observed_wait(lock, arrived_, deadline, [this] { return !ready_.empty(); });
     waiting_ = false;
-    const bool found = !ready_.empty();
-    if (found) {
-      into.swap(ready_);
-      returned = std::exchange(chunks_, 0);
-    }
-    lock.unlock();
-    if (observer != nullptr) observer->after_wait();
-    return found;
+    if (!found) return false;
+    into.swap(ready_);
+    returned = std::exchange(chunks_, 0);
+    return true;
   }
 
  private:
@@ -145,9 +137,9 @@ class StreamJob final : public PoolJob {
 
 /// The results of `Pool::imap` (in the order of the input) or `Pool::imap_unordered` (as they
 /// come), each a Result of its own: a task that failed does not end the others. The input is read
-/// as results are taken, a bounded number of items ahead: twice the number of workers at first,
-/// more while tasks prove to be short. Dropping it lets what runs finish unseen and forgets the
-/// rest.
+/// as results are taken, a bounded number of items ahead: MapOptions::window, or twice the number
+/// of workers at first and more while tasks prove to be short. Dropping it lets what runs finish
+/// unseen and forgets the rest.
 ///
 ///     for (passel::Result<int>& page : pool.imap_unordered<fetch>(urls).unwrap()) {
 ///       if (page) use(*page); else log(page.error());
@@ -164,14 +156,14 @@ class PoolResults {
   using Source = std::function<Result<bool>(detail::ChunkedArguments& out)>;
 
   PoolResults(std::shared_ptr<detail::PoolHandle> pool, detail::TaskId task, std::string (*namer)(),
-              Source source, std::size_t chunk_size, detail::PoolTerms terms, bool ordered)
+              Source source, detail::ResultPlan plan, detail::PoolTerms terms)
       : pool_{std::move(pool)},
         task_{task},
         name_{namer},
         source_{std::move(source)},
-        chunk_size_{chunk_size},
+        plan_{plan},
         terms_{std::move(terms)},
-        stream_{std::make_shared<detail::ResultStream<R>>(ordered)} {}
+        stream_{std::make_shared<detail::ResultStream<R>>(plan.order)} {}
   PoolResults(PoolResults&&) noexcept = default;
   PoolResults& operator=(PoolResults&& other) noexcept {
     std::swap(stream_, other.stream_);
@@ -179,7 +171,7 @@ class PoolResults {
     std::swap(task_, other.task_);
     std::swap(name_, other.name_);
     std::swap(source_, other.source_);
-    std::swap(chunk_size_, other.chunk_size_);
+    std::swap(plan_, other.plan_);
     std::swap(terms_, other.terms_);
     std::swap(ready_, other.ready_);
     std::swap(current_, other.current_);
@@ -199,6 +191,10 @@ class PoolResults {
   template <class Rep, class Period>
   [[nodiscard]] std::optional<Result<R>> next_for(std::chrono::duration<Rep, Period> wait) {
     return take(detail::Deadline::after(wait));
+  }
+  /// The same without waiting; Errc::timeout is then the result that is not there yet.
+  [[nodiscard]] std::optional<Result<R>> try_next() {
+    return take(detail::Deadline::now_or_never());
   }
 
   using Iterator = detail::ResultIterator<PoolResults, Result<R>>;
@@ -221,20 +217,31 @@ class PoolResults {
     }
     std::optional<Result<R>> result{std::move(ready_.front())};
     ready_.pop_front();
+    if (plan_.window != 0) refill();
     return result;
   }
 
-  /// Sends more work when half of what may be out has come back.
+  /// How many chunks may be sent now.
+  [[nodiscard]] std::size_t room() const {
+    if (plan_.window == 0) {
+      // When half of what may be out has come back.
+      const std::size_t most = pool_->appetite();
+      return out_ > most / 2 ? 0 : most - out_;
+    }
+    const std::size_t most = std::max<std::size_t>(plan_.window / plan_.chunk, 1);
+    const std::size_t used = out_ + (ready_.size() + plan_.chunk - 1) / plan_.chunk;
+    return used < most ? most - used : 0;
+  }
   void refill() {
-    const std::size_t most = pool_->appetite();
-    if (!source_ || out_ > most / 2) return;
+    const std::size_t most = room();
+    if (!source_ || most == 0) return;
     if (const auto refusal = pool_->refusal()) {
       source_ = nullptr;
       source_error_ = Result<R>{*refusal};
       return;
     }
-    detail::ChunkedArguments args{chunk_size_};
-    while (args.chunks() + out_ < most && source_) {
+    detail::ChunkedArguments args{plan_.chunk};
+    while (args.chunks() < most && source_) {
       const Result<bool> more = source_(args);
       if (!more) source_error_ = Result<R>{more.error()};
       if (!more || !*more) source_ = nullptr;
@@ -253,7 +260,7 @@ class PoolResults {
   detail::TaskId task_;
   std::string (*name_)();
   Source source_;
-  std::size_t chunk_size_;
+  detail::ResultPlan plan_;
   detail::PoolTerms terms_;
   std::shared_ptr<detail::ResultStream<R>> stream_;
   std::deque<Result<R>> ready_;

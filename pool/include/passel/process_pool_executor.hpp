@@ -5,6 +5,7 @@
 #include <passel/detail/process_crew.hpp>
 
 #include <chrono>
+#include <cstddef>
 #include <memory>
 #include <optional>
 #include <string>
@@ -26,7 +27,12 @@ struct ProcessPoolExecutorOptions {
   WorkerDeath on_worker_death = WorkerDeath::costs_its_task;
   /// When an exception ends the executor's scope, what has not started is cancelled.
   bool cancel_on_exception = false;
+  std::size_t max_pending = 0;  ///< as PoolOptions::max_pending
 };
+
+class ProcessPoolExecutor;
+template <>
+inline constexpr bool detail::takes_task_options<ProcessPoolExecutor> = true;
 
 /// Runs calls in worker processes: functions (`submit<fib>(30)`) and lambdas without captures, with
 /// arguments and results that travel by `codec<T>`.
@@ -44,10 +50,11 @@ struct ProcessPoolExecutorOptions {
 /// All workers are started at once. A task that was handed to a worker, which happens a little
 /// ahead, counts as running: cancel() is false then.
 ///
-/// Safe from any thread; submit and map never wait. Callbacks of its futures run where those of a
-/// Pool do, and must not wait for the executor. Its destructor is shutdown() and so waits for what
-/// was submitted (in such a callback it cannot, and cancels that); it must be gone before the
-/// Runtime. Semantics: Python's concurrent.futures.ProcessPoolExecutor.
+/// Safe from any thread; submit and map wait for room only (`max_pending`). Calls may have
+/// TaskOptions, as with Pool. Callbacks of its futures run where those of a Pool do, and must not
+/// wait for the executor. Its destructor is shutdown() and so waits for what was submitted (in such
+/// a callback it cannot, and cancels that); it must be gone before the Runtime. Semantics: Python's
+/// concurrent.futures.ProcessPoolExecutor.
 class PASSEL_API ProcessPoolExecutor : public detail::ExecutorFace<ProcessPoolExecutor> {
  public:
   using Options = ProcessPoolExecutorOptions;
@@ -81,6 +88,7 @@ class PASSEL_API ProcessPoolExecutor : public detail::ExecutorFace<ProcessPoolEx
  private:
   friend class detail::ExecutorFace<ProcessPoolExecutor>;
   friend class detail::StreamFace<ProcessPoolExecutor>;
+  friend class detail::SubmitFace<ProcessPoolExecutor>;
   ProcessPoolExecutor(std::shared_ptr<detail::ProcessCrew> crew, detail::UnwindWatch unwind)
       : crew_{std::move(crew)}, unwind_{unwind} {}
   Result<void> shutdown(ShutdownOptions options, detail::Deadline deadline);
@@ -89,19 +97,18 @@ class PASSEL_API ProcessPoolExecutor : public detail::ExecutorFace<ProcessPoolEx
   static constexpr bool can_travel = detail::StatelessCallable<std::decay_t<F>>;
 
   template <class F, class... A>
-  [[nodiscard]] auto submit_call(F&&, A&&... args) {
+  [[nodiscard]] auto submit_call(detail::Deadline deadline, const TaskOptions* options, F&&,
+                                 A&&... args) {
     static_assert(can_travel<F>,
                   "passel: only a function, as in submit<f>(args...), or a lambda without captures "
                   "can travel to another process; pass what it captures as arguments");
-    return crew_->submit<std::decay_t<F>>(std::forward<A>(args)...);
+    return crew_->submit<std::decay_t<F>>(deadline, options, std::forward<A>(args)...);
   }
 
   template <class F, class... A>
-  [[nodiscard]] auto stream_call(const StreamOptions& options, F&& function, A&&... args) {
-    using Answer =
-        decltype(crew_->pool.stream(options, std::forward<F>(function), std::forward<A>(args)...));
-    if (auto why = crew_->refusal()) return Answer{*std::move(why)};
-    return crew_->pool.stream(options, std::forward<F>(function), std::forward<A>(args)...);
+  [[nodiscard]] auto stream_call(detail::Deadline deadline, const StreamOptions& options,
+                                 F&& function, A&&... args) {
+    return crew_->stream(deadline, options, std::forward<F>(function), std::forward<A>(args)...);
   }
 
   template <class F, class... Ranges>
@@ -126,8 +133,10 @@ class PASSEL_API ProcessPoolExecutor : public detail::ExecutorFace<ProcessPoolEx
   template <class Target, class R, class Input>
   [[nodiscard]] static auto submit_item(detail::ProcessCrew& crew, Input& input) {
     return input.take([&crew]<class... A>(A&&... items) {
-      return detail::PendingResult<R>{.one = crew.submit<Target>(std::forward<A>(items)...),
-                                      .many = {}};
+      return detail::PendingResult<R>{
+          .one = detail::future_of(
+              crew.submit<Target>(detail::Deadline::never(), nullptr, std::forward<A>(items)...)),
+          .many = {}};
     });
   }
   template <class Target, class R, class Item, class Input>
@@ -138,9 +147,11 @@ class PASSEL_API ProcessPoolExecutor : public detail::ExecutorFace<ProcessPoolEx
       items.push_back(
           input.take([]<class... A>(A&&... each) { return Item{std::forward<A>(each)...}; }));
     }
-    return detail::PendingResult<R>{.one = {},
-                                    .many = crew.submit<detail::ChunkCall<R, Item, Target>>(items),
-                                    .count = items.size()};
+    return detail::PendingResult<R>{
+        .one = {},
+        .many = detail::future_of(crew.submit<detail::ChunkCall<R, Item, Target>>(
+            detail::Deadline::never(), nullptr, items)),
+        .count = items.size()};
   }
 
   std::shared_ptr<detail::ProcessCrew> crew_;

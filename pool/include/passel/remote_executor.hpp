@@ -16,6 +16,10 @@
 
 namespace passel::inline v0 {
 
+class RemoteExecutor;
+template <>
+inline constexpr bool detail::takes_task_options<RemoteExecutor> = true;
+
 /// Runs calls in a pool whose workers are on any hosts: exposed functions, with arguments and
 /// results that travel by `codec<T>`. It has the functions of every executor, so that a type name
 /// is all that changes.
@@ -64,11 +68,6 @@ class PASSEL_API RemoteExecutor : public detail::ExecutorFace<RemoteExecutor> {
   RemoteExecutor& operator=(RemoteExecutor&& other) noexcept;
   ~RemoteExecutor();
 
-  using ExecutorFace::submit;
-  template <auto F, class... A>
-  [[nodiscard]] auto submit(const TaskOptions& options, A&&... args) {
-    return submit_target<detail::FunctionTarget<F>>(options, std::forward<A>(args)...);
-  }
   /// A task by the name that it is exposed under; the types are those of the arguments, and R.
   template <class R, class... A>
   requires(!detail::first_is<TaskOptions, A...>)
@@ -79,7 +78,8 @@ class PASSEL_API RemoteExecutor : public detail::ExecutorFace<RemoteExecutor> {
   [[nodiscard]] Future<R> submit_named(std::string_view name, const TaskOptions& options,
                                        A&&... args) {
     using Stored = std::tuple<detail::stored_argument<A>...>;
-    return submit_stored<R, Stored>(name, options, std::forward<A>(args)...);
+    return detail::future_of(submit_stored<R, Stored>(detail::Deadline::never(), name, options,
+                                                      std::forward<A>(args)...));
   }
 
   /// No new tasks; waits, unless told otherwise, until all submitted ones are done. With
@@ -98,41 +98,36 @@ class PASSEL_API RemoteExecutor : public detail::ExecutorFace<RemoteExecutor> {
  private:
   friend class detail::ExecutorFace<RemoteExecutor>;
   friend class detail::StreamFace<RemoteExecutor>;
+  friend class detail::SubmitFace<RemoteExecutor>;
   explicit RemoteExecutor(std::shared_ptr<detail::RemoteCrew> crew) : crew_{std::move(crew)} {}
   Result<void> shutdown(ShutdownOptions options, detail::Deadline deadline);
 
   template <class R, class Stored, class... A>
-  [[nodiscard]] Future<R> submit_stored(std::string_view name, const TaskOptions& options,
-                                        A&&... args) {
+  [[nodiscard]] Result<Future<R>> submit_stored(detail::Deadline deadline, std::string_view name,
+                                                const TaskOptions& options, A&&... args) {
+    PASSEL_TRY(detail::RemoteCrew::Place place, crew_->admit(deadline));
     detail::Encoded encoded;
     detail::ChunkWriter writer{encoded};
-    if (const auto written = detail::write_exposed_call<Stored>(writer, std::forward<A>(args)...);
-        !written)
-      return Future<R>::of(written.error());
-    return crew_->submit<R>(name, options, std::move(encoded.bytes));
+    PASSEL_CHECK(detail::write_exposed_call<Stored>(writer, std::forward<A>(args)...));
+    return crew_->submit<R>(std::move(place), name, options, std::move(encoded.bytes));
   }
-  template <class Target, class... A>
-  [[nodiscard]] auto submit_target(const TaskOptions& options, A&&... args) {
+  template <class F, class... A>
+  [[nodiscard]] auto submit_call(detail::Deadline deadline, const TaskOptions* options, F&&,
+                                 A&&... args) {
+    static_assert(detail::is_function_target<std::decay_t<F>>,
+                  "passel: only an exposed function, as in submit<f>(args...), can be asked of "
+                  "another host");
+    using Target = std::decay_t<F>;
     using Stored = detail::task_arguments<Target>;
     using Chunk = detail::ExposedChunk<Target, Stored>;
     using R = typename Chunk::result;
     const auto name = crew_->name_of(Chunk::id(), detail::task_name<Target>());
-    if (!name) return Future<R>::of(name.error());
-    return submit_stored<R, Stored>(*name, options, std::forward<A>(args)...);
+    if (!name) return Result<Future<R>>{name.error()};
+    return submit_stored<R, Stored>(deadline, *name, options != nullptr ? *options : crew_->task(),
+                                    std::forward<A>(args)...);
   }
   template <class F, class... A>
-  [[nodiscard]] auto submit_call(F&&, A&&... args) {
-    static_assert(detail::is_function_target<std::decay_t<F>>,
-                  "passel: only an exposed function, as in submit<f>(args...), can be asked of "
-                  "another host");
-    if constexpr (detail::first_is<TaskOptions, A...>) {
-      return submit_target<std::decay_t<F>>(std::forward<A>(args)...);
-    } else {
-      return submit_target<std::decay_t<F>>(crew_->task(), std::forward<A>(args)...);
-    }
-  }
-  template <class F, class... A>
-  static void stream_call(const StreamOptions&, F&&, A&&...) {
+  static void stream_call(detail::Deadline, const StreamOptions&, F&&, A&&...) {
     static_assert(sizeof...(A) > 1000, "passel: a task at another host cannot stream its results");
   }
 
@@ -164,11 +159,14 @@ class PASSEL_API RemoteExecutor : public detail::ExecutorFace<RemoteExecutor> {
                                                              std::size_t size) {
     auto chunk = detail::write_exposed_chunk<Stored>(input, size);
     if (!chunk) return {.one = Future<R>::of(chunk.error()), .many = {}, .last = true};
+    auto place = crew.admit(detail::Deadline::never());
+    if (!place) return {.one = Future<R>::of(place.error()), .many = {}, .last = true};
     if (size == 1)
-      return {.one = crew.submit<R>(task, crew.task(), std::move(chunk->first)), .many = {}};
+      return {.one = crew.submit<R>(*std::move(place), task, crew.task(), std::move(chunk->first)),
+              .many = {}};
     const std::size_t items = chunk->second;
     return {.one = {},
-            .many = crew.submit_many<R>(task, std::move(chunk->first), items),
+            .many = crew.submit_many<R>(*std::move(place), task, std::move(chunk->first), items),
             .count = items};
   }
 

@@ -35,6 +35,7 @@ class SerialExecutor : public detail::ExecutorFace<SerialExecutor> {
  private:
   friend class detail::ExecutorFace<SerialExecutor>;
   friend class detail::StreamFace<SerialExecutor>;
+  friend class detail::SubmitFace<SerialExecutor>;
   using Closed = std::shared_ptr<bool>;
 
   [[nodiscard]] static std::optional<Error> refusal(const Closed& closed) {
@@ -42,32 +43,35 @@ class SerialExecutor : public detail::ExecutorFace<SerialExecutor> {
     return Error{Errc::invalid_state, "cannot schedule new futures after shutdown"};
   }
   template <class F, class... A>
-  [[nodiscard]] auto submit_call(F&& function, A&&... args) {
+  [[nodiscard]] auto submit_call(detail::Deadline, const TaskOptions*, F&& function, A&&... args) {
     return submit_to(closed_, std::forward<F>(function), std::forward<A>(args)...);
   }
   template <class F, class... A>
   [[nodiscard]] static auto submit_to(const Closed& closed, F&& function, A&&... args) {
     using R = detail::answer_of<
         typename detail::call_of<std::decay_t<F>, std::decay_t<A>...>::type::returned>;
-    if (auto why = refusal(closed)) return Future<R>::of(*std::move(why));
+    using Submitted = Result<Future<R>>;
+    if (auto why = refusal(closed)) return Submitted{*std::move(why)};
     auto* const task =
         detail::make_future_task(std::forward<F>(function), std::forward<A>(args)...);
     Future<R> future = task->future();
     task->run();
-    return future;
+    return Submitted{std::move(future)};
   }
   template <class F, class... A>
-  [[nodiscard]] auto stream_call(const StreamOptions& options, F&& function, A&&... args) {
+  [[nodiscard]] auto stream_call(detail::Deadline, const StreamOptions& options, F&& function,
+                                 A&&... args) {
     return detail::stream_at_once(refusal(closed_), options, std::forward<F>(function),
                                   std::forward<A>(args)...);
   }
   template <class F, class... Ranges>
   [[nodiscard]] auto map_call(F&& function, const ExecutorMapOptions& options, Ranges&&... ranges) {
-    return detail::map_calls([closed = closed_] { return refusal(closed); },
-                             [closed = closed_](auto&&... call) {
-                               return submit_to(closed, std::forward<decltype(call)>(call)...);
-                             },
-                             std::forward<F>(function), options, std::forward<Ranges>(ranges)...);
+    return detail::map_calls(
+        [closed = closed_] { return refusal(closed); },
+        [closed = closed_](auto&&... call) {
+          return detail::future_of(submit_to(closed, std::forward<decltype(call)>(call)...));
+        },
+        std::forward<F>(function), options, std::forward<Ranges>(ranges)...);
   }
 
   Closed closed_ = std::make_shared<bool>(false);

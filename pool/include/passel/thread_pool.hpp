@@ -2,6 +2,7 @@
 #pragma once
 
 #include <passel/detail/executor_face.hpp>
+#include <passel/detail/pool_face.hpp>
 #include <passel/detail/thread_map.hpp>
 #include <passel/executor.hpp>
 #include <passel/pool.hpp>
@@ -23,16 +24,9 @@ struct ThreadPoolOptions {
   std::optional<int> processes{};       ///< how many threads; empty: usable_cpu_count()
   std::function<void()> initializer{};  ///< as ThreadPoolExecutorOptions::initializer
   std::string name{};                   ///< threads are NAME_0, ...; empty: "ThreadPool-N"
+  std::size_t max_pending = 0;          ///< as PoolOptions::max_pending
+  bool daemon = false;                  ///< as ThreadPoolExecutorOptions::daemon
 };
-
-namespace detail {
-template <class T>
-inline constexpr bool is_callbacks = false;
-template <class C, class E>
-inline constexpr bool is_callbacks<Callbacks<C, E>> = true;
-template <class L>
-concept PoolCallable = !is_callbacks<std::remove_cvref_t<L>>;
-}  // namespace detail
 
 /// Pool over threads: the same calls, for programs that wait more than they compute, or whose tasks
 /// share what cannot travel. Any callable, with captures; arguments and results are moved and never
@@ -45,152 +39,22 @@ concept PoolCallable = !is_callbacks<std::remove_cvref_t<L>>;
 ///     pool.close();
 ///     pool.join().unwrap();
 ///
-/// Of MapOptions `chunksize` and `progress` count; the others are about processes. Threads are
-/// started when there is work for them. A task may wait for a future of its own pool, as in a
+/// Of MapOptions `chunksize`, `window` and `progress` count; the others are about processes. Its
+/// imap runs two tasks for each thread ahead of what has been taken, unless told otherwise. Threads
+/// are started when there is work for them. A task may wait for a future of its own pool, as in a
 /// ThreadPoolExecutor. A thread cannot be killed: terminate() cancels what has not started, and
-/// what runs ends by itself; join() and the destructor, which terminates first, wait for that.
+/// what runs ends by itself; join() and the destructor, which terminates first, wait for that,
+/// unless it is a daemon.
 ///
 /// Safe from any thread, also from its tasks. Callbacks run on the thread that ran the task. Needs
 /// no Runtime. Semantics: Python's multiprocessing.pool.ThreadPool, multiprocessing.dummy.Pool.
-class PASSEL_API ThreadPool : public detail::StreamFace<ThreadPool> {
+class PASSEL_API ThreadPool : public detail::PoolFace<ThreadPool> {
  public:
   /// Errors: invalid_argument (processes < 1).
   [[nodiscard]] static Result<ThreadPool> start(ThreadPoolOptions options = {});
   ThreadPool(ThreadPool&&) noexcept = default;
   ThreadPool& operator=(ThreadPool&& other) noexcept;
   ~ThreadPool();
-
-  /// Has a thread call it, and returns at once. An error of the submission itself (invalid_state
-  /// "Pool not running") is the future's error.
-  template <auto F, class... A>
-  [[nodiscard]] auto submit(A&&... args) {
-    return submit(detail::FunctionTarget<F>{}, std::forward<A>(args)...);
-  }
-  template <detail::PoolCallable L, class... A>
-  [[nodiscard]] auto submit(L&& function, A&&... args) {
-    return detail::submit_task(*crew_, std::forward<L>(function), std::forward<A>(args)...);
-  }
-  /// submit and wait. Python's `apply`.
-  template <auto F, class... A>
-  [[nodiscard]] auto apply(A&&... args) {
-    return submit<F>(std::forward<A>(args)...).get();
-  }
-  template <detail::PoolCallable L, class... A>
-  [[nodiscard]] auto apply(L&& function, A&&... args) {
-    return submit(std::forward<L>(function), std::forward<A>(args)...).get();
-  }
-  /// submit under Python's name, with or without Callbacks.
-  template <auto F, class... A>
-  [[nodiscard]] auto apply_async(A&&... args) {
-    return apply_async(detail::FunctionTarget<F>{}, std::forward<A>(args)...);
-  }
-  template <detail::PoolCallable L, class... A>
-  [[nodiscard]] auto apply_async(L&& function, A&&... args) {
-    return submit(std::forward<L>(function), std::forward<A>(args)...);
-  }
-  template <auto F, class C, class E, class... A>
-  [[nodiscard]] auto apply_async(Callbacks<C, E> callbacks, A&&... args) {
-    return apply_async(std::move(callbacks), detail::FunctionTarget<F>{}, std::forward<A>(args)...);
-  }
-  template <class C, class E, detail::PoolCallable L, class... A>
-  [[nodiscard]] auto apply_async(Callbacks<C, E> callbacks, L&& function, A&&... args) {
-    using F = std::decay_t<L>;
-    using R = detail::answer_of<std::invoke_result_t<F&, std::decay_t<A>...>>;
-    return submit(
-        [callbacks = std::move(callbacks),
-         call = F{std::forward<L>(function)}](std::decay_t<A>... arguments) mutable {
-          Result<R> result = detail::call_for_result<R>(call, std::move(arguments)...);
-          callbacks(std::as_const(result));
-          return result;
-        },
-        std::forward<A>(args)...);
-  }
-
-  /// The results for every item of `range`, in its order; waits until all tasks are done. Error:
-  /// that of the first item that has one, and only after all others have been run too.
-  template <auto F, detail::MapRange Range>
-  [[nodiscard]] auto map(Range&& range, const MapOptions& options = {}) {
-    return map_async<F>(std::forward<Range>(range), options).get();
-  }
-  template <class L, detail::MapRange Range>
-  [[nodiscard]] auto map(L&& function, Range&& range, const MapOptions& options = {}) {
-    return map_async(std::forward<L>(function), std::forward<Range>(range), options).get();
-  }
-  /// map without waiting for the results.
-  template <auto F, detail::MapRange Range>
-  [[nodiscard]] auto map_async(Range&& range, const MapOptions& options = {}) {
-    return map_async(detail::FunctionTarget<F>{}, std::forward<Range>(range), options);
-  }
-  template <class L, detail::MapRange Range>
-  [[nodiscard]] auto map_async(L&& function, Range&& range, const MapOptions& options = {}) {
-    return map_call<false>(std::forward<L>(function), std::forward<Range>(range),
-                           detail::NoCallback{}, options);
-  }
-  template <auto F, detail::MapRange Range, class C, class E>
-  [[nodiscard]] auto map_async(Range&& range, Callbacks<C, E> callbacks,
-                               const MapOptions& options = {}) {
-    return map_call<false>(detail::FunctionTarget<F>{}, std::forward<Range>(range),
-                           std::move(callbacks), options);
-  }
-  template <class L, detail::MapRange Range, class C, class E>
-  [[nodiscard]] auto map_async(L&& function, Range&& range, Callbacks<C, E> callbacks,
-                               const MapOptions& options = {}) {
-    return map_call<false>(std::forward<L>(function), std::forward<Range>(range),
-                           std::move(callbacks), options);
-  }
-  /// map over tuples (or pairs), each one the arguments of a call.
-  template <auto F, detail::MapRange Range>
-  [[nodiscard]] auto starmap(Range&& range, const MapOptions& options = {}) {
-    return starmap_async<F>(std::forward<Range>(range), options).get();
-  }
-  template <class L, detail::MapRange Range>
-  [[nodiscard]] auto starmap(L&& function, Range&& range, const MapOptions& options = {}) {
-    return starmap_async(std::forward<L>(function), std::forward<Range>(range), options).get();
-  }
-  template <auto F, detail::MapRange Range>
-  [[nodiscard]] auto starmap_async(Range&& range, const MapOptions& options = {}) {
-    return starmap_async(detail::FunctionTarget<F>{}, std::forward<Range>(range), options);
-  }
-  template <class L, detail::MapRange Range>
-  [[nodiscard]] auto starmap_async(L&& function, Range&& range, const MapOptions& options = {}) {
-    return map_call<true>(std::forward<L>(function), std::forward<Range>(range),
-                          detail::NoCallback{}, options);
-  }
-  template <auto F, detail::MapRange Range, class C, class E>
-  [[nodiscard]] auto starmap_async(Range&& range, Callbacks<C, E> callbacks,
-                                   const MapOptions& options = {}) {
-    return map_call<true>(detail::FunctionTarget<F>{}, std::forward<Range>(range),
-                          std::move(callbacks), options);
-  }
-  template <class L, detail::MapRange Range, class C, class E>
-  [[nodiscard]] auto starmap_async(L&& function, Range&& range, Callbacks<C, E> callbacks,
-                                   const MapOptions& options = {}) {
-    return map_call<true>(std::forward<L>(function), std::forward<Range>(range),
-                          std::move(callbacks), options);
-  }
-
-  /// The results one by one in the order of `range`, which is read as they are taken, two tasks for
-  /// each thread ahead; see ExecutorResults. An lvalue range is used in place and must outlive the
-  /// results. Error: invalid_state "Pool not running".
-  template <auto F, detail::MapRange Range>
-  [[nodiscard]] auto imap(Range&& range, const MapOptions& options = {}) {
-    return imap(detail::FunctionTarget<F>{}, std::forward<Range>(range), options);
-  }
-  template <class L, detail::MapRange Range>
-  [[nodiscard]] auto imap(L&& function, Range&& range, const MapOptions& options = {}) {
-    return imap_call(std::forward<L>(function), std::forward<Range>(range), options,
-                     detail::ResultOrder::input);
-  }
-  /// The same in the order in which tasks finish.
-  template <auto F, detail::MapRange Range>
-  [[nodiscard]] auto imap_unordered(Range&& range, const MapOptions& options = {}) {
-    return imap_unordered(detail::FunctionTarget<F>{}, std::forward<Range>(range), options);
-  }
-  template <class L, detail::MapRange Range>
-  [[nodiscard]] auto imap_unordered(L&& function, Range&& range, const MapOptions& options = {}) {
-    return imap_call(std::forward<L>(function), std::forward<Range>(range), options,
-                     detail::ResultOrder::completion);
-  }
 
   /// No new tasks; those submitted are still done, then the threads end. Never waits.
   void close();
@@ -212,31 +76,61 @@ class PASSEL_API ThreadPool : public detail::StreamFace<ThreadPool> {
   explicit ThreadPool(std::shared_ptr<detail::ThreadCrew> crew) : crew_{std::move(crew)} {}
   Result<void> join(detail::Deadline deadline);
 
+  friend class detail::PoolFace<ThreadPool>;
   friend class detail::StreamFace<ThreadPool>;
+  friend class detail::SubmitFace<ThreadPool>;
   template <class F, class... A>
-  auto stream_call(const StreamOptions& options, F&& function, A&&... args) {
-    return detail::stream_from_threads(*crew_, options, std::forward<F>(function),
+  [[nodiscard]] auto submit_call(detail::Deadline deadline, const TaskOptions*, F&& function,
+                                 A&&... args) {
+    return detail::submit_task(*crew_, deadline, std::forward<F>(function),
+                               std::forward<A>(args)...);
+  }
+  template <class F, class... A>
+  [[nodiscard]] auto apply_call(F&& function, A&&... args) {
+    return this->submit(std::forward<F>(function), std::forward<A>(args)...).get();
+  }
+  template <class C, class E, class L, class... A>
+  [[nodiscard]] auto notify_call(Callbacks<C, E> callbacks, L&& function, A&&... args) {
+    using F = std::decay_t<L>;
+    using R = detail::answer_of<std::invoke_result_t<F&, std::decay_t<A>...>>;
+    return this->submit(
+        [callbacks = std::move(callbacks),
+         call = F{std::forward<L>(function)}](std::decay_t<A>... arguments) mutable {
+          Result<R> result = detail::call_for_result<R>(call, std::move(arguments)...);
+          callbacks(std::as_const(result));
+          return result;
+        },
+        std::forward<A>(args)...);
+  }
+  template <class F, class... A>
+  [[nodiscard]] auto stream_call(detail::Deadline deadline, const StreamOptions& options,
+                                 F&& function, A&&... args) {
+    return detail::stream_from_threads(*crew_, deadline, options, std::forward<F>(function),
                                        std::forward<A>(args)...);
   }
   template <bool star, class L, class Range, class Notice>
-  auto map_call(L&& function, Range&& range, Notice notice, const MapOptions& options) {
+  [[nodiscard]] auto map_call(detail::Deadline deadline, L&& function, Range&& range, Notice notice,
+                              const MapOptions& options) {
     using Call = detail::ItemCall<std::decay_t<L>, star>;
     using Map = detail::ThreadMap<Call, std::decay_t<detail::range_item<Range>>, Notice>;
-    if (auto why = crew_->refusal()) return Future<typename Map::Answer>::of(*std::move(why));
+    using Answer = Result<Future<typename Map::Answer>>;
+    auto place = crew_->admit(deadline);
+    if (!place) return Answer{place.error()};
     auto items = detail::items_of(std::forward<Range>(range));
     const std::size_t chunk = options.chunksize != 0
                                   ? options.chunksize
                                   : detail::default_chunk_size(items.size(), processes());
     auto* const map = new Map{Call{std::forward<L>(function)}, std::move(items), std::move(notice),
                               options.progress};
+    map->hold(*std::move(place));
     auto future = map->future();
     map->submit_to(*crew_, chunk);
-    return future;
+    return Answer{std::move(future)};
   }
 
   template <class L, class Range>
-  auto imap_call(L&& function, Range&& range, const MapOptions& options,
-                 detail::ResultOrder order) {
+  [[nodiscard]] auto imap_call(L&& function, Range&& range, const MapOptions& options,
+                               detail::ResultOrder order) {
     using Call = detail::SharedCall<std::decay_t<L>>;
     using Item = std::decay_t<detail::range_item<Range>>;
     using R = detail::answer_of<std::invoke_result_t<Call&, Item>>;
@@ -248,12 +142,15 @@ class PASSEL_API ThreadPool : public detail::StreamFace<ThreadPool> {
       if (chunk == 1) {
         return input.take([&]<class T>(T&& item) {
           return detail::PendingResult<R>{
-              .one = detail::submit_task(*crew, call, std::forward<T>(item)), .many = {}};
+              .one = detail::submit_admitted(*crew, nullptr, call, std::forward<T>(item)),
+              .many = {}};
         });
       }
       return submit_chunk<R, Item>(*crew, call, input, chunk);
     };
-    const detail::MapPlan plan{.ahead = std::size_t{2} * processes(), .order = order};
+    const detail::MapPlan plan{
+        .ahead = detail::chunks_ahead(options, chunk, std::size_t{2} * processes()),
+        .order = order};
     return Answer{detail::results_of<R>(
         plan, [crew = crew_] { return crew->refusal(); }, std::move(submit),
         std::forward<Range>(range))};
@@ -269,8 +166,8 @@ class PASSEL_API ThreadPool : public detail::StreamFace<ThreadPool> {
       });
     }
     const std::size_t count = items.size();
-    auto many = detail::submit_task(
-        crew,
+    auto many = detail::submit_admitted(
+        crew, nullptr,
         [call = Call{call}](std::vector<Item> mine) mutable {
           std::vector<Result<R>> results;
           results.reserve(mine.size());

@@ -5,6 +5,7 @@
 #include <passel/detail/future_task.hpp>
 
 #include <chrono>
+#include <cstddef>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -24,6 +25,13 @@ struct ThreadPoolExecutorOptions {
   unsigned max_spare_threads = detail::usual_spare_threads;
   /// When an exception ends the executor's scope, what has not started is cancelled.
   bool cancel_on_exception = false;
+  /// Calls that may be unanswered at a time; then submit waits (one of its own tasks may always),
+  /// try_submit refuses. 0: any number.
+  std::size_t max_pending = 0;
+  /// Its destructor, and so the end of the program, does not wait for a task that runs, and cancels
+  /// what waits. The task ends by itself or with the process; it must not use what is gone by then,
+  /// static objects among them.
+  bool daemon = false;
 };
 
 /// Runs calls in threads of its own. Any callable with captures, arguments and results that can be
@@ -54,10 +62,10 @@ struct ThreadPoolExecutorOptions {
 /// text (BrokenThreadPool), and the threads end. A submit that finds no thread and cannot start one
 /// is no_space.
 ///
-/// Safe from any thread, also from its tasks; submit and map never wait. A call that is refused has
-/// not moved from its arguments, unless a shutdown in another thread came in between. The
-/// destructor is shutdown() and may so wait for tasks; in a task of its own it does not. Needs no
-/// Runtime. Semantics: Python's concurrent.futures.ThreadPoolExecutor.
+/// Safe from any thread, also from its tasks; submit and map wait for room only (`max_pending`). A
+/// call that is refused has not moved from its arguments, unless a shutdown in another thread came
+/// in between. The destructor is shutdown() and may so wait for tasks; in a task of its own it does
+/// not. Needs no Runtime. Semantics: Python's concurrent.futures.ThreadPoolExecutor.
 class PASSEL_API ThreadPoolExecutor : public detail::ExecutorFace<ThreadPoolExecutor> {
  public:
   using Options = ThreadPoolExecutorOptions;
@@ -85,27 +93,32 @@ class PASSEL_API ThreadPoolExecutor : public detail::ExecutorFace<ThreadPoolExec
  private:
   friend class detail::ExecutorFace<ThreadPoolExecutor>;
   friend class detail::StreamFace<ThreadPoolExecutor>;
+  friend class detail::SubmitFace<ThreadPoolExecutor>;
   ThreadPoolExecutor(std::shared_ptr<detail::ThreadCrew> crew, detail::UnwindWatch unwind)
       : crew_{std::move(crew)}, unwind_{unwind} {}
   Result<void> shutdown(ShutdownOptions options, detail::Deadline deadline);
 
   template <class F, class... A>
-  [[nodiscard]] auto submit_call(F&& function, A&&... args) {
-    return detail::submit_task(*crew_, std::forward<F>(function), std::forward<A>(args)...);
+  [[nodiscard]] auto submit_call(detail::Deadline deadline, const TaskOptions*, F&& function,
+                                 A&&... args) {
+    return detail::submit_task(*crew_, deadline, std::forward<F>(function),
+                               std::forward<A>(args)...);
   }
   template <class F, class... A>
-  [[nodiscard]] auto stream_call(const StreamOptions& options, F&& function, A&&... args) {
-    return detail::stream_from_threads(*crew_, options, std::forward<F>(function),
+  [[nodiscard]] auto stream_call(detail::Deadline deadline, const StreamOptions& options,
+                                 F&& function, A&&... args) {
+    return detail::stream_from_threads(*crew_, deadline, options, std::forward<F>(function),
                                        std::forward<A>(args)...);
   }
   template <class F, class... Ranges>
   [[nodiscard]] auto map_call(F&& function, const ExecutorMapOptions& options, Ranges&&... ranges) {
-    return detail::map_calls([crew = crew_] { return crew->refusal(); },
-                             [crew = crew_](auto&&... call) {
-                               return detail::submit_task(*crew,
-                                                          std::forward<decltype(call)>(call)...);
-                             },
-                             std::forward<F>(function), options, std::forward<Ranges>(ranges)...);
+    return detail::map_calls(
+        [crew = crew_] { return crew->refusal(); },
+        [crew = crew_](auto&&... call) {
+          return detail::future_of(detail::submit_task(*crew, detail::Deadline::never(),
+                                                       std::forward<decltype(call)>(call)...));
+        },
+        std::forward<F>(function), options, std::forward<Ranges>(ranges)...);
   }
 
   std::shared_ptr<detail::ThreadCrew> crew_;

@@ -1,7 +1,7 @@
 // Layer pool: the functions that every executor has.
 #pragma once
 
-#include <passel/detail/stream_face.hpp>
+#include <passel/detail/submit_face.hpp>
 #include <passel/executor.hpp>
 
 #include <concepts>
@@ -16,31 +16,17 @@
 
 namespace passel::inline v0::detail {
 
-/// submit, map and stream in the forms that all executors understand. `Self` has
-/// `submit_call(function, args...)` and `map_call(function, options, ranges...)`.
+/// submit, map and stream in the forms that all executors understand. `Self` has, besides what
+/// SubmitFace needs, `map_call(function, options, ranges...)`.
 template <class Self>
-class ExecutorFace : public StreamFace<Self> {
+class ExecutorFace : public SubmitFace<Self> {
  public:
-  /// Has the function called with these arguments, and returns at once. An error of the submission
-  /// itself ("cannot schedule new futures after shutdown", invalid_state) is the future's error.
-  ///
-  ///     passel::Future<long> f = executor.submit<fib>(30);
-  template <auto F, class... A>
-  [[nodiscard]] auto submit(A&&... args) {
-    return self().submit_call(FunctionTarget<F>{}, std::forward<A>(args)...);
-  }
-  /// The same for a callable object. Process pools take only those without captures.
-  template <class F, class... A>
-  [[nodiscard]] auto submit(F&& function, A&&... args) {
-    return self().submit_call(std::forward<F>(function), std::forward<A>(args)...);
-  }
-
   /// The results of the function for every item of one range, or for the items of several taken
   /// side by side as far as the shortest goes, in the order of the input; see ExecutorResults. Does
-  /// not wait: everything is read and submitted now, whether or not it is iterated, unless
-  /// `buffersize` says how much. A range given as an lvalue must then outlive the results. Errors:
-  /// invalid_argument (buffersize or chunksize 0), invalid_state after shutdown. An exception of
-  /// the range passes through.
+  /// not wait, but for room where calls are bounded: everything is read and submitted now, whether
+  /// or not it is iterated, unless `buffersize` says how much. A range given as an lvalue must then
+  /// outlive the results. Errors: invalid_argument (buffersize or chunksize 0), invalid_state after
+  /// shutdown. An exception of the range passes through.
   ///
   ///     for (auto& page : executor.map<fetch>(urls, {.timeout = 10s}).unwrap()) ...
   ///     auto sums = executor.map(std::plus{}, lefts, rights).unwrap();

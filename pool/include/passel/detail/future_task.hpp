@@ -1,6 +1,7 @@
 // Layer pool: a call and its future in one block of memory.
 #pragma once
 
+#include <passel/detail/task_name.hpp>
 #include <passel/detail/thread_crew.hpp>
 #include <passel/future.hpp>
 
@@ -8,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <stop_token>
+#include <string>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -40,6 +42,7 @@ template <class R, class F, class... A>
 template <class F, class... A>
 class BoundCall {
  public:
+  using callee = F;
   using returned = std::invoke_result_t<F, A...>;
   template <class G, class... B>
   explicit BoundCall(std::in_place_t, G&& function, B&&... arguments)
@@ -56,6 +59,7 @@ class BoundCall {
 template <class F, class... A>
 class StoppableCall {
  public:
+  using callee = F;
   using returned = std::invoke_result_t<F, std::stop_token, A...>;
   template <class G, class... B>
   explicit StoppableCall(std::in_place_t, G&& function, B&&... arguments)
@@ -97,6 +101,8 @@ class FutureTask final : public FutureState<answer_of<typename Call::returned>>,
     auto stop = [source]() mutable { source.request_stop(); };
     this->add_hook(new FutureHookOf<decltype(stop)>{FutureWish::stop, std::move(stop)});
   }
+  /// It counts among the unanswered calls until it has run or is answered.
+  void hold(CallPlace place) noexcept { place_ = std::move(place); }
   [[nodiscard]] const Call& call() const noexcept { return call_; }
   /// Once, before the task is handed over.
   [[nodiscard]] Future<Answer> future() noexcept {
@@ -109,11 +115,13 @@ class FutureTask final : public FutureState<answer_of<typename Call::returned>>,
       answer();
     } else {
       std::destroy_at(&call_);
+      place_.reset();
     }
     this->release();
   }
   void drop(const Error& why) noexcept override {
     std::destroy_at(&call_);
+    place_.reset();
     if (why == Errc::cancelled) {
       this->cancel();
     } else if (this->begin_set()) {
@@ -126,9 +134,15 @@ class FutureTask final : public FutureState<answer_of<typename Call::returned>>,
  private:
   ~FutureTask() override {}
 
+  [[nodiscard]] std::string work() const override { return task_name<typename Call::callee>(); }
+
+  /// The call has been made. Whoever sees its answer finds room for another one.
   struct Spent {
-    Call& call;
-    ~Spent() { std::destroy_at(&call); }
+    FutureTask& task;
+    ~Spent() {
+      std::destroy_at(&task.call_);
+      task.place_.reset();
+    }
   };
   void answer() noexcept {
     std::optional<Error> thrown;
@@ -146,7 +160,7 @@ class FutureTask final : public FutureState<answer_of<typename Call::returned>>,
     set(Result<Answer>{*std::move(thrown)});
   }
   auto produce() {
-    const Spent spent{call_};
+    const Spent spent{*this};
     if constexpr (std::is_same_v<std::remove_cv_t<Returned>, Future<Answer>>) {
       return std::move(call_)();
     } else if constexpr (std::is_void_v<Returned>) {
@@ -176,6 +190,7 @@ class FutureTask final : public FutureState<answer_of<typename Call::returned>>,
     inner.core()->watch(new Link{*this}, true);
   }
 
+  CallPlace place_;
   union {
     Call call_;
   };
@@ -192,15 +207,25 @@ template <class F, class... A>
   return task;
 }
 
-/// Has the crew make that call. What refuses it is the future's error.
+/// Has the crew make that call, which has its place. What refuses it then is the future's error.
 template <class F, class... A>
-[[nodiscard]] auto submit_task(ThreadCrew& crew, F&& function, A&&... args) {
-  using R = answer_of<typename call_of<std::decay_t<F>, std::decay_t<A>...>::type::returned>;
-  if (crew.refuses()) return Future<R>::of(*crew.refusal());
+[[nodiscard]] auto submit_admitted(ThreadCrew& crew, CallPlace place, F&& function, A&&... args) {
   auto* const task = make_future_task(std::forward<F>(function), std::forward<A>(args)...);
-  Future<R> future = task->future();
+  auto future = task->future();
+  task->hold(std::move(place));
   if (const auto taken = crew.submit(*task); taken.is_err()) task->drop(taken.error());
   return future;
+}
+
+/// The same for one that has none yet. Errors, and then nothing has been moved from: why the crew
+/// takes no calls, full or timeout by the deadline.
+template <class F, class... A>
+[[nodiscard]] auto submit_task(ThreadCrew& crew, Deadline deadline, F&& function, A&&... args)
+    -> Result<
+        Future<answer_of<typename call_of<std::decay_t<F>, std::decay_t<A>...>::type::returned>>> {
+  PASSEL_TRY(CallPlace place, crew.admit(deadline));
+  return submit_admitted(crew, std::move(place), std::forward<F>(function),
+                         std::forward<A>(args)...);
 }
 
 }  // namespace passel::inline v0::detail

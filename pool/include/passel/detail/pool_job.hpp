@@ -133,6 +133,10 @@ class PASSEL_API PoolJob : public Op {
   [[nodiscard]] const PoolTerms& terms() const noexcept;
   /// What errors call its tasks.
   [[nodiscard]] std::string label() const { return terms().name.empty() ? name() : terms().name; }
+  /// "fib (task 17)", for those who wait for it.
+  [[nodiscard]] std::string work() const {
+    return label() + " (task " + std::to_string(serial_) + ")";
+  }
   /// Tells this job from others that lay at the same address.
   [[nodiscard]] std::uint64_t serial() const noexcept { return serial_; }
   /// The thread that submits this will wait for it at once.
@@ -143,6 +147,10 @@ class PASSEL_API PoolJob : public Op {
   /// itself if that spares a wake-up. Returns when it is done, at the deadline, or when the thread
   /// had better sleep.
   void fetch_from(std::uint64_t pool, FutureCore& answer, Deadline deadline) noexcept;
+  /// It is about to be answered: whoever sees the answer finds room for another call.
+  void leave_place() noexcept {
+    if (terms_) terms_->ticket.reset();
+  }
   /// Wakes the thread that sleeps where the worker's answer comes in.
   void wake_fetcher_of_job() noexcept;
 

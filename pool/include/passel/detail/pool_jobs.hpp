@@ -3,6 +3,7 @@
 
 #include <passel/detail/pool_chunk.hpp>
 #include <passel/detail/pool_job.hpp>
+#include <passel/detail/task_name.hpp>
 #include <passel/future.hpp>
 
 #include <cstdint>
@@ -17,16 +18,6 @@
 #include <vector>
 
 namespace passel::inline v0::detail {
-
-/// "square", "main()::<lambda(int)>": what errors call the task.
-template <class Target>
-[[nodiscard]] std::string task_name() {
-  std::string name{compiler_type_name<Target>()};
-  if (const auto open = name.find("FunctionTarget<"); open != std::string::npos) {
-    name = name.substr(open + 15, name.size() - open - 16);
-  }
-  return name.starts_with("&") ? name.substr(1) : name;
-}
 
 /// A buffer for a large message that another one has left, or an empty one: memory that is new to
 /// the process costs more than what is written to it.
@@ -110,12 +101,13 @@ class SubmitJob final : public FutureState<R>, public PoolJob {
   void finished() noexcept override {
     args_.clear();
     notice_.reset();
-    set_terms(nullptr);
     this->release();
   }
 
  private:
   ~SubmitJob() override = default;
+
+  [[nodiscard]] std::string work() const override { return PoolJob::work(); }
 
   void stop_wished() noexcept override { PoolHandle::stop_in(pool_, this, serial()); }
   [[nodiscard]] bool may_be_fetched() const noexcept override {
@@ -130,6 +122,7 @@ class SubmitJob final : public FutureState<R>, public PoolJob {
       WakeBatch::flush();
       if (this->phase() != FutureCore::cancelled) (*notice_)(std::as_const(result));
     }
+    leave_place();
     if (!this->begin_set()) return;
     this->emplace(std::move(result));
     this->finish_set();
@@ -273,6 +266,8 @@ class MapJob final : public PoolJob {
   }
 
   [[nodiscard]] Future<Answer> future() { return promise_.future(); }
+  /// Once, when its terms are set.
+  void describe() { promise_.describe(work()); }
   void set_progress(Progress progress) { progress_ = std::move(progress); }
   template <class Hook>
   void on_stop(Hook hook) {
@@ -324,6 +319,7 @@ class MapJob final : public PoolJob {
       WakeBatch::flush();
       if (!promise_.cancelled()) notice_(std::as_const(all));
     }
+    leave_place();
     promise_.set(std::move(all));
     delete this;
   }

@@ -54,12 +54,19 @@ class PASSEL_API ProcessCrew {
   void end(bool cancel);
 
   template <class Target, class... A>
-  [[nodiscard]] auto submit(A&&... args) {
-    using Answer = decltype(pool.submit(Target{}, std::forward<A>(args)...));
-    if (auto why = refusal()) return Answer::of(*std::move(why));
-    Answer future = pool.submit(Target{}, std::forward<A>(args)...);
-    if (!future.done()) roll_->add(*future.core());
+  [[nodiscard]] auto submit(Deadline deadline, const TaskOptions* options, A&&... args) {
+    using Answer =
+        decltype(pool.submit_call(deadline, options, Target{}, std::forward<A>(args)...));
+    if (auto why = refusal()) return Answer{*std::move(why)};
+    Answer future = pool.submit_call(deadline, options, Target{}, std::forward<A>(args)...);
+    if (future && !future->done()) roll_->add(*future->core());
     return future;
+  }
+  template <class... A>
+  [[nodiscard]] auto stream(A&&... args) {
+    using Answer = decltype(pool.stream_call(std::forward<A>(args)...));
+    if (auto why = refusal()) return Answer{*std::move(why)};
+    return pool.stream_call(std::forward<A>(args)...);
   }
 
   Pool pool;

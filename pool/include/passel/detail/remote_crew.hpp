@@ -2,6 +2,7 @@
 #pragma once
 
 #include <passel/authkey.hpp>
+#include <passel/detail/call_places.hpp>
 #include <passel/detail/exposed_answer.hpp>
 #include <passel/detail/exposed_task.hpp>
 #include <passel/detail/process_crew.hpp>
@@ -12,7 +13,6 @@
 #include <passel/pool_options.hpp>
 #include <passel/result.hpp>
 
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -39,7 +39,7 @@ struct RemoteExecutorOptions {
   std::string pool{};                ///< which of the server's pools
   UnknownTask unknown_task = UnknownTask::refused;
   TaskOptions task{};  ///< of calls that are given none, maps among them: `{.attempts = 3}`
-  /// Calls that may be unanswered at a time; then submit waits.
+  /// Calls that may be unanswered at a time; then submit waits, try_submit refuses.
   std::size_t max_pending = 10'000;
 
   /// What the environment says: PASSEL_CONNECT (HOST:PORT, [V6]:PORT or the path of a socket),
@@ -89,53 +89,53 @@ class PASSEL_API RemoteCrew : public std::enable_shared_from_this<RemoteCrew> {
   /// The name of that task here. Errors: invalid_argument, naming those that there are.
   [[nodiscard]] Result<std::string_view> name_of(TaskId task, const std::string& called) const;
 
+  /// A call's place among those that may be unanswered, waiting for it. Errors: full, timeout,
+  /// invalid_state after close.
+  using Place = std::shared_ptr<void>;
+  [[nodiscard]] Result<Place> admit(Deadline deadline);
+
   /// A task whose answer is an R, or with `many` several of them.
   template <class R>
-  [[nodiscard]] Future<R> submit(std::string_view name, const TaskOptions& options,
+  [[nodiscard]] Future<R> submit(Place place, std::string_view name, const TaskOptions& options,
                                  std::vector<std::byte> args) {
-    return send<R>(name, options, std::move(args),
+    return send<R>(std::move(place), name, options, std::move(args),
                    [](ChunkReader& in) { return read_exposed_answer<R>(in); });
   }
   template <class R>
-  [[nodiscard]] Future<std::vector<Result<R>>> submit_many(std::string_view name,
+  [[nodiscard]] Future<std::vector<Result<R>>> submit_many(Place place, std::string_view name,
                                                            std::vector<std::byte> args,
                                                            std::size_t count) {
     return send<std::vector<Result<R>>>(
-        name, options_.task, std::move(args), [count](ChunkReader& in) {
+        std::move(place), name, options_.task, std::move(args), [count](ChunkReader& in) {
           return Result<std::vector<Result<R>>>{read_exposed_answers<R>(in, count)};
         });
   }
 
  private:
-  class Place;
-
   template <class R, class Read>
-  [[nodiscard]] Future<R> send(std::string_view name, const TaskOptions& options,
+  [[nodiscard]] Future<R> send(Place place, std::string_view name, const TaskOptions& options,
                                std::vector<std::byte> args, Read read) {
-    if (auto why = refusal()) return Future<R>::of(*std::move(why));
     auto promise = std::make_shared<Promise<R>>();
     Future<R> future = promise->future();
-    const auto pending =
-        send_order(name, options, std::move(args), exposed_answer<R>(promise, std::move(read)));
+    const auto pending = send_order(std::move(place), name, options, std::move(args),
+                                    exposed_answer<R>(promise, std::move(read)));
     promise->on_cancel([pending] { pending.cancel(); });
     if (!future.done()) roll_->add(*future.core());
     return future;
   }
-  ProxyCore::Pending send_order(std::string_view name, const TaskOptions& options,
+  ProxyCore::Pending send_order(Place place, std::string_view name, const TaskOptions& options,
                                 std::vector<std::byte> args, SessionLink::Answered answered);
   [[nodiscard]] Result<std::shared_ptr<ProxyCore>> broker();
   void answered(const std::shared_ptr<ProxyCore>& by, const Result<SessionReply>& reply);
-  void leave_place() noexcept;
 
   const RemoteExecutorOptions options_;
   const std::uint32_t generation_;
+  CallPlaces places_;
   std::shared_ptr<FutureRoll> roll_ = std::make_shared<FutureRoll>();
   mutable std::mutex mutex_;
-  std::condition_variable freed_;
   std::mutex connecting_;
   std::shared_ptr<ProxyCore> broker_;
   bool broker_lost_ = false;
-  std::size_t open_ = 0;
   bool closed_ = false;
 };
 

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <passel/detail/deadline.hpp>
-#include <passel/detail/future_core.hpp>
+#include <passel/detail/observed_wait.hpp>
 #include <passel/result.hpp>
 
 #include <condition_variable>
@@ -45,7 +45,7 @@ class StreamCore {
     const auto free = [this] { return unwanted_ || items_.size() < window_; };
     if (!free() && deadline.is_try())
       return Error{Errc::full, std::to_string(window_) + " items have not been taken yet"};
-    if (!wait(lock, room_, deadline, free))
+    if (!observed_wait(lock, room_, deadline, free))
       return Error{Errc::timeout,
                    "none of " + std::to_string(window_) + " items was taken in time"};
     if (unwanted_)
@@ -82,7 +82,7 @@ class StreamCore {
   [[nodiscard]] std::optional<Result<T>> take(Deadline deadline) {
     std::unique_lock lock{mutex_};
     const auto there = [this] { return ended_ || !items_.empty(); };
-    if (!wait(lock, news_, deadline, there))
+    if (!observed_wait(lock, news_, deadline, there))
       return Result<T>{Error{Errc::timeout, "no further item in time"}};
     if (items_.empty()) return std::nullopt;
     std::optional<Result<T>> item{std::move(items_.front())};
@@ -117,29 +117,6 @@ class StreamCore {
   }
 
  private:
-  /// Tells whoever runs this thread's task that it waits.
-  template <class Ready>
-  static bool wait(std::unique_lock<std::mutex>& lock, std::condition_variable& changed,
-                   Deadline deadline, Ready ready) {
-    if (ready()) return true;
-    if (deadline.is_try()) return false;
-    WaitObserver* const observer = WaitObserver::current();
-    const auto without_lock = [&](void (WaitObserver::*tell)() noexcept) {
-      if (observer == nullptr) return;
-      lock.unlock();
-      (observer->*tell)();
-      lock.lock();
-    };
-    without_lock(&WaitObserver::before_wait);
-    if (deadline.is_never()) {
-      changed.wait(lock, ready);
-    } else {
-      changed.wait_until(lock, deadline.when(), ready);
-    }
-    without_lock(&WaitObserver::after_wait);
-    return ready();
-  }
-
   const std::size_t window_;
   Reins reins_;
   mutable std::mutex mutex_;

@@ -151,9 +151,13 @@ class StreamTaskJob final : public PoolJob {
              DescriptorSpan descriptors) noexcept override {
     ChunkReader in{bytes, descriptors};
     const Result<void> end = read_answer<void>(in);
+    leave_place();
     core_->finish(end ? nullptr : &end.error());
   }
-  void error(std::size_t, const Error& error) noexcept override { core_->finish(&error); }
+  void error(std::size_t, const Error& error) noexcept override {
+    leave_place();
+    core_->finish(&error);
+  }
   [[nodiscard]] bool has_failed(std::size_t, std::span<const std::byte> bytes,
                                 DescriptorSpan descriptors) noexcept override {
     ChunkReader in{bytes, descriptors};
@@ -169,7 +173,7 @@ class StreamTaskJob final : public PoolJob {
 
 /// Has a pool of processes run the task.
 template <class Target, class... A>
-[[nodiscard]] auto stream_from(const std::shared_ptr<PoolHandle>& pool,
+[[nodiscard]] auto stream_from(const std::shared_ptr<PoolHandle>& pool, Deadline deadline,
                                const StreamOptions& options, A&&... args)
     -> Result<TaskStream<typename StreamTask<Target>::Item>> {
   using Task = StreamTask<Target>;
@@ -177,11 +181,11 @@ template <class Target, class... A>
   using Core = StreamCore<Item>;
   if (auto wrong = stream_options_error(options)) return *std::move(wrong);
   if (auto refusal = pool->refusal()) return *std::move(refusal);
+  PASSEL_TRY(std::shared_ptr<void> ticket, pool->admit(deadline));
   EncodingScratch scratch;
   ChunkWriter writer{scratch.encoded};
   writer.put(options.window);
   PASSEL_CHECK(ArgumentList<typename Task::Stored>::write(writer, std::forward<A>(args)...));
-  PASSEL_TRY(std::shared_ptr<void> ticket, pool->admit(Deadline::never()));
   auto core = std::make_shared<Core>(options.window);
   auto job =
       std::make_unique<StreamTaskJob<Item>>(Task::id(), &task_name<Target>, scratch.encoded, core);
@@ -224,22 +228,22 @@ template <class F, class... A>
 
 /// Has the threads of a crew run the task.
 template <class F, class... A>
-[[nodiscard]] auto stream_from_threads(ThreadCrew& crew, const StreamOptions& options, F&& function,
-                                       A&&... args)
+[[nodiscard]] auto stream_from_threads(ThreadCrew& crew, Deadline deadline,
+                                       const StreamOptions& options, F&& function, A&&... args)
     -> Result<TaskStream<typename StreamTarget<std::decay_t<F>>::item>> {
   using Target = std::decay_t<F>;
   using Item = typename StreamTarget<Target>::item;
   using Core = StreamCore<Item>;
   if (auto wrong = stream_options_error(options)) return *std::move(wrong);
-  if (auto refusal = crew.refusal()) return *std::move(refusal);
+  PASSEL_TRY(CallPlace place, crew.admit(deadline));
   auto core = std::make_shared<Core>(options.window);
   auto call = [core, target = Target(std::forward<F>(function))](
                   std::decay_t<A>... stored) mutable -> Result<void> {
     auto output = StreamAccess::output<Item>(*core);
     return run_stream(target, output, stored...);
   };
-  auto done =
-      std::make_shared<Future<void>>(submit_task(crew, std::move(call), std::forward<A>(args)...));
+  auto done = std::make_shared<Future<void>>(
+      submit_admitted(crew, std::move(place), std::move(call), std::forward<A>(args)...));
   core->set_reins({.stop = [done] { done->request_stop(); }});
   done->on_done([core](const Result<void>& end) { core->finish(end ? nullptr : &end.error()); });
   return StreamAccess::stream<Item>(std::move(core));

@@ -1,6 +1,7 @@
 // Layer pool: threads that run work of a line, for everything that is an executor over threads.
 #pragma once
 
+#include <passel/detail/call_places.hpp>
 #include <passel/detail/deadline.hpp>
 #include <passel/detail/future_core.hpp>
 #include <passel/export.hpp>
@@ -57,6 +58,8 @@ struct CrewOptions {
   unsigned spare = usual_spare_threads;
   std::string name{};
   std::function<void()> initializer{};
+  std::size_t max_pending = 0;
+  bool daemon = false;  ///< nobody waits for its end
 };
 
 /// Up to `threads` threads and the line of work that they run, first in first out. A thread is
@@ -69,6 +72,9 @@ class PASSEL_API ThreadCrew : public std::enable_shared_from_this<ThreadCrew>,
   explicit ThreadCrew(CrewOptions options);
   ~ThreadCrew() override;
 
+  /// A place for one call, waiting for it unless this is one of its threads; nothing when any
+  /// number may be unanswered. Errors: full, timeout, why it was closed or broken.
+  [[nodiscard]] Result<CallPlace> admit(Deadline deadline);
   /// Takes the item over. Errors, and the item untouched: why it was closed or broken, no_space
   /// when it has no thread and gets none.
   [[nodiscard]] Result<void> submit(WorkItem& item);
@@ -84,8 +90,8 @@ class PASSEL_API ThreadCrew : public std::enable_shared_from_this<ThreadCrew>,
   /// Waits until all threads have ended; only after close. Errors: timeout, deadlock when called on
   /// one of its threads.
   [[nodiscard]] Result<void> join(Deadline deadline);
-  /// For the last owner: closes it, unless that was done, and joins unless this is one of its
-  /// threads or a forked copy of its process.
+  /// For the last owner: closes it, unless that was done, and joins unless it is a daemon, or this
+  /// is one of its threads or a forked copy of its process.
   void end(Rest rest);
 
   [[nodiscard]] ThreadPoolStats stats() const;
@@ -125,6 +131,7 @@ class PASSEL_API ThreadCrew : public std::enable_shared_from_this<ThreadCrew>,
 
   const CrewOptions options_;
   const std::uint32_t generation_;
+  CallPlaces places_;
 
   mutable std::mutex mutex_;
   std::condition_variable all_gone_;

@@ -54,6 +54,7 @@ class ThreadMap {
   ThreadMap& operator=(const ThreadMap&) = delete;
 
   [[nodiscard]] Future<Answer> future() { return promise_.future(); }
+  void hold(CallPlace place) noexcept { place_ = std::move(place); }
   /// Takes this over.
   void submit_to(ThreadCrew& crew, std::size_t chunk_size) {
     if (items_.empty()) return finish();
@@ -153,6 +154,7 @@ class ThreadMap {
   [[no_unique_address]] Notice notice_;
   std::function<void(PoolProgress)> progress_;
   Promise<Answer> promise_;
+  CallPlace place_;
   std::vector<Slot> results_;
   std::unique_ptr<Chunk[]> chunks_;
   std::atomic<std::size_t> left_{0};
