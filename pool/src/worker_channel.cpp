@@ -2,12 +2,12 @@
 #include "worker_channel.hpp"
 
 #include <passel/codec.hpp>
+#include <passel/detail/carried_descriptors.hpp>
 #include <passel/detail/futex.hpp>
 
 #include <sys/socket.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstring>
 #include <limits>
@@ -21,12 +21,11 @@ namespace passel::inline v0::detail {
 WorkerLine::Heard WorkerLine::hear(bool wait) {
   std::uint64_t number = 0;
   iovec part{.iov_base = &number, .iov_len = sizeof number};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int) * most_descriptors)> control;
+  CarriedDescriptors<most_descriptors> control;
   msghdr message{};
   message.msg_iov = &part;
   message.msg_iovlen = 1;
-  message.msg_control = control.data();
-  message.msg_controllen = control.size();
+  control.expect(message);
   ssize_t got = 0;
   do {
     got = ::recvmsg(socket_.get(), &message, MSG_CMSG_CLOEXEC | (wait ? 0 : MSG_DONTWAIT));
@@ -34,16 +33,7 @@ WorkerLine::Heard WorkerLine::hear(bool wait) {
   if (got < 0) return errno == EAGAIN || errno == EWOULDBLOCK ? Heard::nothing : Heard::end;
   if (got == 0) return Heard::end;
   std::vector<std::shared_ptr<Descriptor>> descriptors;
-  for (cmsghdr* head = CMSG_FIRSTHDR(&message); head != nullptr;
-       head = CMSG_NXTHDR(&message, head)) {
-    if (head->cmsg_level != SOL_SOCKET || head->cmsg_type != SCM_RIGHTS) continue;
-    const std::size_t count = (head->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    for (std::size_t i = 0; i < count; ++i) {
-      int fd = -1;
-      std::memcpy(&fd, CMSG_DATA(head) + i * sizeof(int), sizeof fd);
-      descriptors.push_back(std::make_shared<Descriptor>(fd));
-    }
-  }
+  take_carried(message, [&](int fd) { descriptors.push_back(std::make_shared<Descriptor>(fd)); });
   if (got == sizeof number) heard_[number] = std::move(descriptors);
   return Heard::something;
 }
@@ -70,21 +60,13 @@ void WorkerLine::wake(std::atomic<std::uint32_t>& sleeps,
 Result<WorkerLine::Sent> WorkerLine::send_descriptors(
     std::uint64_t number, std::span<const std::shared_ptr<Descriptor>> descriptors) {
   iovec part{.iov_base = &number, .iov_len = sizeof number};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int) * most_descriptors)> control{};
+  CarriedDescriptors<most_descriptors> control;
   const std::size_t count = std::min(descriptors.size(), most_descriptors);
   msghdr message{};
   message.msg_iov = &part;
   message.msg_iovlen = 1;
-  message.msg_control = control.data();
-  message.msg_controllen = CMSG_SPACE(sizeof(int) * count);
-  cmsghdr* const head = CMSG_FIRSTHDR(&message);
-  head->cmsg_level = SOL_SOCKET;
-  head->cmsg_type = SCM_RIGHTS;
-  head->cmsg_len = CMSG_LEN(sizeof(int) * count);
-  for (std::size_t i = 0; i < count; ++i) {
-    const int fd = descriptors[i] ? descriptors[i]->get() : -1;
-    std::memcpy(CMSG_DATA(head) + i * sizeof(int), &fd, sizeof fd);
-  }
+  control.attach(message, count,
+                 [&](std::size_t i) { return descriptors[i] ? descriptors[i]->get() : -1; });
   ssize_t sent = 0;
   do {
     sent = ::sendmsg(socket_.get(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);

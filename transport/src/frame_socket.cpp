@@ -1,6 +1,8 @@
 // Layer transport: system calls of frame sockets.
 #include "frame_socket.hpp"
 
+#include <passel/detail/carried_descriptors.hpp>
+
 #include "used_descriptor.hpp"
 
 #include <poll.h>
@@ -22,8 +24,6 @@ constexpr std::size_t max_arrived = 2 * max_frame_descriptors;
 constexpr std::size_t scratch_size = std::size_t{32} << 10;
 constexpr std::size_t encrypted_at_once = std::size_t{256} << 10;
 constexpr std::size_t kept_outbox = std::size_t{1} << 20;
-
-constexpr std::size_t control_size = CMSG_SPACE(sizeof(int) * max_descriptors_at_once);
 
 /// What a socket says when its other end is gone, or the network in between.
 bool is_gone(int error_number) {
@@ -134,20 +134,11 @@ Result<std::size_t> FrameSocket::send_once() {
   msghdr message{};
   message.msg_iov = &bytes;
   message.msg_iovlen = 1;
-  alignas(cmsghdr) std::array<char, control_size> control;
+  CarriedDescriptors<max_descriptors_at_once> control;
   if (attached) {
     const auto& descriptors = attachments_.front().descriptors;
-    std::memset(control.data(), 0, control.size());
-    message.msg_control = control.data();
-    message.msg_controllen = CMSG_SPACE(sizeof(int) * descriptors.size());
-    cmsghdr* header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof(int) * descriptors.size());
-    for (std::size_t i = 0; i < descriptors.size(); ++i) {
-      const int fd = descriptors[i] ? descriptors[i]->get() : -1;
-      std::memcpy(CMSG_DATA(header) + i * sizeof(int), &fd, sizeof fd);
-    }
+    control.attach(message, descriptors.size(),
+                   [&](std::size_t i) { return descriptors[i] ? descriptors[i]->get() : -1; });
   }
   while (true) {
     const ssize_t sent = ::sendmsg(socket_.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -245,12 +236,11 @@ Result<FrameSocket::Got> FrameSocket::receive_once() {
   std::array<std::byte, scratch_size> scratch;
   const std::span<std::byte> space = stream_ ? std::span<std::byte>{scratch} : reader_.space();
   iovec bytes{space.data(), space.size()};
-  alignas(cmsghdr) std::array<char, control_size> control;
+  CarriedDescriptors<max_descriptors_at_once> control;
   msghdr message{};
   message.msg_iov = &bytes;
   message.msg_iovlen = 1;
-  message.msg_control = control.data();
-  message.msg_controllen = control.size();
+  control.expect(message);
   ssize_t count = 0;
   do {
     count = ::recvmsg(socket_.get(), &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
@@ -263,17 +253,10 @@ Result<FrameSocket::Got> FrameSocket::receive_once() {
   received_ += static_cast<std::size_t>(count);
   // Owned first, whatever is wrong with the message.
   bool attached = false;
-  for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;
-       header = CMSG_NXTHDR(&message, header)) {
-    if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
-    const std::size_t number = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    for (std::size_t i = 0; i < number; ++i) {
-      int fd = -1;
-      std::memcpy(&fd, CMSG_DATA(header) + i * sizeof(int), sizeof fd);
-      arrived_.push_back(std::make_shared<Descriptor>(fd));
-      attached = true;
-    }
-  }
+  take_carried(message, [&](int fd) {
+    arrived_.push_back(std::make_shared<Descriptor>(fd));
+    attached = true;
+  });
   if ((message.msg_flags & MSG_CTRUNC) != 0) {
     return Error{Errc::no_space,
                  "descriptors sent by the peer were lost: this process may not have more of them"};

@@ -1,6 +1,8 @@
 // Layer transport: messages between the guardian and the processes it serves.
 #include "guardian_wire.hpp"
 
+#include <passel/detail/carried_descriptors.hpp>
+
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -40,20 +42,12 @@ Result<void> send_message(int socket, GuardianHeader header, std::string_view te
   iovec parts[3] = {{&header, sizeof header},
                     {const_cast<char*>(text.data()), text.size()},
                     {const_cast<std::byte*>(args.data()), args.size()}};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * descriptors_limit)];
+  CarriedDescriptors<descriptors_limit> control;
   msghdr message{};
   message.msg_iov = parts;
   message.msg_iovlen = 3;
   if (!carried.empty()) {
-    const std::size_t bytes = carried.size() * sizeof(int);
-    message.msg_control = control;
-    message.msg_controllen = CMSG_SPACE(bytes);
-    std::memset(control, 0, message.msg_controllen);
-    cmsghdr* rights = CMSG_FIRSTHDR(&message);
-    rights->cmsg_level = SOL_SOCKET;
-    rights->cmsg_type = SCM_RIGHTS;
-    rights->cmsg_len = CMSG_LEN(bytes);
-    std::memcpy(CMSG_DATA(rights), carried.data(), bytes);
+    control.attach(message, carried.size(), [&](std::size_t i) { return carried[i]; });
   }
   for (;;) {
     if (::sendmsg(socket, &message, MSG_NOSIGNAL | flags) >= 0) return {};
@@ -70,12 +64,11 @@ Result<void> send_message(int socket, GuardianHeader header, std::string_view te
 Result<GuardianMessage> receive_message(int socket, std::vector<std::byte>& buffer) {
   buffer.resize(message_limit);
   iovec part{buffer.data(), buffer.size()};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * (descriptors_limit + 3))];
+  CarriedDescriptors<descriptors_limit + 3> control;
   msghdr message{};
   message.msg_iov = &part;
   message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
+  control.expect(message);
   ssize_t got = 0;
   do {
     got = ::recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
@@ -86,16 +79,7 @@ Result<GuardianMessage> receive_message(int socket, std::vector<std::byte>& buff
   if (got == 0) return Error{Errc::closed, "the other end is gone"};
 
   GuardianMessage result;
-  for (cmsghdr* rights = CMSG_FIRSTHDR(&message); rights != nullptr;
-       rights = CMSG_NXTHDR(&message, rights)) {
-    if (rights->cmsg_level != SOL_SOCKET || rights->cmsg_type != SCM_RIGHTS) continue;
-    const std::size_t count = (rights->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    for (std::size_t i = 0; i < count; ++i) {
-      int fd = -1;
-      std::memcpy(&fd, CMSG_DATA(rights) + i * sizeof fd, sizeof fd);
-      result.descriptors.emplace_back(fd);
-    }
-  }
+  take_carried(message, [&](int fd) { result.descriptors.emplace_back(fd); });
   const auto size = static_cast<std::size_t>(got);
   if (size < sizeof(GuardianHeader) || (message.msg_flags & MSG_TRUNC) != 0)
     return Error{Errc::malformed, "a guardian message of " + std::to_string(size) + " bytes"};

@@ -1,12 +1,13 @@
 // Layer transport: messages cut into packets, and put together again.
 #include "connection_end.hpp"
 
+#include <passel/detail/carried_descriptors.hpp>
+
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstring>
 #include <string>
@@ -15,7 +16,6 @@ namespace passel::inline v0::detail {
 namespace {
 
 constexpr std::uint64_t usual_room = std::uint64_t{4} << 20;
-constexpr std::size_t descriptor_room = CMSG_SPACE(sizeof(int) * max_message_descriptors);
 
 Error connection_send_error(int error_number) {
   switch (error_number) {
@@ -50,15 +50,14 @@ Result<std::ptrdiff_t> MessageInbox::receive(int fd, std::span<std::byte> head,
                                              std::span<std::byte> body, bool block) {
   if (tls_ != nullptr) return receive_encrypted(fd, head, block);
   iovec parts[2] = {{head.data(), head.size()}, {body.data(), body.size()}};
-  alignas(cmsghdr) std::array<char, descriptor_room> control;
+  CarriedDescriptors<max_message_descriptors> control;
   msghdr message{};
   message.msg_iov = parts;
   message.msg_iovlen = body.empty() ? 1 : 2;
   ssize_t count = 0;
   bool reset_seen = false;
   while (true) {
-    message.msg_control = control.data();
-    message.msg_controllen = control.size();
+    control.expect(message);
     count = ::recvmsg(fd, &message, MSG_CMSG_CLOEXEC | (block ? 0 : MSG_DONTWAIT));
     if (count >= 0) break;
     if (errno == EINTR) continue;
@@ -71,16 +70,9 @@ Result<std::ptrdiff_t> MessageInbox::receive(int fd, std::span<std::byte> head,
     // after this error, which comes once.
     if (std::exchange(reset_seen, true)) return std::ptrdiff_t{0};
   }
-  for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;
-       header = CMSG_NXTHDR(&message, header)) {
-    if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
-    const std::size_t number = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    for (std::size_t i = 0; i < number; ++i) {
-      int received = -1;
-      std::memcpy(&received, CMSG_DATA(header) + i * sizeof(int), sizeof received);
-      arrived_.push_back(std::make_shared<Descriptor>(received));
-    }
-  }
+  take_carried(message, [this](int received) {
+    arrived_.push_back(std::make_shared<Descriptor>(received));
+  });
   if ((message.msg_flags & MSG_CTRUNC) != 0) {
     arrived_.clear();
     truncated_ = true;
@@ -307,20 +299,10 @@ Result<void> MessageOutbox::send_packet(int fd, const PacketHeader& header,
   msghdr message{};
   message.msg_iov = parts;
   message.msg_iovlen = body.empty() ? 1 : 2;
-  alignas(cmsghdr) std::array<char, descriptor_room> control;
+  CarriedDescriptors<max_message_descriptors> control;
   if (!descriptors.empty()) {
-    const std::size_t size = sizeof(int) * descriptors.size();
-    std::memset(control.data(), 0, CMSG_SPACE(size));
-    message.msg_control = control.data();
-    message.msg_controllen = CMSG_SPACE(size);
-    cmsghdr* attached = CMSG_FIRSTHDR(&message);
-    attached->cmsg_level = SOL_SOCKET;
-    attached->cmsg_type = SCM_RIGHTS;
-    attached->cmsg_len = CMSG_LEN(size);
-    for (std::size_t i = 0; i < descriptors.size(); ++i) {
-      const int fd_sent = descriptors[i]->get();
-      std::memcpy(CMSG_DATA(attached) + i * sizeof(int), &fd_sent, sizeof fd_sent);
-    }
+    control.attach(message, descriptors.size(),
+                   [&](std::size_t i) { return descriptors[i]->get(); });
   }
   const int flags = MSG_NOSIGNAL | (deadline.is_never() ? 0 : MSG_DONTWAIT);
   while (true) {
