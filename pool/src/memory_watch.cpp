@@ -4,6 +4,8 @@
 
 #include "proc_files.hpp"
 
+#include <passel/detail/process_stat.hpp>
+
 #include <unistd.h>
 
 #include <cstdio>
@@ -49,14 +51,6 @@ std::uint64_t kills_of(std::string_view line) {
   return field(text, "oom_kill");
 }
 
-/// The letter of /proc/PID/stat; '?' when it is gone.
-char state_of(int pid) noexcept {
-  const std::string text = read_small(proc_file(pid, "stat"));
-  // The name in parentheses may hold anything.
-  const std::size_t name_end = text.rfind(')');
-  return name_end == std::string::npos || name_end + 2 >= text.size() ? '?' : text[name_end + 2];
-}
-
 }  // namespace
 
 std::uint64_t own_memory(int pid) noexcept {
@@ -82,16 +76,16 @@ std::uint64_t memory_kills() noexcept {
 }
 
 bool is_stopped(int pid) noexcept {
-  const char state = state_of(pid);
+  const char state = read_process_stat(pid).state;
   return state == 'T' || state == 't';
 }
 
 std::string doing_of(int pid) {
-  switch (const char state = state_of(pid)) {
+  switch (const char state = read_process_stat(pid).state) {
     case 'R': return "it computes";
     case 'T':
     case 't': return "it is stopped";
-    case '?': return "nothing can be seen of it";
+    case '\0': return "nothing can be seen of it";
     default: {
       const std::string where = read_small(proc_file(pid, "wchan"));
       const bool known = !where.empty() && where != "0";

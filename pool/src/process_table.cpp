@@ -3,6 +3,8 @@
 
 #include "proc_files.hpp"
 
+#include <passel/detail/process_stat.hpp>
+
 #include <dirent.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -11,7 +13,6 @@
 #include <charconv>
 #include <memory>
 #include <optional>
-#include <sstream>
 #include <string_view>
 #include <utility>
 
@@ -48,35 +49,18 @@ std::chrono::milliseconds of_ticks(std::uint64_t ticks) {
 }
 
 std::optional<ListedProcess> look_at(int pid) {
-  const std::string stat = read_small(proc_file(pid, "stat"));
-  // The name in field 2 may hold spaces and parentheses: count fields from the last ')'.
-  const std::size_t open = stat.find('(');
-  const std::size_t close = stat.rfind(')');
-  if (open == stat.npos || close == stat.npos || close < open) return std::nullopt;
+  const ProcessStat stat = read_process_stat(pid);
+  if (stat.state == 0) return std::nullopt;
   ListedProcess process;
   process.report.pid = pid;
-  process.report.name = stat.substr(open + 1, close - open - 1);
-  std::istringstream fields{stat.substr(close + 1)};
-  std::uint64_t user = 0;
-  std::uint64_t system = 0;
-  std::uint64_t pages = 0;
-  std::string skipped;
-  const auto skip = [&](int count) {
-    while (count-- > 0) fields >> skipped;
-  };
-  fields >> process.report.state >> process.kernel_parent;
-  skip(9);
-  fields >> user >> system;
-  skip(4);
-  fields >> process.report.threads;
-  skip(1);
-  fields >> process.start;
-  skip(1);
-  fields >> pages;
-  if (!fields) return std::nullopt;
-  process.report.memory = pages * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
-  process.report.cpu = of_ticks(user + system);
-  process.report.running = std::max(since_boot() - of_ticks(process.start), {});
+  process.report.name = stat.name.data();
+  process.report.state = stat.state;
+  process.kernel_parent = stat.parent;
+  process.report.threads = stat.threads;
+  process.start = stat.start;
+  process.report.memory = stat.pages * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  process.report.cpu = of_ticks(stat.user_time + stat.system_time);
+  process.report.running = std::max(since_boot() - of_ticks(stat.start), {});
   std::string command = read_small(proc_file(pid, "cmdline"));
   std::replace(command.begin(), command.end(), '\0', ' ');
   while (command.ends_with(' ')) command.pop_back();

@@ -1,14 +1,11 @@
 // Layer transport: naming processes, and noticing that one is gone or was forked.
+#include <passel/detail/process_stat.hpp>
 #include <passel/detail/shared_object.hpp>
 
-#include <fcntl.h>
 #include <pthread.h>
 #include <unistd.h>
 #include <array>
 #include <atomic>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
 
 namespace passel::inline v0::detail {
 namespace {
@@ -26,34 +23,6 @@ const int registered = ::pthread_atfork(nullptr, nullptr, &after_fork_in_child);
 using LossHook = void (*)(const ProcessId& process) noexcept;
 std::array<std::atomic<LossHook>, 4> loss_hooks{};
 
-struct Status {
-  char state = 0;
-  std::uint64_t start = 0;
-};
-
-/// State and start time from /proc/PID/stat; state 0 when there is no such process.
-Status read_status(std::int32_t pid) noexcept {
-  char path[32];
-  std::snprintf(path, sizeof path, "/proc/%d/stat", pid);
-  const int fd = ::open(path, O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return {};
-  char text[1024];
-  const ssize_t length = ::read(fd, text, sizeof text - 1);
-  ::close(fd);
-  if (length <= 0) return {};
-  text[length] = '\0';
-  // The name in field 2 may hold spaces and parentheses: count fields from the last ')'.
-  const char* field = std::strrchr(text, ')');
-  if (field == nullptr || field[1] == '\0') return {};
-  Status status{.state = field[2], .start = 0};
-  // `field` stands before field 3; each step goes to the blank before the next one.
-  ++field;
-  for (int number = 3; number < 22 && field != nullptr; ++number)
-    field = std::strchr(field + 1, ' ');
-  if (field != nullptr) status.start = std::strtoull(field + 1, nullptr, 10);
-  return status;
-}
-
 }  // namespace
 
 SharedObject::~SharedObject() = default;
@@ -63,20 +32,19 @@ ProcessId this_process() noexcept {
   const std::int32_t pid = ::getpid();
   std::uint64_t start = own_start.load(std::memory_order_relaxed);
   if (start == 0) {
-    start = read_status(pid).start;
+    start = read_process_stat(pid).start;
     own_start.store(start, std::memory_order_relaxed);
   }
   return ProcessId{.pid = pid, .start = start};
 }
 
 ProcessId process_with_pid(std::int32_t pid) noexcept {
-  return ProcessId{.pid = pid, .start = read_status(pid).start};
+  return ProcessId{.pid = pid, .start = read_process_stat(pid).start};
 }
 
 bool is_running(const ProcessId& process) noexcept {
-  const Status status = read_status(process.pid);
-  return status.state != 0 && status.state != 'Z' && status.state != 'X' &&
-         status.start == process.start;
+  const ProcessStat stat = read_process_stat(process.pid);
+  return stat.is_running() && stat.start == process.start;
 }
 
 std::uint32_t this_thread() noexcept {
