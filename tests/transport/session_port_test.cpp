@@ -98,6 +98,25 @@ TEST_F(SessionPortTest, CallsAreAnswered) {
   EXPECT_EQ(left.descriptors, 1U);
 }
 
+TEST_F(SessionPortTest, OnOneHostEachSideKnowsWhereTheOtherOneRuns) {
+  a->call(1, std::string{"echo"}, view("one"), start_time);
+  run();
+  EXPECT_EQ(a->peer_cpu().load(), 0U);
+  EXPECT_EQ(b->peer_cpu().load(), 0U);
+  a->tell_cpus();
+  a->call(1, std::string{"echo"}, view("two"), start_time);
+  run();
+  EXPECT_EQ(b->peer_cpu().load(), 0U) << "told by who takes itself to be on the same host";
+  b->tell_cpus();
+  a->call(1, std::string{"echo"}, view("three"), start_time);
+  run();
+  const auto cpus = static_cast<std::uint32_t>(::sysconf(_SC_NPROCESSORS_CONF));
+  for (const auto& side : {&*a, &*b}) {
+    EXPECT_GE(side->peer_cpu().load(), 1U);
+    EXPECT_LE(side->peer_cpu().load(), cpus);
+  }
+}
+
 TEST_F(SessionPortTest, TheDeathOfThePeerEndsWhatWasOpen) {
   const std::string args = "never answered";
   a->call(0, std::string{"echo"}, view(args), start_time);

@@ -146,6 +146,24 @@ Deadline IoLoop::run_due() {
   return timers_.empty() ? Deadline::never() : Deadline::at(timers_.begin()->first.first);
 }
 
+int IoLoop::wait(epoll_event* ready, Deadline next) {
+  int count = 0;
+  const bool expects = expected_.load() != 0;
+  const auto begin = Deadline::Clock::now();
+  if (expects && spinner_.spin(expected_, next, [&] {
+        count = ::epoll_wait(epoll_.get(), ready, events_at_once, 0);
+        return count != 0;
+      })) {
+    return count;
+  }
+  const timespec left = next.is_never() ? timespec{} : to_timespec(next.left());
+  count = ::epoll_pwait2(epoll_.get(), ready, events_at_once, next.is_never() ? nullptr : &left,
+                         nullptr);
+  if (expects) spinner_.waited(Deadline::Clock::now() - begin);
+  expected_.publish(0);
+  return count;
+}
+
 void IoLoop::run() {
   loop_of_this_thread = this;
   epoll_event ready[events_at_once];
@@ -155,9 +173,7 @@ void IoLoop::run() {
       const std::lock_guard lock{mutex_};
       if (stop_) return;
     }
-    const timespec left = next.is_never() ? timespec{} : to_timespec(next.left());
-    const int count = ::epoll_pwait2(epoll_.get(), ready, events_at_once,
-                                     next.is_never() ? nullptr : &left, nullptr);
+    const int count = wait(ready, next);
     for (int i = 0; i < count; ++i) {
       if (ready[i].data.u64 == wake_id) {
         std::uint64_t ignored = 0;

@@ -42,6 +42,7 @@ void write_call(const CallMessage& call, wire::Call::Builder to) {
   to.setArgs(data_of(call.args));
   to.setDeadlineUs(call.left ? std::max<std::int64_t>(call.left->count(), 0) : -1);
   to.setTrace(call.trace);
+  to.setCpu(call.cpu);
 }
 
 Hello read_hello(wire::Hello::Reader from) {
@@ -73,15 +74,17 @@ Result<SessionMessage> read_call(wire::Call::Reader from) {
   call.args = view_of(from.getArgs());
   if (from.getDeadlineUs() >= 0) call.left = std::chrono::microseconds{from.getDeadlineUs()};
   call.trace = from.getTrace();
+  call.cpu = from.getCpu();
   return SessionMessage{std::move(call)};
 }
 
 Result<SessionMessage> read_result(wire::CallResult::Reader from) {
   switch (from.which()) {
     case wire::CallResult::VALUE:
-      return SessionMessage{ResultMessage{from.getId(), view_of(from.getValue())}};
+      return SessionMessage{ResultMessage{from.getId(), view_of(from.getValue()), from.getCpu()}};
     case wire::CallResult::ERROR:
-      return SessionMessage{ResultMessage{from.getId(), read_wire_error(from.getError())}};
+      return SessionMessage{
+          ResultMessage{from.getId(), read_wire_error(from.getError()), from.getCpu()}};
   }
   return Error{Errc::malformed,
                "result " + std::to_string(from.getId()) + " is of an unknown kind"};
@@ -124,6 +127,7 @@ void write_frame(const SessionMessage& message, wire::Frame::Builder to) {
                  [&](const ResultMessage& answer) {
                    auto out = to.initResult();
                    out.setId(answer.id);
+                   out.setCpu(answer.cpu);
                    if (answer.result) {
                      out.setValue(data_of(*answer.result));
                    } else {

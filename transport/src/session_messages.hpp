@@ -46,10 +46,12 @@ struct CallMessage {
   BytesView args;
   std::optional<std::chrono::microseconds> left;  ///< of the caller's patience when it was sent
   std::uint64_t trace = 0;
+  std::uint16_t cpu = 0;  ///< that the sender runs on, as current_cpu says it; 0: not told
 };
 struct ResultMessage {
   std::uint64_t id = 0;
   Result<BytesView> result{BytesView{}};
+  std::uint16_t cpu = 0;
 };
 /// The caller of `id` no longer waits for it.
 struct CancelMessage {

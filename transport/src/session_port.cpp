@@ -6,6 +6,23 @@
 #include <utility>
 
 namespace passel::inline v0::detail {
+namespace {
+
+void tell_cpu(SessionMessage& message) {
+  const auto cpu = static_cast<std::uint16_t>(current_cpu());
+  if (auto* call = std::get_if<CallMessage>(&message)) call->cpu = cpu;
+  if (auto* answer = std::get_if<ResultMessage>(&message)) answer->cpu = cpu;
+}
+
+/// 0: it does not say.
+std::uint16_t told_cpu(const SessionMessage& message) {
+  if (const auto* call = std::get_if<CallMessage>(&message)) return call->cpu;
+  if (const auto* answer = std::get_if<ResultMessage>(&message)) return answer->cpu;
+  return 0;
+}
+
+}  // namespace
+
 SessionHandler::~SessionHandler() = default;
 void SessionHandler::opened(const Hello&) {}
 void SessionHandler::serve(SessionPort& port, session_action::Serve&& call) {
@@ -72,6 +89,7 @@ void SessionPort::readable(Time now) {
       bad = message.error();
       return;
     }
+    if (const auto cpu = tells_cpus_ ? told_cpu(*message) : 0; cpu != 0) peer_cpu_.publish(cpu);
     step(session_event::Received{*std::move(message), std::move(frame.descriptors)}, now);
   });
   if (socket_.received() != before) step(session_event::Heard{}, now);
@@ -98,6 +116,7 @@ void SessionPort::step(SessionEvent event, Time now) {
 }
 
 void SessionPort::send(session_action::Send& send, Time now) {
+  if (tells_cpus_) tell_cpu(send.message);
   write_session_message(send.message, socket_.open_frame());
   auto sent = socket_.close_frame(send.descriptors);
   if (sent) return;

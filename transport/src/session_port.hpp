@@ -5,6 +5,8 @@
 #include "frame_socket.hpp"
 #include "session.hpp"
 
+#include <passel/detail/spin.hpp>
+
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -57,6 +59,9 @@ class SessionPort {
   void protect(std::unique_ptr<SecureStream> stream, Carrier carrier) noexcept {
     socket_.protect(std::move(stream), carrier);
   }
+  /// The peer runs on the same host: both say on which CPU, so that whoever waits for the other
+  /// knows whether that one can get on meanwhile.
+  void tell_cpus() noexcept { tells_cpus_ = true; }
 
   /// Says hello. Call it once, first.
   void start(Time now);
@@ -88,6 +93,8 @@ class SessionPort {
   [[nodiscard]] Carrier carrier() const noexcept { return socket_.carrier(); }
   [[nodiscard]] int fd() const noexcept { return socket_.fd(); }
   [[nodiscard]] bool wants_write() const noexcept { return socket_.wants_write(); }
+  /// Where the peer ran when it asked or answered last, when it tells. Any thread may ask.
+  [[nodiscard]] const CpuMark& peer_cpu() const noexcept { return peer_cpu_; }
   [[nodiscard]] std::size_t unsent() const noexcept { return socket_.unsent(); }
   [[nodiscard]] std::optional<Time> next_wakeup() const { return session_.next_wakeup(); }
   [[nodiscard]] const Session& session() const noexcept { return session_; }
@@ -100,6 +107,8 @@ class SessionPort {
   Session session_;
   FrameSocket socket_;
   SessionHandler& handler_;
+  CpuMark peer_cpu_;
+  bool tells_cpus_ = false;
 };
 
 }  // namespace passel::inline v0::detail

@@ -111,6 +111,7 @@ struct SessionServer::Core::Served final : SessionHandler {
         host{std::move(carrier.host)},
         port{std::move(carrier.socket), std::move(options), *this, served_limits} {
     port.protect(std::move(carrier.stream), carrier.carrier);
+    if (carrier.same_host) port.tell_cpus();
   }
 
   void touch() {
@@ -385,6 +386,7 @@ void SessionServer::Core::settle() {
 void SessionServer::Core::settle(Served& served) {
   served.touched = false;
   const bool sent = served.port.flush(Clock::now());
+  loop_.expect(served.port.peer_cpu().load());
   if (served.port.session().is_closed()) {
     if (const auto guest = greeting_.extract(served.id)) loop_.cancel(guest.mapped().timer);
     if (served.ticking) loop_.cancel(*served.ticking);

@@ -137,12 +137,19 @@ Result<Descriptor> connect_to_port(const SocketAddress& raw, const std::string& 
   return socket;
 }
 
-Result<Descriptor> connect_to_host(const TcpAddress& address, Deadline deadline) {
+/// Connects the carrier to the first address of that host that takes it.
+Result<void> connect_to_host(SessionCarrier& carrier, const TcpAddress& address,
+                             Deadline deadline) {
   PASSEL_TRY(const auto found, look_up(address));
   std::optional<Error> failed;
   for (const SocketAddress& raw : found) {
     auto socket = connect_to_port(raw, to_string(address), deadline);
-    if (socket) return socket;
+    if (socket) {
+      carrier.socket = *std::move(socket);
+      carrier.host = address.host;
+      carrier.same_host = raw.is_loopback();
+      return {};
+    }
     failed = socket.error();
   }
   return failed.value_or(
@@ -174,6 +181,7 @@ Result<std::optional<SessionCarrier>> accept_session(const SessionSocket& socket
   if (out.carrier == Carrier::network) {
     prepare_tcp(client.get());
     out.host = std::get<TcpAddress>(to_address(from)).host;
+    out.same_host = from.is_loopback();
   } else if (const auto same = same_user(client.get()); !same || !*same) {
     return std::optional<SessionCarrier>{};
   }
@@ -196,9 +204,7 @@ Result<SessionCarrier> connect_session(const Address& address, const std::option
     PASSEL_TRY(out.socket, connect_to_file(file->path, deadline));
     place = name_of_listener(out.socket.get());
   } else {
-    const auto& tcp = std::get<TcpAddress>(address);
-    out.host = tcp.host;
-    PASSEL_TRY(out.socket, connect_to_host(tcp, deadline));
+    PASSEL_CHECK(connect_to_host(out, std::get<TcpAddress>(address), deadline));
   }
   PASSEL_TRY(out.stream, SecureStream::make(Side::client, keys, std::move(place)));
   return out;

@@ -31,7 +31,8 @@ struct SessionCarrier {
   Descriptor socket;
   std::unique_ptr<SecureStream> stream;
   Carrier carrier = Carrier::host;
-  std::string host{};  ///< of the peer; empty: this one
+  std::string host{};     ///< of the peer; empty: this one
+  bool same_host = true;  ///< as far as its address tells: some tunnels begin on this one
 };
 
 /// Errors: as Listener::open; refused without a key at a TcpAddress.

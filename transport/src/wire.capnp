@@ -139,6 +139,7 @@ struct Call {
   args @4 :Data;              # passel's encoded argument list
   deadlineUs @5 :Int64 = -1;  # microseconds left when sent; negative: none
   trace @6 :UInt64;
+  cpu @7 :UInt16;             # that the sender runs on, from 1, told to a peer on the same host; 0: not told
 }
 
 struct TaskId {
@@ -152,6 +153,7 @@ struct CallResult {
     value @1 :Data;           # passel's encoded value
     error @2 :Error;
   }
+  cpu @3 :UInt16;             # as in Call
 }
 
 struct Release {

@@ -3,6 +3,7 @@
 
 #include <passel/detail/deadline.hpp>
 #include <passel/detail/descriptor.hpp>
+#include <passel/detail/spin.hpp>
 
 #include <atomic>
 #include <cstdint>
@@ -13,6 +14,8 @@
 #include <thread>
 #include <utility>
 #include <vector>
+
+struct epoll_event;
 
 namespace passel::inline v0::detail {
 
@@ -83,6 +86,10 @@ class PASSEL_API IoLoop {
   /// called on the loop's thread.
   void stop() noexcept;
   [[nodiscard]] bool stopped() const noexcept;
+  /// For handlers: somebody who runs on that CPU (see current_cpu) was answered just now and may
+  /// ask again at once. The thread then looks for a moment longer before it sleeps, where that
+  /// pays.
+  void expect(std::uint32_t cpu) noexcept { expected_.publish(cpu); }
   [[nodiscard]] bool on_loop_thread() const noexcept;
   /// True once the thread was needed.
   [[nodiscard]] bool started() const noexcept;
@@ -104,6 +111,7 @@ class PASSEL_API IoLoop {
   void run();
   void wake() noexcept;
   Deadline run_due();
+  int wait(epoll_event* ready, Deadline next);
   void forget(const std::shared_ptr<Entry>& entry) noexcept;
 
   Descriptor epoll_;
@@ -116,6 +124,8 @@ class PASSEL_API IoLoop {
   std::uint64_t next_id_ = 1;
   bool stop_ = false;
   bool started_ = false;
+  CpuMark expected_;  // whose next request is waited for; the loop's thread alone touches it
+  Spinner spinner_;
   std::thread thread_;
 };
 
