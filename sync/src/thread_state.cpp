@@ -95,8 +95,10 @@ std::optional<int> ThreadState::wait_native() noexcept {
   std::uint32_t seen = native.load(std::memory_order_acquire);
   while (seen == 0 || seen == native_awaited) {
     if (phase() == ThreadPhase::initial) return std::nullopt;
-    if (seen == native_awaited || native.compare_exchange_strong(seen, native_awaited))
-      futex_wait(native, native_awaited, Deadline::never(), FutexScope::process);
+    if (seen == 0 && !native.compare_exchange_strong(seen, native_awaited)) continue;
+    // A start that failed said so before it could see that somebody waits.
+    if (phase() == ThreadPhase::initial) return std::nullopt;
+    futex_wait(native, native_awaited, Deadline::never(), FutexScope::process);
     seen = native.load(std::memory_order_acquire);
   }
   return static_cast<int>(seen);
