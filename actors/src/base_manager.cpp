@@ -21,6 +21,12 @@ namespace passel::inline v0 {
 namespace detail {
 namespace {
 
+struct PlannedRole {
+  std::string name;
+  std::vector<std::byte> key;
+  std::map<std::string, std::vector<std::string>> types;
+};
+
 /// What the server process is told.
 struct ManagerPlan {
   std::variant<std::pair<std::string, std::uint16_t>, std::string> address;
@@ -29,6 +35,8 @@ struct ManagerPlan {
   std::optional<std::pair<std::uint32_t, std::uint64_t>> initializer;
   std::vector<std::byte> initializer_args;
   std::chrono::milliseconds silence{};
+  ManagerLimits limits{};
+  std::vector<PlannedRole> roles{};
 };
 
 /// What it answers: where it is, and which life of the server there.
@@ -57,6 +65,9 @@ Result<std::shared_ptr<ManagerCore>> open_planned(const ManagerPlan& plan, Descr
   }
   options.authkey = AuthKey{plan.key};
   options.silence = plan.silence;
+  options.limits = plan.limits;
+  for (const PlannedRole& role : plan.roles)
+    options.roles.push_back({role.name, AuthKey{role.key}, role.types});
   for (const auto& [name, id] : plan.types) {
     PASSEL_TRY(const HostedFactory factory, find_hosted_factory(task_id(id)));
     options.types.emplace(name, factory);
@@ -246,6 +257,11 @@ Result<void> BaseManager::start_server(std::optional<detail::ManagerInitializer>
   const auto key = state_->key().bytes();
   plan.key.assign(key.begin(), key.end());
   plan.silence = state_->options.silence;
+  plan.limits = state_->options.limits;
+  for (const ManagerRole& role : state_->options.roles) {
+    const auto bytes = role.authkey.bytes();
+    plan.roles.push_back({role.name, {bytes.begin(), bytes.end()}, role.types});
+  }
   for (const auto& [name, type] : state_->types) plan.types.emplace_back(name, plain(type.task));
   if (initializer) {
     plan.initializer = plain(initializer->task);
@@ -302,6 +318,8 @@ Result<ManagerServer> BaseManager::get_server() {
   options.authkey = state_->options.authkey;
   options.name = state_->options.name;
   options.silence = state_->options.silence;
+  options.limits = state_->options.limits;
+  options.roles = state_->options.roles;
   for (const auto& [name, type] : state_->types) options.types.emplace(name, type.factory);
   PASSEL_TRY(auto core, detail::ManagerCore::open(*loop, std::move(options)));
   state_->address = core->address();

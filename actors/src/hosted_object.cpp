@@ -33,6 +33,14 @@ void HostedReply::set_wire(const WireValue& value) {
   site->loop().post([kept, value] { kept->set_wire(value); });
 }
 
+void HostedReply::object(const std::string& type, std::shared_ptr<HostedObject> made) {
+  const auto site = site_.lock();
+  if (!site) return;
+  if (site->loop().on_loop_thread()) return value(site->host(type, std::move(made), session_));
+  auto kept = std::make_shared<HostedReply>(std::move(*this));
+  site->loop().post([kept, type, made] { kept->object(type, made); });
+}
+
 void HostedCall::keep() {
   if (kept_) return;
   kept_ = std::make_shared<Kept>(Kept{
@@ -40,13 +48,6 @@ void HostedCall::keep() {
   method = kept_->method;
   args = kept_->args;
   descriptors = kept_->descriptors;
-}
-
-void answer_with_hosted(HostedReply reply, const std::shared_ptr<HostedSite>& site,
-                        const std::string& type, std::shared_ptr<HostedObject> object) {
-  if (site->loop().on_loop_thread()) return reply.value(site->host(type, std::move(object)));
-  auto kept = std::make_shared<HostedReply>(std::move(reply));
-  site->loop().post([kept, site, type, object] { kept->value(site->host(type, object)); });
 }
 
 HostedObject::~HostedObject() = default;

@@ -3,7 +3,6 @@
 
 #include <passel/log.hpp>
 
-#include <algorithm>
 #include <chrono>
 #include <future>
 #include <utility>
@@ -13,9 +12,6 @@ namespace passel::inline v0::detail {
 namespace {
 
 constexpr std::chrono::milliseconds least_silence{10};
-/// How often debug_info looks for the text of an object that is in use, and the time between.
-constexpr int debug_looks = 20;
-constexpr std::chrono::milliseconds debug_pause{10};
 
 }  // namespace
 
@@ -60,6 +56,12 @@ Result<std::shared_ptr<ManagerCore>> ManagerCore::open(IoLoop& loop, ManagerCore
   serving.silence = std::max(core->options_.silence, least_silence);
   serving.heartbeat = serving.silence / 3;
   serving.epoch = core->epoch_;
+  for (const ManagerRole& role : core->options_.roles) serving.other_keys.push_back(role.authkey);
+  const ManagerLimits& limits = core->options_.limits;
+  serving.max_sessions = limits.sessions;
+  serving.max_sessions_of_host = limits.sessions_of_host;
+  serving.max_open_calls = limits.calls_of_session;
+  serving.max_open_bytes = limits.call_bytes_of_session;
   SessionServer::prepare(serving);
   // The first client may come before this thread has written down the server.
   std::promise<Result<std::unique_ptr<SessionServer>>> opened;
@@ -103,7 +105,7 @@ void ManagerCore::step(RegistryEvent event) {
   for (const RegistryDispose& dispose : actions) {
     auto gone = objects_.extract(dispose.object);
     if (!gone) continue;
-    if (const void* identity = gone.mapped().object->identity()) identities_.erase(identity);
+    forget(gone.mapped());
     leaving_.push_back(std::move(gone.mapped().object));
   }
   destroy_leaving();
@@ -133,6 +135,18 @@ void ManagerCore::arm() {
       core->step(registry_event::Tick{});
     }
   });
+}
+
+void ManagerCore::forget(const Hosted& gone) {
+  if (const void* identity = gone.object->identity()) identities_.erase(identity);
+  const auto maker = visitors_.find(gone.maker);
+  if (maker != visitors_.end()) --maker->second.objects;
+}
+
+void ManagerCore::session_opened(std::uint64_t session, const SessionPeer& peer) {
+  Visitor visitor;
+  if (peer.key != 0) visitor.role = &options_.roles.at(peer.key - 1);
+  visitors_.insert_or_assign(session, visitor);
 }
 
 void ManagerCore::unkeep(std::uint64_t object) { step(registry_event::Unkeep{object}); }
@@ -245,8 +259,11 @@ WireValue ManagerCore::lend(const WireValue& value) {
   return lent ? *std::move(lent) : value;
 }
 
-WireValue ManagerCore::host(const std::string& type, std::shared_ptr<HostedObject> object) {
+Result<WireValue> ManagerCore::host(const std::string& type, std::shared_ptr<HostedObject> object,
+                                    std::uint64_t session) {
+  PASSEL_CHECK(check_room(session));
   const std::uint64_t id = add(type, std::move(object));
+  made_by(session, id);
   step(registry_event::Keep{id});
   return held(id);
 }
@@ -285,99 +302,10 @@ void ManagerCore::serve_call(const ServedCall& served, HostedCall&& call) {
         Errc::stale_object, "object " + std::to_string(served.target) + " is not there any more"});
   }
   // A call may be the end of the object it is for.
-  const auto object = found->second.object;
-  object->handle(std::move(call));
-}
-
-void ManagerCore::serve_self(HostedCall&& call) {
-  if (call.method.starts_with(create_prefix))
-    return create(call.method.substr(create_prefix.size()), std::move(call));
-  if (call.method.starts_with(get_or_create_prefix))
-    return get_or_create(call.method.substr(get_or_create_prefix.size()), std::move(call));
-  if (call.method == "ping") return call.reply.value();
-  if (call.method == "publish") return publish(std::move(call));
-  if (call.method == "names") return call.reply.value(names_.list());
-  if (call.method == "named" || call.method == "unpublish") {
-    auto name = call.arguments<std::string>();
-    if (!name) return call.reply.set(name.error());
-    if (call.method == "named") return call.reply.value(names_.find(std::get<0>(*name)));
-    return call.reply.value(names_.unbind(std::get<0>(*name)));
-  }
-  if (call.method == "number_of_objects")
-    return call.reply.value(static_cast<std::uint64_t>(objects_.size()));
-  if (call.method == "debug_info") return debug_info(std::move(call.reply), debug_looks);
-  if (call.method == "types") {
-    std::vector<std::string> names;
-    for (const auto& [name, factory] : options_.types) names.push_back(name);
-    return call.reply.value(std::move(names));
-  }
-  call.reply.set(Error{Errc::not_found, "a manager cannot '" + std::string{call.method} + "'"});
-}
-
-Result<std::shared_ptr<HostedObject>> ManagerCore::make(std::string_view type,
-                                                        const HostedCall& call) const {
-  const auto found = options_.types.find(std::string{type});
-  if (found != options_.types.end()) return found->second(call);
-  std::string known;
-  for (const auto& [name, factory] : options_.types) known += (known.empty() ? "" : ", ") + name;
-  return Error{Errc::not_found, "type '" + std::string{type} + "' is not registered at " +
-                                    to_string(address_) +
-                                    "; there are: " + (known.empty() ? "none" : known)};
-}
-
-void ManagerCore::create(std::string_view type, HostedCall&& call) {
-  auto made = make(type, call);
-  if (!made) return call.reply.set(made.error());
-  const std::uint64_t object = add(std::string{type}, *std::move(made));
-  step(registry_event::Created{call.caller.session, object});
-  call.reply.value(CreatedObject{object, epoch_});
-}
-
-void ManagerCore::get_or_create(std::string_view name_and_type, HostedCall&& call) {
-  const std::size_t end = name_and_type.find('\n');
-  if (end == std::string_view::npos)
-    return call.reply.set(Error{Errc::malformed, "a name without a type"});
-  const std::string_view name = name_and_type.substr(0, end);
-  const std::string type{name_and_type.substr(end + 1)};
-  if (auto there = names_.find(name)) {
-    const std::string other = read_proxy(*there)->place.type;
-    if (other == type) return call.reply.value(*std::move(there));
-    return call.reply.set(Error{Errc::type_mismatch, "what is published as '" + std::string{name} +
-                                                         "' is a " + other + ", not a " + type});
-  }
-  auto made = make(type, call);
-  if (!made) return call.reply.set(made.error());
-  const WireValue object = host(type, *std::move(made));
-  if (auto bound = names_.bind(name, object); !bound) return call.reply.set(bound.error());
-  call.reply.value(object);
-}
-
-void ManagerCore::publish(HostedCall&& call) {
-  auto args = call.arguments<std::string, WireValue>();
-  if (!args) return call.reply.set(args.error());
-  auto& [name, object] = *args;
-  if (object_of(object) == nullptr)
-    return call.reply.set(
-        Error{Errc::invalid_argument, "only an object of this manager can be published in it"});
-  call.reply.value(names_.bind(name, std::move(object)));
-}
-
-void ManagerCore::debug_info(HostedReply reply, int looks) {
-  std::string out;
-  bool all = true;
-  for (const auto& [id, hosted] : objects_) {
-    const auto text = hosted.object->text_at_once();
-    all = all && text;
-    out += std::to_string(id) + ": " + hosted.type +
-           " refcount=" + std::to_string(registry_.references(id)) + "\n    " +
-           text.value_or("(a method of it runs)").substr(0, 75) + "\n";
-  }
-  if (all || looks == 1) return reply.value(std::move(out));
-  // Most calls are short: another look a little later sees what they have left.
-  const auto kept = std::make_shared<HostedReply>(std::move(reply));
-  loop_.at(Deadline::after(debug_pause), [weak = weak_from_this(), kept, looks] {
-    if (const auto core = weak.lock()) core->debug_info(std::move(*kept), looks - 1);
-  });
+  const Hosted hosted = found->second;
+  if (const auto may = check_use(served.session, hosted.type, call.method); !may)
+    return call.reply.set(may.error());
+  hosted.object->handle(std::move(call));
 }
 
 void ManagerCore::call_abandoned(std::uint64_t session, std::uint64_t call, std::uint64_t target) {
@@ -420,6 +348,7 @@ void ManagerCore::session_closed(std::uint64_t session, const Error& why) {
   // Also those that it has no proxy of any more: it may hold something of them all the same.
   tell_all([session](HostedObject& object) { object.session_ended(session); });
   step(registry_event::Ended{session});
+  visitors_.erase(session);
 }
 
 }  // namespace passel::inline v0::detail

@@ -4,6 +4,7 @@
 #include <passel/detail/hosted_object.hpp>
 #include <passel/detail/session_server.hpp>
 #include <passel/listener.hpp>
+#include <passel/manager_options.hpp>
 
 #include "hosted_threads.hpp"
 #include "manager_names.hpp"
@@ -37,6 +38,8 @@ struct ManagerCoreOptions {
   std::optional<AuthKey> authkey{};
   std::string name{};
   std::chrono::milliseconds silence = session_silence;
+  ManagerLimits limits{};
+  std::vector<ManagerRole> roles{};
   std::map<std::string, HostedFactory> types{};
 };
 
@@ -58,8 +61,9 @@ class ManagerCore final : public SessionService,
 
   void adopt(WireValue& value) override;
   [[nodiscard]] WireValue lend(const WireValue& value) override;
-  [[nodiscard]] WireValue host(const std::string& type,
-                               std::shared_ptr<HostedObject> object) override;
+  [[nodiscard]] Result<WireValue> host(const std::string& type,
+                                       std::shared_ptr<HostedObject> object,
+                                       std::uint64_t session) override;
   [[nodiscard]] std::shared_ptr<HostedObject> object_of(const WireValue& proxy) const override;
   Result<void> run(std::function<void()> work) override { return threads_->run(std::move(work)); }
   [[nodiscard]] IoLoop& loop() noexcept override { return loop_; }
@@ -68,9 +72,16 @@ class ManagerCore final : public SessionService,
   struct Hosted {
     std::string type;
     std::shared_ptr<HostedObject> object;
+    std::uint64_t maker = 0;  ///< the session that had it made
+  };
+  /// One session: what it may do, and what it has.
+  struct Visitor {
+    const ManagerRole* role = nullptr;  ///< none: everything is for it
+    std::size_t objects = 0;
   };
   class Held;
 
+  void session_opened(std::uint64_t session, const SessionPeer& peer) override;
   void serve(const ServedCall& call) override;
   void call_abandoned(std::uint64_t session, std::uint64_t call, std::uint64_t target) override;
   void answer_unwanted(std::uint64_t session, std::uint64_t call) override;
@@ -80,9 +91,22 @@ class ManagerCore final : public SessionService,
 
   void serve_call(const ServedCall& served, HostedCall&& call);
   void serve_self(HostedCall&& call);
+  /// None: the session may do everything.
+  [[nodiscard]] const ManagerRole* role_of(std::uint64_t session) const;
+  /// Whether the session may use objects of that type, and call that method of them if one is
+  /// named. Errors: refused.
+  [[nodiscard]] Result<void> check_use(std::uint64_t session, const std::string& type,
+                                       std::string_view method = {}) const;
+  /// Whether it may have one made. Errors: refused, full.
+  [[nodiscard]] Result<void> check_making(std::uint64_t session, const std::string& type) const;
+  [[nodiscard]] Result<void> check_room(std::uint64_t session) const;
+  void forget(const Hosted& gone);
+  void made_by(std::uint64_t session, std::uint64_t object);
   void create(std::string_view type, HostedCall&& call);
   void get_or_create(std::string_view name_and_type, HostedCall&& call);
   void publish(HostedCall&& call);
+  /// Errors: not_found; refused when it is of a type that is not for the session.
+  [[nodiscard]] Result<WireValue> named(std::uint64_t session, std::string_view name) const;
   /// Errors: not_found when there is no such type.
   [[nodiscard]] Result<std::shared_ptr<HostedObject>> make(std::string_view type,
                                                            const HostedCall& call) const;
@@ -106,6 +130,7 @@ class ManagerCore final : public SessionService,
   const std::shared_ptr<HostedThreads> threads_;
   ManagerRegistry registry_;
   std::map<std::uint64_t, Hosted> objects_;
+  std::unordered_map<std::uint64_t, Visitor> visitors_;  // by session
   std::unordered_map<const void*, std::uint64_t> identities_;
   ManagerNames names_;
   std::vector<std::shared_ptr<HostedObject>> leaving_;  // nobody has them any more

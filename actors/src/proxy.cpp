@@ -9,8 +9,11 @@
 #include "manager_links.hpp"
 #include "proxy_place.hpp"
 
+#include <memory>
 #include <mutex>
+#include <unordered_map>
 #include <utility>
+#include <vector>
 
 namespace passel::inline v0 {
 namespace detail {
@@ -33,32 +36,53 @@ Error object_gone(const ProxyPlace& place) {
                                   to_string(place.address)};
 }
 
-}  // namespace
+class Reference;
+
+/// Every reference of this process. When a connection has to be made anew all that went over the
+/// old one are held over the new one at once: the server forgets the old one after a while, and
+/// with it the objects that nobody else holds.
+struct References {
+  std::mutex mutex;
+  std::unordered_map<const Reference*, std::weak_ptr<Reference>> all;
+};
+
+/// Never destroyed: proxies may be, later than anything static.
+References& references() {
+  static auto* const known = new References;
+  return *known;
+}
 
 /// The place, and the connection by which this process holds the object.
-class ProxyCore::Body {
+class Reference {
  public:
-  Body(ProxyPlace place, std::shared_ptr<SessionLink> link)
+  Reference(ProxyPlace place, std::shared_ptr<SessionLink> link)
       : place_{std::move(place)}, link_{std::move(link)} {}
+  Reference(const Reference&) = delete;
+  Reference& operator=(const Reference&) = delete;
+  ~Reference() {
+    References& known = references();
+    const std::lock_guard lock{known.mutex};
+    known.all.erase(this);
+  }
+  static std::shared_ptr<Reference> make(ProxyPlace place, std::shared_ptr<SessionLink> link) {
+    auto made = std::make_shared<Reference>(std::move(place), std::move(link));
+    References& known = references();
+    const std::lock_guard lock{known.mutex};
+    known.all.emplace(made.get(), made);
+    return made;
+  }
 
   [[nodiscard]] const ProxyPlace& place() const noexcept { return place_; }
 
   /// The connection, with the object held over it.
   Result<std::shared_ptr<SessionLink>> link() {
-    const std::lock_guard lock{mutex_};
-    forget_the_parents();
-    if (link_ && link_->is_open()) return link_;
-    auto found = link_to_manager(place_.address);
-    if (!found) {
-      if (found.error() == Errc::invalid_state) return found;
-      return manager_gone(place_, found.error());
-    }
-    if ((*found)->epoch() != place_.epoch) return object_gone(place_);
-    // What this process held went with its last connection; perhaps others hold it still.
-    const std::uint64_t ticket = std::exchange(ticket_, 0);
-    hold_by(**found, ticket != 0 ? ticket : fresh_number());
-    link_ = *found;
-    return link_;
+    bool again = false;
+    auto found = [&] {
+      const std::lock_guard lock{mutex_};
+      return open_link(again);
+    }();
+    if (again) hold_all_again();
+    return found;
   }
 
   /// Holds it if the manager can be asked without waiting long; else with the first call.
@@ -70,6 +94,7 @@ class ProxyCore::Body {
   void drop() {
     const std::lock_guard lock{mutex_};
     forget_the_parents();
+    dropped_ = true;
     if (link_) link_->notify(place_.object, "drop", {});
   }
 
@@ -82,6 +107,40 @@ class ProxyCore::Body {
   }
 
  private:
+  /// With the mutex held. `again` when it is another one than before.
+  Result<std::shared_ptr<SessionLink>> open_link(bool& again) {
+    forget_the_parents();
+    if (link_ && link_->is_open()) return link_;
+    auto found = link_to_manager(place_.address);
+    if (!found) {
+      if (found.error() == Errc::invalid_state) return found;
+      return manager_gone(place_, found.error());
+    }
+    if ((*found)->epoch() != place_.epoch) return object_gone(place_);
+    // What this process held goes with its last connection; others may hold it still.
+    const std::uint64_t ticket = std::exchange(ticket_, 0);
+    hold_by(**found, ticket != 0 ? ticket : fresh_number());
+    again = link_ != nullptr;
+    link_ = *found;
+    return link_;
+  }
+  static void hold_all_again() {
+    std::vector<std::shared_ptr<Reference>> others;
+    {
+      References& known = references();
+      const std::lock_guard lock{known.mutex};
+      for (const auto& [raw, weak] : known.all)
+        if (auto one = weak.lock()) others.push_back(std::move(one));
+    }
+    for (const auto& one : others) one->follow();
+  }
+  /// Goes over to the present connection, if there is one and the last one is gone.
+  void follow() {
+    const std::lock_guard lock{mutex_};
+    if (dropped_ || !link_ || link_->is_open() || !open_link_to_manager(place_.address)) return;
+    bool again = false;
+    static_cast<void>(open_link(again).is_ok());
+  }
   void hold_by(SessionLink& link, std::uint64_t ticket) const {
     if (const auto bytes = encode(ticket)) link.notify(place_.object, "hold", bytes->bytes);
   }
@@ -98,10 +157,23 @@ class ProxyCore::Body {
   std::shared_ptr<SessionLink> link_;
   std::uint64_t ticket_ = 0;  // it has travelled, and has not been held yet
   std::uint32_t generation_ = fork_generation();
+  bool dropped_ = false;
+};
+
+}  // namespace
+
+class ProxyCore::Body {
+ public:
+  Body(ProxyPlace place, std::shared_ptr<SessionLink> link)
+      : reference_{Reference::make(std::move(place), std::move(link))} {}
+  Reference* operator->() const noexcept { return reference_.get(); }
+
+ private:
+  const std::shared_ptr<Reference> reference_;
 };
 
 ProxyCore::ProxyCore(std::unique_ptr<Body> body) : body_{std::move(body)} {}
-ProxyCore::~ProxyCore() { body_->drop(); }
+ProxyCore::~ProxyCore() { (*body_)->drop(); }
 
 Result<std::shared_ptr<ProxyCore>> ProxyCore::create(const Address& address, std::string_view type,
                                                      Encoded args) {
@@ -121,11 +193,11 @@ Result<std::shared_ptr<ProxyCore>> ProxyCore::from_value(const WireValue& value)
       found->place.address = *std::move(reached);
   }
   auto body = std::make_unique<Body>(std::move(found->place), nullptr);
-  body->arrive(found->ticket);
+  (*body)->arrive(found->ticket);
   return std::make_shared<ProxyCore>(std::move(body));
 }
 
-WireValue ProxyCore::to_value() const { return body_->lend(); }
+WireValue ProxyCore::to_value() const { return (*body_)->lend(); }
 
 Result<SessionReply> ProxyCore::call(std::string_view method, Encoded args, Deadline deadline,
                                      std::chrono::milliseconds patience) const {
@@ -133,35 +205,36 @@ Result<SessionReply> ProxyCore::call(std::string_view method, Encoded args, Dead
   if (loop->on_loop_thread())
     return Error{Errc::invalid_state, "'" + std::string{method} +
                                           "' cannot be waited for on the I/O thread: call_async"};
-  PASSEL_TRY(const auto link, body_->link());
-  return link->call({body_->place().object, method, std::move(args), deadline, patience});
+  PASSEL_TRY(const auto link, (*body_)->link());
+  return link->call({(*body_)->place().object, method, std::move(args), deadline, patience});
 }
 
 void ProxyCore::tell(std::string_view topic, std::uint64_t call) const {
-  const auto link = body_->link();
+  const auto link = (*body_)->link();
   if (!link) return;
-  if (const auto bytes = encode(call)) (*link)->notify(body_->place().object, topic, bytes->bytes);
+  if (const auto bytes = encode(call))
+    (*link)->notify((*body_)->place().object, topic, bytes->bytes);
 }
 
 ProxyCore::Pending ProxyCore::call_async(std::string_view method, Encoded args, Deadline deadline,
                                          SessionLink::Answered answered) const {
-  auto link = body_->link();
+  auto link = (*body_)->link();
   if (!link) {
     answered(link.error());
     return {};
   }
   const std::uint64_t call = (*link)->call_async(
-      {body_->place().object, method, std::move(args), deadline}, std::move(answered));
+      {(*body_)->place().object, method, std::move(args), deadline}, std::move(answered));
   return {*link, call};
 }
 
-const std::string& ProxyCore::type() const noexcept { return body_->place().type; }
-const Address& ProxyCore::address() const noexcept { return body_->place().address; }
-std::uint64_t ProxyCore::object() const noexcept { return body_->place().object; }
+const std::string& ProxyCore::type() const noexcept { return (*body_)->place().type; }
+const Address& ProxyCore::address() const noexcept { return (*body_)->place().address; }
+std::uint64_t ProxyCore::object() const noexcept { return (*body_)->place().object; }
 
 bool ProxyCore::same_object(const ProxyCore& other) const noexcept {
-  const ProxyPlace& a = body_->place();
-  const ProxyPlace& b = other.body_->place();
+  const ProxyPlace& a = (*body_)->place();
+  const ProxyPlace& b = (*other.body_)->place();
   return a.object == b.object && a.epoch == b.epoch;  // no two servers have one epoch
 }
 

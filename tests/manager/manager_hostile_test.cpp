@@ -1,10 +1,11 @@
-// Managers whose clients have a key, and say what no proxy would.
+// Managers whose clients have a key, and want more than is theirs.
 #include <passel/detail/io_loop.hpp>
 #include <passel/detail/proxy_core.hpp>
 #include <passel/detail/session_link.hpp>
 #include <passel/log.hpp>
 #include <passel/sync_manager.hpp>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "process/executed_copy.hpp"
@@ -25,13 +26,20 @@ using namespace std::chrono_literals;
 using namespace passel::detail;
 using passel::Address;
 using passel::AuthKey;
+using passel::Errc;
+using passel::Error;
+using passel::ManagerOptions;
+using passel::ManagerRole;
 using passel::Result;
 using passel::SyncManager;
 using passel::TcpAddress;
 using passel::UnixAddress;
 using passel::WireValue;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 
 const AuthKey owners_key{"the key of those who may do everything"};
+const AuthKey readers_key{"the key of those who may read only"};
 
 /// A client that says what it likes, without a proxy that would keep it from that.
 class Stranger {
@@ -46,12 +54,26 @@ class Stranger {
                           .args = encode_pack(args...).unwrap(),
                           .deadline = Deadline::never()});
   }
+  /// Does not wait for the end of the call.
+  template <class... A>
+  std::uint64_t begin(std::uint64_t target, std::string_view method, const A&... args) {
+    return (*link)->call_async({.target = target,
+                                .method = method,
+                                .args = encode_pack(args...).unwrap(),
+                                .deadline = Deadline::never()},
+                               [](const Result<SessionReply>&) {});
+  }
   /// The number of a new object.
   template <class... A>
   std::uint64_t make(const std::string& type, const A&... args) {
     using Created = std::pair<std::uint64_t, std::uint64_t>;
     return decode_reply<Created>(call(0, "create " + type, args...)).unwrap().first;
   }
+  /// Holds an object that nobody has given to it.
+  void grab(std::uint64_t object) {
+    (*link)->notify(object, "hold", encode(std::uint64_t{77}).unwrap().bytes);
+  }
+  void drop(std::uint64_t object) { (*link)->notify(object, "drop", {}); }
 
  private:
   IoLoop loop_;
@@ -60,12 +82,155 @@ class Stranger {
   Result<std::shared_ptr<SessionLink>> link;
 };
 
-class HostileClient : public testing::TestWithParam<Address> {};
+std::string text_of(const Result<SessionReply>& reply) {
+  return reply ? "ok" : reply.error().to_string();
+}
+
+class HostileClient : public testing::TestWithParam<Address> {
+ protected:
+  static SyncManager started(ManagerOptions options) {
+    options.address = GetParam();
+    options.authkey = owners_key;
+    return SyncManager::started(std::move(options)).unwrap();
+  }
+};
 INSTANTIATE_TEST_SUITE_P(Addresses, HostileClient,
                          testing::Values(Address{UnixAddress{}}, Address{TcpAddress{}}),
                          [](const auto& address) {
                            return address.param.index() == 0 ? "Unix" : "Tcp";
                          });
+
+TEST_P(HostileClient, Fault56ARoleHasItsTypesAndTheirMethodsAndNothingElse) {
+  auto manager =
+      started({.roles = {{"readers", readers_key, {{"dict", {"get", "size"}}, {"Event", {}}}}}});
+  const auto dict = manager.dict<std::string, int>({{"a", 1}}).unwrap();
+  const auto list = manager.list<int>({1}).unwrap();
+  Stranger reader{manager.address(), readers_key};
+  ASSERT_TRUE(reader.link);
+  const std::uint64_t shared = dict.core()->object();
+  reader.grab(shared);
+  reader.grab(list.core()->object());
+  EXPECT_TRUE(reader.call(shared, "size"));
+  EXPECT_TRUE(reader.call(shared, "#methods"));
+  EXPECT_EQ(text_of(reader.call(shared, "set", "a", 2)),
+            "refused: role 'readers' may not call 'set' of type 'dict'");
+  EXPECT_EQ(reader.call(shared, "#copy").error(), Errc::refused);
+  EXPECT_EQ(text_of(reader.call(list.core()->object(), "size")),
+            "refused: role 'readers' may not use objects of type 'list'");
+  EXPECT_EQ(reader.call(0, "create list", std::vector<int>{}).error(), Errc::refused);
+  EXPECT_EQ(reader.call(0, "create dict", std::vector<int>{}).error(), Errc::refused);
+  EXPECT_EQ(reader.call(0, "debug_info").error(), Errc::refused);
+  EXPECT_THAT(decode_reply<std::vector<std::string>>(reader.call(0, "types")).unwrap(),
+              ElementsAre("Event", "dict"));
+  const std::uint64_t event = reader.make("Event");
+  EXPECT_TRUE(reader.call(event, "set"));
+  EXPECT_TRUE(reader.call(event, "is_set"));
+  EXPECT_EQ(dict.at("a").unwrap(), 1);
+
+  Stranger owner{manager.address()};
+  owner.grab(shared);
+  EXPECT_TRUE(owner.call(shared, "set", "a", 3));
+  EXPECT_TRUE(owner.call(0, "debug_info"));
+  EXPECT_EQ(Stranger(manager.address(), AuthKey{"of nobody at all, but long"}).link.error(),
+            Errc::auth_failed);
+  EXPECT_EQ(dict.at("a").unwrap(), 3);
+}
+
+TEST_P(HostileClient, Fault56ARoleFindsTheNamesOfItsTypesOnlyAndGivesNone) {
+  auto manager = started({.roles = {{"readers", readers_key, {{"dict", {"get"}}, {"Event", {}}}}}});
+  const auto dict = manager.dict<std::string, int>({{"a", 1}}).unwrap();
+  manager.publish("settings", dict).unwrap();
+  manager.publish("jobs", manager.list<int>().unwrap()).unwrap();
+  Stranger reader{manager.address(), readers_key};
+  ASSERT_TRUE(reader.link);
+  using Names = std::vector<std::pair<std::string, std::string>>;
+  EXPECT_EQ(decode_reply<Names>(reader.call(0, "names")).unwrap(), (Names{{"settings", "dict"}}));
+  EXPECT_TRUE(reader.call(0, "named", "settings"));
+  EXPECT_EQ(text_of(reader.call(0, "named", "jobs")),
+            "refused: role 'readers' may not use objects of type 'list'");
+  EXPECT_EQ(reader.call(0, "get_or_create jobs\nEvent").error(), Errc::refused);
+  EXPECT_EQ(reader.call(0, "get_or_create more\nlist").error(), Errc::refused);
+  EXPECT_EQ(reader.call(0, "get_or_create more\ndict").error(), Errc::refused);
+  EXPECT_TRUE(reader.call(0, "get_or_create settings\ndict"));
+  EXPECT_TRUE(reader.call(0, "get_or_create go\nEvent"));
+  EXPECT_EQ(reader.call(0, "unpublish", "settings").error(), Errc::refused);
+  EXPECT_EQ(reader.call(0, "publish", "mine", WireValue{}).error(), Errc::refused);
+  EXPECT_EQ(manager.names().unwrap().size(), 3U);
+}
+
+TEST_P(HostileClient, Fault56ObjectsHaveALimitForEachSessionAndForAll) {
+  auto manager = started({.limits = {.objects = 6, .objects_of_session = 4}});
+  Stranger greedy{manager.address()};
+  std::vector<std::uint64_t> made;
+  for (int n = 0; n < 4; ++n) made.push_back(greedy.make("Event"));
+  EXPECT_EQ(text_of(greedy.call(0, "create Event")), "full: objects made by this session: limit 4");
+  EXPECT_EQ(text_of(greedy.call(0, "get_or_create one more\nEvent")),
+            "full: objects made by this session: limit 4");
+  // What it has is as good as before, and others have their share.
+  EXPECT_TRUE(greedy.call(made.back(), "set"));
+  Stranger other{manager.address()};
+  other.make("Event");
+  other.make("Event");
+  EXPECT_EQ(text_of(other.call(0, "create Event")), "full: objects of the manager: limit 6");
+  greedy.drop(made.back());
+  EXPECT_TRUE(greedy.call(made.front(), "set"));  // the server has read so far
+  other.make("Event");
+}
+
+TEST_P(HostileClient, Fault56WhoWaitsInLinesHasALimit) {
+  auto manager = started({.limits = {.calls_of_session = 8}});
+  Stranger greedy{manager.address()};
+  Stranger other{manager.address()};
+  const std::uint64_t event = greedy.make("Event");
+  other.grab(event);
+  std::vector<std::uint64_t> waiting;
+  for (int n = 0; n < 8; ++n) waiting.push_back(greedy.begin(event, "wait"));
+  EXPECT_EQ(text_of(greedy.call(event, "is_set")), "full: calls in work: 8, limit 8");
+  EXPECT_TRUE(other.call(event, "is_set"));
+  (*greedy.link)->cancel(waiting.front());
+  EXPECT_TRUE(greedy.call(event, "is_set"));
+}
+
+TEST_P(HostileClient, Fault56WhatProducersAtAFullQueueHaveInHandHasALimit) {
+  auto manager = started({.limits = {.call_bytes_of_session = 4 << 20}});
+  Stranger greedy{manager.address()};
+  const std::uint64_t queue = greedy.make("Queue", std::int64_t{1});
+  const std::string item(1 << 20, 'x');
+  EXPECT_TRUE(greedy.call(queue, "put", item, true));
+  for (int n = 0; n < 3; ++n) greedy.begin(queue, "put", item, true);
+  const auto refused = greedy.call(queue, "put", item, true);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error(), Errc::full);
+  EXPECT_THAT(refused.error().what(), HasSubstr("limit 4194304"));
+  EXPECT_TRUE(greedy.call(queue, "get", true, false));
+  EXPECT_TRUE(greedy.call(queue, "qsize"));
+}
+
+TEST_P(HostileClient, Fault56SessionsHaveALimit) {
+  auto manager = started({.limits = {.sessions = 3}});
+  Stranger first{manager.address()};
+  Stranger second{manager.address()};
+  const std::uint64_t event = first.make("Event");
+  {
+    Stranger third{manager.address()};
+    ASSERT_TRUE(third.link);
+    EXPECT_FALSE(Stranger{manager.address()}.link);
+    EXPECT_TRUE(first.call(event, "is_set"));
+  }
+  // Its place is free when the server has read its goodbye.
+  while (!Stranger{manager.address()}.link) EXPECT_TRUE(first.call(event, "is_set"));
+}
+
+TEST(HostileClients, Fault56OneHostHasALimitOverTcp) {
+  auto manager =
+      SyncManager::started(
+          {.address = TcpAddress{}, .authkey = owners_key, .limits = {.sessions_of_host = 2}})
+          .unwrap();
+  const Stranger first{manager.address()};
+  const Stranger second{manager.address()};
+  EXPECT_TRUE(second.link);
+  EXPECT_FALSE(Stranger{manager.address()}.link);
+}
 
 // Its stderr is a pipe that is not read, and takes some hundred lines.
 TEST(DISABLED_ExecutedCopy, ManagerWithALog) {
@@ -126,7 +291,7 @@ class Noise {
 };
 
 TEST_P(HostileClient, Fault47WhateverAKeyHolderSaysIsAnsweredAndOthersAreServed) {
-  auto manager = SyncManager::started({.address = GetParam(), .authkey = owners_key}).unwrap();
+  auto manager = started({.limits = {.objects_of_session = 200, .calls_of_session = 200}});
   const auto counter = manager.value<int>(0).unwrap();
   Noise noise{passel_test::seed()};
   const unsigned rounds = passel_test::rounds(8);

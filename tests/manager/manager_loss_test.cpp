@@ -10,6 +10,10 @@
 #include "support/process_census.hpp"
 #include "support/seed.hpp"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -122,6 +126,56 @@ TEST_P(ManagerKilled, Fault36EverybodyIsToldAndNoOldProxyReachesANewObject) {
     EXPECT_TRUE(next.lock.try_acquire());
   }
   EXPECT_EQ(ProcessCensus::settle(before), "");
+}
+
+// ---- lines that break -------------------------------------------------------------------------
+
+/// Ends the connections of this process to that port, as a network would that has had enough.
+void break_lines(std::uint16_t port) {
+  for (int fd = 3; fd < 1024; ++fd) {
+    sockaddr_in peer{};
+    socklen_t size = sizeof peer;
+    if (::getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &size) == 0 &&
+        peer.sin_family == AF_INET && ntohs(peer.sin_port) == port)
+      ::shutdown(fd, SHUT_RDWR);
+  }
+}
+
+struct BrokenLine : testing::Test {
+  void break_it() { break_lines(std::get<TcpAddress>(manager.address()).port); }
+  static constexpr auto silence = 2000ms;
+  SyncManager manager =
+      SyncManager::started({.address = TcpAddress{}, .silence = silence}).unwrap();
+  passel::ListProxy<int> used = manager.list<int>({1}).unwrap();
+  passel::ListProxy<int> idle = manager.list<int>({1, 2}).unwrap();
+  LockProxy lock = manager.lock().unwrap();
+};
+
+TEST_F(BrokenLine, Fault38WhoConnectsAgainInTimeGoesOnWithHisObjectsButNotWithHisLocks) {
+  auto guard = lock.acquire().unwrap();
+  break_it();
+  // A call may be the one that learns of it; the next one connects again.
+  while (const auto failed = end_of(used.append(2))) EXPECT_EQ(failed, Errc::peer_lost);
+  EXPECT_TRUE(guard.lost());
+  // What is tested is what is left when the server has given up the first session.
+  std::this_thread::sleep_for(2 * silence);
+  EXPECT_EQ(idle.size().unwrap(), 2U);
+  const auto next = lock.acquire().unwrap();
+  EXPECT_TRUE(next.abandoned());
+  EXPECT_GT(next.token(), guard.token());
+  EXPECT_FALSE(guard.release());
+  EXPECT_FALSE(next.lost());
+}
+
+TEST_F(BrokenLine, Fault38WhoConnectsAgainTooLateIsToldThatHisObjectsAreGone) {
+  break_it();
+  std::this_thread::sleep_for(2 * silence);
+  const auto failed = [&] {
+    for (;;)
+      if (const auto end = end_of(idle.size()); end != Errc::peer_lost) return end;
+  }();
+  EXPECT_EQ(failed, Errc::stale_object);
+  EXPECT_TRUE(manager.list<int>());
 }
 
 // ---- hosts -------------------------------------------------------------------------------------

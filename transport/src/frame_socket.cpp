@@ -189,6 +189,7 @@ Result<bool> FrameSocket::flush() {
     PASSEL_TRY(const bool gone, flush_stream());
     if (!gone || !established() || stream_->encrypts()) return gone;
     // From now on bytes go as they are: all that came before has been read out of the stream.
+    key_ = stream_->key();
     stream_.reset();
   }
   while (wants_write()) {

@@ -59,6 +59,8 @@ class FrameSocket {
   /// Both sides know the key, or none was asked for.
   [[nodiscard]] bool established() const noexcept { return !stream_ || stream_->established(); }
 
+  /// Which of a listener's keys the peer has; when established.
+  [[nodiscard]] std::size_t key() const noexcept { return stream_ ? stream_->key() : key_; }
   [[nodiscard]] Carrier carrier() const noexcept { return carrier_; }
   [[nodiscard]] int fd() const noexcept { return socket_.get(); }
   [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(socket_); }
@@ -139,6 +141,7 @@ class FrameSocket {
   std::vector<std::byte> cipher_;  // what the stream wants sent
   std::size_t cipher_sent_ = 0;
   std::uint64_t received_ = 0;
+  std::size_t key_ = 0;  // when the stream is gone
   std::optional<Error> stream_error_;
 };
 

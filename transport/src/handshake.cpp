@@ -58,11 +58,13 @@ HandshakeStep ListenerHandshake::greeted(std::span<const std::byte> message) {
   return {Next::listen, greeting_bytes(answer)};
 }
 
-HandshakeStep ListenerHandshake::check_proof(std::span<const std::byte> proof) const {
+HandshakeStep ListenerHandshake::check_proof(std::span<const std::byte> proof) {
   const Secret* known = nullptr;
   for (const Secret& secret : keys_->secrets()) {  // all of them, however early one fits
     const auto expected = prove(secret, Side::client, client_, mine_, place_);
-    if (expected && same_proof(proof, *expected)) known = &secret;
+    if (!expected || !same_proof(proof, *expected)) continue;
+    known = &secret;
+    key_ = static_cast<std::size_t>(known - keys_->secrets().data());
   }
   if (known == nullptr) return {Next::refuse};
   const auto mine = prove(*known, Side::listener, client_, mine_, place_);

@@ -66,16 +66,19 @@ class ListenerHandshake {
   [[nodiscard]] HandshakeStep step(std::span<const std::byte> message);
   /// After `encrypt`: one for each key, of which the client has one. Errors: system.
   [[nodiscard]] Result<std::vector<Secret>> session_keys() const;
+  /// After `welcome`: which of the keys the client has.
+  [[nodiscard]] std::size_t key() const noexcept { return key_; }
   [[nodiscard]] const Nonce& client_nonce() const noexcept { return client_; }
 
  private:
   HandshakeStep greeted(std::span<const std::byte> message);
-  HandshakeStep check_proof(std::span<const std::byte> proof) const;
+  HandshakeStep check_proof(std::span<const std::byte> proof);
 
   std::shared_ptr<const HandshakeKeys> keys_;
   std::string place_;
   Nonce mine_;
   Nonce client_{};
+  std::size_t key_ = 0;
   enum class Stage { greeting, proof, over } stage_ = Stage::greeting;
 };
 

@@ -103,6 +103,11 @@ Result<void> SecureStream::go_on_with_tls() {
   return {};
 }
 
+std::size_t SecureStream::key() const noexcept {
+  if (tls_) return tls_->key();
+  return listener_ ? listener_->key() : 0;
+}
+
 Result<std::size_t> SecureStream::read(std::span<std::byte> plain) {
   if (!established_) return std::size_t{0};
   if (tls_) return tls_->read(plain);

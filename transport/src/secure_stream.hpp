@@ -37,6 +37,8 @@ class SecureStream {
   [[nodiscard]] Result<void> feed(std::span<const std::byte> bytes);
   /// Both sides know the key, or none was wanted: from now on there are plain bytes.
   [[nodiscard]] bool established() const noexcept { return established_; }
+  /// Which of a listener's keys it was; when established.
+  [[nodiscard]] std::size_t key() const noexcept;
   /// True when bytes are encrypted: no descriptors can travel with them.
   [[nodiscard]] bool encrypts() const noexcept { return tls_ != nullptr; }
   /// How many plain bytes were put there; 0 when there are none. Errors: closed, malformed.

@@ -4,6 +4,7 @@
 #include "overloaded.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <string>
 
 namespace passel::inline v0::detail {
@@ -70,12 +71,12 @@ void Session::confirm(Time sent, Time now) {
 }
 
 void Session::ponged(std::uint64_t number, Time now) {
-  std::optional<Time> sent;
-  while (!unanswered_pings_.empty() && unanswered_pings_.front().first <= number) {
-    sent = unanswered_pings_.front().second;
-    unanswered_pings_.pop_front();
-  }
-  if (sent) confirm(*sent, now);
+  const auto later = std::find_if(unanswered_pings_.begin(), unanswered_pings_.end(),
+                                  [number](const auto& ping) { return ping.first > number; });
+  if (later == unanswered_pings_.begin()) return;
+  const Time sent = std::prev(later)->second;
+  unanswered_pings_.erase(unanswered_pings_.begin(), later);
+  confirm(sent, now);
 }
 
 void Session::on(session_event::Started&&, Time now, Actions& actions) {
@@ -116,7 +117,7 @@ void Session::on(session_event::Received&& received, Time now, Actions& actions)
           },
           [&](CancelMessage& cancel) {
             if (const auto found = served_.find(cancel.id); found != served_.end()) {
-              actions.emplace_back(session_action::Abandon{cancel.id, found->second});
+              actions.emplace_back(session_action::Abandon{cancel.id, found->second.target});
             } else if (cancel.id <= last_served_) {
               // Our result is on its way already, and nobody will take it.
               actions.emplace_back(session_action::Unwanted{cancel.id});
@@ -189,7 +190,16 @@ void Session::called(CallMessage&& call, SharedDescriptors&& descriptors, Time n
     actions.emplace_back(session_action::Send{ResultMessage{call.id, std::move(error)}, {}});
     return;
   }
-  served_.emplace(call.id, call.target);
+  const std::size_t bytes = call.args.size();
+  if (options_.max_open_bytes != 0 && bytes > options_.max_open_bytes - open_bytes_) {
+    Error error{Errc::full, "bytes of calls in work: " + std::to_string(open_bytes_) + " and " +
+                                std::to_string(bytes) + " more, limit " +
+                                std::to_string(options_.max_open_bytes)};
+    actions.emplace_back(session_action::Send{ResultMessage{call.id, std::move(error)}, {}});
+    return;
+  }
+  open_bytes_ += bytes;
+  served_.emplace(call.id, InWork{call.target, bytes});
   std::optional<Time> deadline;
   // A peer may send any number; one beyond the clock is none.
   if (call.left &&
@@ -254,7 +264,10 @@ void Session::on(session_event::Call&& call, Time now, Actions& actions) {
 }
 
 void Session::on(session_event::Reply&& reply, Time, Actions& actions) {
-  if (!can_send() || served_.erase(reply.id) == 0) return;
+  const auto served = served_.find(reply.id);
+  if (!can_send() || served == served_.end()) return;
+  open_bytes_ -= served->second.bytes;
+  served_.erase(served);
   actions.emplace_back(session_action::Send{ResultMessage{reply.id, std::move(reply.result)},
                                             std::move(reply.descriptors)});
 }
@@ -318,7 +331,7 @@ void Session::on(session_event::Tick&&, Time now, Actions& actions) {
     pinged_ = now;
     if (lease_time_.count() > 0) {
       unanswered_pings_.emplace_back(pings_ + 1, now);
-      if (unanswered_pings_.size() > most_pings) unanswered_pings_.pop_front();
+      if (unanswered_pings_.size() > most_pings) unanswered_pings_.erase(unanswered_pings_.begin());
     }
     actions.emplace_back(session_action::Send{PingMessage{++pings_}, {}});
   }
@@ -355,8 +368,8 @@ void Session::close(const Error& error, Actions& actions) {
   closed_ = error;
   for (const auto& [id, asked] : asked_)
     actions.emplace_back(session_action::Answer{id, error, {}});
-  for (const auto& [id, target] : served_)
-    actions.emplace_back(session_action::Abandon{id, target});
+  for (const auto& [id, call] : served_)
+    actions.emplace_back(session_action::Abandon{id, call.target});
   for (const auto& [target, token] : lent_) {
     actions.emplace_back(session_action::Returned{{target, token}, true});
   }

@@ -6,7 +6,6 @@
 
 #include <chrono>
 #include <cstdint>
-#include <deque>
 #include <map>
 #include <optional>
 #include <set>
@@ -40,6 +39,7 @@ struct SessionOptions {
   bool leased = false;
   CallDeadlines deadlines = CallDeadlines::kept;
   std::size_t max_open_calls = 100'000;  ///< in each direction; also of grants held at once
+  std::size_t max_open_bytes = 0;        ///< of arguments of the peer's open calls; zero: any
 };
 
 /// What happens to a session.
@@ -246,14 +246,19 @@ class Session {
   };
   std::map<std::uint64_t, Asked> asked_;
   std::set<std::pair<Time, std::uint64_t>> deadlines_;
-  std::map<std::uint64_t, std::uint64_t> served_;  // and their targets
-  std::set<Holding> lent_;                         // by us to the peer
-  std::set<Holding> held_;                         // by us, from the peer
+  struct InWork {
+    std::uint64_t target = 0;
+    std::size_t bytes = 0;
+  };
+  std::map<std::uint64_t, InWork> served_;
+  std::size_t open_bytes_ = 0;
+  std::set<Holding> lent_;  // by us to the peer
+  std::set<Holding> held_;  // by us, from the peer
   Time heard_{};
   Time received_{};  // the last complete message
   std::optional<Time> pinged_;
   std::uint64_t pings_ = 0;
-  std::deque<std::pair<std::uint64_t, Time>> unanswered_pings_;  // of a leased session
+  std::vector<std::pair<std::uint64_t, Time>> unanswered_pings_;  // of a leased session
   std::chrono::milliseconds heartbeat_{0};
   std::chrono::milliseconds silence_{0};
   std::chrono::milliseconds lease_time_{0};  // zero: for ever

@@ -90,6 +90,7 @@ class SessionPort {
   /// The host was suspended for a while.
   void slept(Time now) { step(session_event::Slept{}, now); }
 
+  [[nodiscard]] std::size_t key() const noexcept { return socket_.key(); }
   [[nodiscard]] Carrier carrier() const noexcept { return socket_.carrier(); }
   [[nodiscard]] int fd() const noexcept { return socket_.fd(); }
   [[nodiscard]] bool wants_write() const noexcept { return socket_.wants_write(); }

@@ -25,6 +25,15 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::milliseconds descriptors_pause{50};
 constexpr int accepts_at_once = 64;
+
+std::vector<AuthKey> all_keys(const SessionServerOptions& options) {
+  std::vector<AuthKey> keys;
+  if (!options.authkey) return keys;
+  keys.push_back(*options.authkey);
+  keys.insert(keys.end(), options.other_keys.begin(), options.other_keys.end());
+  return keys;
+}
+
 /// Answers that one client has not read: beyond that it is dropped.
 constexpr FrameSocket::Limits served_limits{default_frame_limit, 2 * default_frame_limit};
 
@@ -70,6 +79,7 @@ class SessionServer::Core : public std::enable_shared_from_this<Core> {
 
   void accept();
   bool accept_one();
+  [[nodiscard]] bool has_room(const SessionCarrier& carrier) const;
   void pause_accepting();
   void add_guest(SessionCarrier carrier);
   void make_room();
@@ -92,6 +102,7 @@ class SessionServer::Core : public std::enable_shared_from_this<Core> {
   SessionSocket socket_;
   IoLoop::Watch watch_;
   std::map<std::uint64_t, std::unique_ptr<Served>> served_;
+  std::map<std::string, std::size_t> from_;  // clients of each address of a network
   std::map<std::uint64_t, Guest> greeting_;  // who has not said hello, oldest first
   std::map<std::uint64_t, Parted> parted_;
   Refusals refusals_;
@@ -120,7 +131,7 @@ struct SessionServer::Core::Served final : SessionHandler {
   void opened(const Hello& peer) override {
     is_open = true;
     core.let_in(id);
-    core.service_.session_opened(id, {peer.name, peer.role, peer.pid});
+    core.service_.session_opened(id, {peer.name, peer.role, peer.pid, port.key()});
   }
   void serve(SessionPort&, session_action::Serve&& call) override {
     touch();
@@ -211,6 +222,7 @@ void SessionServer::Core::close() {
     for (const auto& [id, guest] : greeting_) loop_.cancel(guest.timer);
     greeting_.clear();
     served_.clear();
+    from_.clear();
     count_ = 0;
   });
 }
@@ -227,8 +239,14 @@ bool SessionServer::Core::accept_one() {
     if (carrier.error() == Errc::no_space) pause_accepting();
     return false;
   }
-  if (*carrier && served_.size() < options_.max_sessions) add_guest(**std::move(carrier));
+  if (*carrier && has_room(**carrier)) add_guest(**std::move(carrier));
   return true;
+}
+
+bool SessionServer::Core::has_room(const SessionCarrier& carrier) const {
+  if (served_.size() >= options_.max_sessions) return false;
+  const auto known = from_.find(carrier.host);
+  return known == from_.end() || known->second < options_.max_sessions_of_host;
 }
 
 // The client stays where it is, in the kernel's line, and we do not turn in circles.
@@ -248,6 +266,8 @@ void SessionServer::Core::add_guest(SessionCarrier carrier) {
   session.hello.role = "server";
   session.hello.pid = ::getpid();
   session.hello.epoch = options_.epoch;
+  session.max_open_calls = options_.max_open_calls;
+  session.max_open_bytes = options_.max_open_bytes;
   if (carrier.carrier == Carrier::network) {
     session.heartbeat = options_.heartbeat;
     session.silence = options_.silence;
@@ -271,6 +291,7 @@ void SessionServer::Core::add_guest(SessionCarrier carrier) {
         if (const auto core = weak.lock()) core->drop_guest(id);
       });
   greeting_.emplace(id, Guest{timer, served->host});
+  if (!served->host.empty()) ++from_[served->host];
   Served& added = *served_.emplace(id, std::move(served)).first->second;
   count_ = served_.size();
   added.port.start(now);
@@ -390,6 +411,8 @@ void SessionServer::Core::settle(Served& served) {
   if (served.port.session().is_closed()) {
     if (const auto guest = greeting_.extract(served.id)) loop_.cancel(guest.mapped().timer);
     if (served.ticking) loop_.cancel(*served.ticking);
+    if (const auto host = from_.find(served.host); host != from_.end() && --host->second == 0)
+      from_.erase(host);
     served_.erase(served.id);
     count_ = served_.size();
     return;
@@ -429,15 +452,15 @@ Result<std::unique_ptr<SessionServer>> SessionServer::open(IoLoop& loop,
                                                            SessionServerOptions options,
                                                            SessionService& service) {
   PASSEL_TRY(SessionSocket socket,
-             listen_for_sessions(options.address, options.authkey, options.backlog));
+             listen_for_sessions(options.address, all_keys(options), options.backlog));
   auto core = std::make_shared<Core>(loop, std::move(options), service, std::move(socket));
   PASSEL_CHECK(core->start());
   return std::make_unique<SessionServer>(std::move(core));
 }
 
 void SessionServer::prepare(const SessionServerOptions& options) {
-  if (!options.authkey || !std::holds_alternative<TcpAddress>(options.address)) return;
-  static_cast<void>(derive_network_key(*options.authkey).is_ok());
+  if (!std::holds_alternative<TcpAddress>(options.address)) return;
+  for (const AuthKey& key : all_keys(options)) static_cast<void>(derive_network_key(key).is_ok());
 }
 
 void SessionServer::reply(std::uint64_t session, std::uint64_t call, Result<Encoded> answer) {

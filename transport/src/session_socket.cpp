@@ -25,12 +25,6 @@ Error connect_failed(int error_number, const std::string& name) {
   }
 }
 
-Result<std::shared_ptr<const HandshakeKeys>> ready_keys(Carrier carrier,
-                                                        const std::optional<AuthKey>& key) {
-  return HandshakeKeys::make(carrier,
-                             std::span<const AuthKey>{key ? &*key : nullptr, key ? 1U : 0U});
-}
-
 Result<Descriptor> stream_socket(int family) {
   Descriptor socket{::socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
   if (!socket) return system_error("socket", errno);
@@ -48,9 +42,9 @@ Result<void> bind_and_listen(int fd, const SocketAddress& raw, int backlog,
   return system_error("bind(" + name + ")", errno);
 }
 
-Result<SessionSocket> listen_at_file(const std::string& path, const std::optional<AuthKey>& key,
+Result<SessionSocket> listen_at_file(const std::string& path, std::span<const AuthKey> given,
                                      int backlog) {
-  PASSEL_TRY(auto keys, ready_keys(Carrier::host, key));
+  PASSEL_TRY(auto keys, HandshakeKeys::make(Carrier::host, given));
   PASSEL_TRY(SocketPlace place, SocketPlace::take(path));
   PASSEL_TRY(const SocketAddress raw, unix_socket_address(place.path()));
   PASSEL_TRY(Descriptor socket, stream_socket(AF_UNIX));
@@ -62,10 +56,11 @@ Result<SessionSocket> listen_at_file(const std::string& path, const std::optiona
                        std::move(bound)};
 }
 
-Result<SessionSocket> listen_at_port(const TcpAddress& address, const std::optional<AuthKey>& key,
+Result<SessionSocket> listen_at_port(const TcpAddress& address, std::span<const AuthKey> given,
                                      int backlog) {
-  if (!key) return Error{Errc::refused, "sessions at " + to_string(address) + " need an authkey"};
-  PASSEL_TRY(auto keys, ready_keys(Carrier::network, key));
+  if (given.empty())
+    return Error{Errc::refused, "sessions at " + to_string(address) + " need an authkey"};
+  PASSEL_TRY(auto keys, HandshakeKeys::make(Carrier::network, given));
   PASSEL_TRY(const auto found, look_up(address));
   const SocketAddress& raw = found.front();
   PASSEL_TRY(Descriptor socket, stream_socket(raw.family()));
@@ -158,11 +153,11 @@ Result<void> connect_to_host(SessionCarrier& carrier, const TcpAddress& address,
 
 }  // namespace
 
-Result<SessionSocket> listen_for_sessions(const Address& address, const std::optional<AuthKey>& key,
+Result<SessionSocket> listen_for_sessions(const Address& address, std::span<const AuthKey> keys,
                                           int backlog) {
   if (const auto* file = std::get_if<UnixAddress>(&address))
-    return listen_at_file(file->path, key, backlog);
-  return listen_at_port(std::get<TcpAddress>(address), key, backlog);
+    return listen_at_file(file->path, keys, backlog);
+  return listen_at_port(std::get<TcpAddress>(address), keys, backlog);
 }
 
 Result<std::optional<SessionCarrier>> accept_session(const SessionSocket& socket) {
@@ -198,7 +193,8 @@ Result<SessionCarrier> connect_session(const Address& address, const std::option
   SessionCarrier out;
   out.carrier = file != nullptr ? Carrier::host : Carrier::network;
   // Before the server begins to count the time: a short key takes long.
-  PASSEL_TRY(const auto keys, ready_keys(out.carrier, key));
+  const std::span<const AuthKey> mine{key ? &*key : nullptr, key ? 1U : 0U};
+  PASSEL_TRY(const auto keys, HandshakeKeys::make(out.carrier, mine));
   std::string place;
   if (file != nullptr) {
     PASSEL_TRY(out.socket, connect_to_file(file->path, deadline));

@@ -13,6 +13,7 @@
 
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 
 namespace passel::inline v0::detail {
@@ -35,10 +36,10 @@ struct SessionCarrier {
   bool same_host = true;  ///< as far as its address tells: some tunnels begin on this one
 };
 
-/// Errors: as Listener::open; refused without a key at a TcpAddress.
+/// Lets in who knows one of the keys; without any, everybody. Errors: as Listener::open; refused
+/// without a key at a TcpAddress.
 [[nodiscard]] Result<SessionSocket> listen_for_sessions(const Address& address,
-                                                        const std::optional<AuthKey>& key,
-                                                        int backlog);
+                                                        std::span<const AuthKey> keys, int backlog);
 /// The next client; nothing when it is gone already, or not of the same user. Errors: empty when
 /// there is none now, no_space when this process may have no more descriptors or memory.
 [[nodiscard]] Result<std::optional<SessionCarrier>> accept_session(const SessionSocket& socket);

@@ -25,6 +25,7 @@ struct NamedKey {
 };
 struct SessionKeys {
   std::vector<NamedKey> all;
+  std::size_t used = 0;
   SessionKeys() = default;
   SessionKeys(const SessionKeys&) = delete;
   SessionKeys& operator=(const SessionKeys&) = delete;
@@ -33,9 +34,7 @@ struct SessionKeys {
   }
 };
 
-const SessionKeys& keys_of(SSL* ssl) {
-  return *static_cast<const SessionKeys*>(SSL_get_app_data(ssl));
-}
+SessionKeys& keys_of(SSL* ssl) { return *static_cast<SessionKeys*>(SSL_get_app_data(ssl)); }
 
 /// The key in the form in which the library wants it.
 SSL_SESSION* key_session(SSL* ssl, const Secret& key) {
@@ -65,8 +64,12 @@ extern "C" int passel_find_key(SSL* ssl, const unsigned char* id, std::size_t id
                                SSL_SESSION** session) {
   const std::span name{reinterpret_cast<const std::byte*>(id), id_size};
   const NamedKey* found = nullptr;
-  for (const NamedKey& one : keys_of(ssl).all)  // all of them, however early one fits
-    if (same_proof(name, one.name)) found = &one;
+  SessionKeys& keys = keys_of(ssl);
+  for (const NamedKey& one : keys.all) {  // all of them, however early one fits
+    if (!same_proof(name, one.name)) continue;
+    found = &one;
+    keys.used = static_cast<std::size_t>(found - keys.all.data());
+  }
   *session = found != nullptr ? key_session(ssl, found->key) : nullptr;
   return 1;
 }
@@ -164,6 +167,8 @@ Result<bool> TlsChannel::shake_hands() {
   ::ERR_clear_error();
   return authentication_failed();
 }
+
+std::size_t TlsChannel::key() const noexcept { return session_->keys.used; }
 
 Result<void> TlsChannel::write(std::span<const std::byte> plain) {
   const std::lock_guard lock{mutex_};

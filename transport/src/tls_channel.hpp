@@ -32,6 +32,8 @@ class TlsChannel {
 
   /// Goes on with the handshake as far as it can: true when it is over. Errors: auth_failed.
   [[nodiscard]] Result<bool> shake_hands();
+  /// When that is over: which of the keys both ends have.
+  [[nodiscard]] std::size_t key() const noexcept;
   /// Encrypts. Errors: system.
   [[nodiscard]] Result<void> write(std::span<const std::byte> plain);
   /// Decrypts what is there: how many bytes, 0 when more records are needed. Errors: closed when

@@ -7,6 +7,7 @@
 #include <passel/detail/task.hpp>
 #include <passel/expose.hpp>
 #include <passel/listener.hpp>
+#include <passel/manager_options.hpp>
 #include <passel/proxy.hpp>
 #include <passel/result.hpp>
 
@@ -21,22 +22,6 @@
 #include <vector>
 
 namespace passel::inline v0 {
-
-/// Settings of a manager.
-struct ManagerOptions {
-  /// Where its server is, or shall be. The default is a socket in a new directory of this user's.
-  Address address = UnixAddress{};
-  /// The secret of server and clients: this process's authkey unless it is given. Children that
-  /// are started later know it, whatever it is. Over TCP it also encrypts.
-  std::optional<AuthKey> authkey{};
-  /// How long the server has to end when it is shut down, before SIGTERM, and then before SIGKILL.
-  std::chrono::milliseconds shutdown_timeout{1000};
-  std::string name{};  ///< of the server process; empty: as any process
-  /// Over TCP: after so long a silence server and clients take each other for lost. What a client
-  /// holds is its own for an eighth less, counted from the last thing it said that the server is
-  /// known to have heard (ProxyGuard::lost). The server's setting counts. Not less than 10 ms.
-  std::chrono::milliseconds silence{6000};
-};
 
 namespace detail {
 

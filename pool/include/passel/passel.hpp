@@ -30,6 +30,7 @@
 #include <passel/iterator_proxy.hpp>
 #include <passel/lifo_queue.hpp>
 #include <passel/listener.hpp>
+#include <passel/manager_options.hpp>
 #include <passel/lock.hpp>
 #include <passel/lock_proxies.hpp>
 #include <passel/lock_report.hpp>

@@ -39,9 +39,11 @@ class PASSEL_API HostedSite {
   /// The value as it may leave the server: the objects that it names live until it has arrived. I/O
   /// thread.
   [[nodiscard]] virtual WireValue lend(const WireValue& value) = 0;
-  /// Hosts one more object and gives its handle, which holds it. I/O thread.
-  [[nodiscard]] virtual WireValue host(const std::string& type,
-                                       std::shared_ptr<HostedObject> object) = 0;
+  /// Hosts one more object, for that session, and gives its handle, which holds it. I/O thread.
+  /// Errors: full.
+  [[nodiscard]] virtual Result<WireValue> host(const std::string& type,
+                                               std::shared_ptr<HostedObject> object,
+                                               std::uint64_t session) = 0;
   /// The object that a proxy names, or nullptr when it is none of this server's. I/O thread.
   [[nodiscard]] virtual std::shared_ptr<HostedObject> object_of(const WireValue& proxy) const = 0;
   /// Runs something that may block on a thread of the server's own. Any thread. Errors: no_space
@@ -81,6 +83,8 @@ class PASSEL_API HostedReply {
   template <class T>
   void value(T&& result);
   void value() { set(encode(std::uint8_t{0})); }
+  /// Answers with a new object, which the server hosts from now on. Errors for the caller: full.
+  void object(const std::string& type, std::shared_ptr<HostedObject> made);
 
  private:
   void set_wire(const WireValue& value);

@@ -18,10 +18,6 @@
 
 namespace passel::inline v0::detail {
 
-/// Hosts the object and answers with a proxy of it; from any thread.
-PASSEL_API void answer_with_hosted(HostedReply reply, const std::shared_ptr<HostedSite>& site,
-                                   const std::string& type, std::shared_ptr<HostedObject> object);
-
 /// Calls `answer(reply, value)` with what is in a Result or Future, now or later.
 template <class R, class Answer>
 void answer_with_content(HostedReply& reply, R&& outcome, const Answer& answer) {
@@ -140,13 +136,11 @@ struct ResultHost<HostedResult<Type, F, Exposed...>> {
   template <class T>
   static void run(const std::shared_ptr<T>& owner, HostedCall&& call) {
     answer_call_with_content<NamedMethod<F>::function>(
-        *owner, std::move(call),
-        [owner, site = call.site]<class V>(HostedReply& reply, V&& result) {
+        *owner, std::move(call), [owner]<class V>(HostedReply& reply, V&& result) {
           auto made = object_in<Object, V>(std::forward<V>(result), owner);
           if (made.object == nullptr) return reply.value(WireValue{});
-          answer_with_hosted(std::move(reply), site, std::string{Type.view()},
-                             std::make_shared<UserObject<Object, Exposed...>>(
-                                 std::move(made.object), made.shared));
+          reply.object(std::string{Type.view()}, std::make_shared<UserObject<Object, Exposed...>>(
+                                                     std::move(made.object), made.shared));
         });
   }
 };
@@ -155,10 +149,10 @@ struct ResultHost<IteratedResult<F>> {
   template <class T>
   static void run(const std::shared_ptr<T>& owner, HostedCall&& call) {
     answer_call_with_content<NamedMethod<F>::function>(
-        *owner, std::move(call), [site = call.site]<class V>(HostedReply& reply, V&& result) {
+        *owner, std::move(call), []<class V>(HostedReply& reply, V&& result) {
           using Source = std::remove_cvref_t<V>;
-          answer_with_hosted(std::move(reply), site, "Iterator",
-                             std::make_shared<IteratedObject<Source>>(std::forward<V>(result)));
+          reply.object("Iterator",
+                       std::make_shared<IteratedObject<Source>>(std::forward<V>(result)));
         });
   }
 };

@@ -16,6 +16,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace passel::inline v0::detail {
 
@@ -36,6 +37,8 @@ struct SessionPeer {
   std::string name;
   std::string role;
   std::int32_t pid = 0;
+  /// Which key it has proved to know: 0 is SessionServerOptions::authkey, n the nth other one.
+  std::size_t key = 0;
 };
 
 /// What a SessionServer asks of its owner. All of it runs on the I/O thread, one at a time, and may
@@ -65,13 +68,17 @@ class PASSEL_API SessionService {
 
 struct SessionServerOptions {
   Address address = UnixAddress{};
-  std::optional<AuthKey> authkey{};  ///< which clients must know; needed at a TcpAddress
-  std::string name{};                ///< of the server, for people
-  std::uint64_t epoch = 0;           ///< which life of the server this is
+  std::optional<AuthKey> authkey{};   ///< which clients must know; needed at a TcpAddress
+  std::vector<AuthKey> other_keys{};  ///< let in as well; see SessionPeer::key
+  std::string name{};                 ///< of the server, for people
+  std::uint64_t epoch = 0;            ///< which life of the server this is
   int backlog = 128;
   std::chrono::milliseconds greeting_timeout{2000};  ///< a client that is slower is dropped
-  std::size_t max_greeting = 64;      ///< clients that have not said hello; the oldest goes
-  std::size_t max_sessions = 20'000;  ///< further ones are turned away
+  std::size_t max_greeting = 64;              ///< clients that have not said hello; the oldest goes
+  std::size_t max_sessions = 20'000;          ///< further ones are turned away
+  std::size_t max_sessions_of_host = 20'000;  ///< from one address, over TCP
+  std::size_t max_open_calls = 100'000;       ///< of one session; further ones get `full`
+  std::size_t max_open_bytes = std::size_t{256} << 20;  ///< of the arguments of these
   /// Over TCP: after so long a silence a client is asked whether it lives ...
   std::chrono::milliseconds heartbeat = session_heartbeat;
   /// ... and after this one it counts as lost.

@@ -1,0 +1,188 @@
+// Layer actors: what the server of a manager is asked itself: objects, names, and who may have
+// them.
+#include "manager_core.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+#include <vector>
+
+namespace passel::inline v0::detail {
+namespace {
+
+/// How often debug_info looks for the text of an object that is in use, and the time between.
+constexpr int debug_looks = 20;
+constexpr std::chrono::milliseconds debug_pause{10};
+
+Error not_for(const ManagerRole& role, const std::string& what) {
+  return {Errc::refused, "role '" + role.name + "' may not " + what};
+}
+
+/// What shows or changes what others have.
+bool is_for_owners(std::string_view method) {
+  return method == "debug_info" || method == "publish" || method == "unpublish";
+}
+
+Error over_limit(const std::string& what, std::size_t limit) {
+  return {Errc::full, what + ": limit " + std::to_string(limit)};
+}
+
+}  // namespace
+
+const ManagerRole* ManagerCore::role_of(std::uint64_t session) const {
+  const auto visitor = visitors_.find(session);
+  return visitor == visitors_.end() ? nullptr : visitor->second.role;
+}
+
+Result<void> ManagerCore::check_use(std::uint64_t session, const std::string& type,
+                                    std::string_view method) const {
+  const ManagerRole* const role = role_of(session);
+  if (role == nullptr) return {};
+  const auto may = role->types.find(type);
+  if (may == role->types.end()) return not_for(*role, "use objects of type '" + type + "'");
+  const auto& methods = may->second;
+  // What a proxy says of itself belongs to having one.
+  if (methods.empty() || method.empty() || method == "#methods" ||
+      std::find(methods.begin(), methods.end(), method) != methods.end())
+    return {};
+  return not_for(*role, "call '" + std::string{method} + "' of type '" + type + "'");
+}
+
+Result<void> ManagerCore::check_making(std::uint64_t session, const std::string& type) const {
+  if (const ManagerRole* const role = role_of(session)) {
+    const auto may = role->types.find(type);
+    if (may == role->types.end() || !may->second.empty())
+      return not_for(*role, "make objects of type '" + type + "'");
+  }
+  return check_room(session);
+}
+
+Result<void> ManagerCore::check_room(std::uint64_t session) const {
+  const ManagerLimits& limits = options_.limits;
+  if (objects_.size() >= limits.objects)
+    return over_limit("objects of the manager", limits.objects);
+  const auto visitor = visitors_.find(session);
+  if (visitor != visitors_.end() && visitor->second.objects >= limits.objects_of_session)
+    return over_limit("objects made by this session", limits.objects_of_session);
+  return {};
+}
+
+void ManagerCore::serve_self(HostedCall&& call) {
+  if (call.method.starts_with(create_prefix))
+    return create(call.method.substr(create_prefix.size()), std::move(call));
+  if (call.method.starts_with(get_or_create_prefix))
+    return get_or_create(call.method.substr(get_or_create_prefix.size()), std::move(call));
+  const std::uint64_t session = call.caller.session;
+  const ManagerRole* const role = role_of(session);
+  if (role != nullptr && is_for_owners(call.method))
+    return call.reply.set(not_for(*role, "'" + std::string{call.method} + "'"));
+  if (call.method == "ping") return call.reply.value();
+  if (call.method == "publish") return publish(std::move(call));
+  if (call.method == "names") {
+    auto names = names_.list();
+    std::erase_if(names, [&](const auto& one) { return !check_use(session, one.second); });
+    return call.reply.value(std::move(names));
+  }
+  if (call.method == "named" || call.method == "unpublish") {
+    auto name = call.arguments<std::string>();
+    if (!name) return call.reply.set(name.error());
+    if (call.method == "unpublish") return call.reply.value(names_.unbind(std::get<0>(*name)));
+    return call.reply.value(named(session, std::get<0>(*name)));
+  }
+  if (call.method == "number_of_objects")
+    return call.reply.value(static_cast<std::uint64_t>(objects_.size()));
+  if (call.method == "debug_info") return debug_info(std::move(call.reply), debug_looks);
+  if (call.method == "types") {
+    std::vector<std::string> names;
+    for (const auto& [name, factory] : options_.types)
+      if (check_use(session, name)) names.push_back(name);
+    return call.reply.value(std::move(names));
+  }
+  call.reply.set(Error{Errc::not_found, "a manager cannot '" + std::string{call.method} + "'"});
+}
+
+Result<std::shared_ptr<HostedObject>> ManagerCore::make(std::string_view type,
+                                                        const HostedCall& call) const {
+  PASSEL_CHECK(check_making(call.caller.session, std::string{type}));
+  const auto found = options_.types.find(std::string{type});
+  if (found != options_.types.end()) return found->second(call);
+  std::string known;
+  for (const auto& [name, factory] : options_.types) known += (known.empty() ? "" : ", ") + name;
+  return Error{Errc::not_found, "type '" + std::string{type} + "' is not registered at " +
+                                    to_string(address_) +
+                                    "; there are: " + (known.empty() ? "none" : known)};
+}
+
+void ManagerCore::made_by(std::uint64_t session, std::uint64_t object) {
+  Hosted& hosted = objects_.at(object);
+  const auto maker = visitors_.find(session);
+  if (hosted.maker != 0 || maker == visitors_.end()) return;  // it was there before
+  hosted.maker = session;
+  ++maker->second.objects;
+}
+
+Result<WireValue> ManagerCore::named(std::uint64_t session, std::string_view name) const {
+  PASSEL_TRY(WireValue object, names_.find(name));
+  PASSEL_CHECK(check_use(session, read_proxy(object)->place.type));
+  return object;
+}
+
+void ManagerCore::create(std::string_view type, HostedCall&& call) {
+  auto made = make(type, call);
+  if (!made) return call.reply.set(made.error());
+  const std::uint64_t object = add(std::string{type}, *std::move(made));
+  made_by(call.caller.session, object);
+  step(registry_event::Created{call.caller.session, object});
+  call.reply.value(CreatedObject{object, epoch_});
+}
+
+void ManagerCore::get_or_create(std::string_view name_and_type, HostedCall&& call) {
+  const std::size_t end = name_and_type.find('\n');
+  if (end == std::string_view::npos)
+    return call.reply.set(Error{Errc::malformed, "a name without a type"});
+  const std::string_view name = name_and_type.substr(0, end);
+  const std::string type{name_and_type.substr(end + 1)};
+  if (auto there = named(call.caller.session, name); there || there.error() == Errc::refused) {
+    if (!there) return call.reply.set(there.error());
+    const std::string other = read_proxy(*there)->place.type;
+    if (other == type) return call.reply.value(*std::move(there));
+    return call.reply.set(Error{Errc::type_mismatch, "what is published as '" + std::string{name} +
+                                                         "' is a " + other + ", not a " + type});
+  }
+  auto made = make(type, call);
+  if (!made) return call.reply.set(made.error());
+  const auto object = host(type, *std::move(made), call.caller.session);
+  if (!object) return call.reply.set(object.error());
+  if (auto bound = names_.bind(name, *object); !bound) return call.reply.set(bound.error());
+  call.reply.value(*object);
+}
+
+void ManagerCore::publish(HostedCall&& call) {
+  auto args = call.arguments<std::string, WireValue>();
+  if (!args) return call.reply.set(args.error());
+  auto& [name, object] = *args;
+  if (object_of(object) == nullptr)
+    return call.reply.set(
+        Error{Errc::invalid_argument, "only an object of this manager can be published in it"});
+  call.reply.value(names_.bind(name, std::move(object)));
+}
+
+void ManagerCore::debug_info(HostedReply reply, int looks) {
+  std::string out;
+  bool all = true;
+  for (const auto& [id, hosted] : objects_) {
+    const auto text = hosted.object->text_at_once();
+    all = all && text;
+    out += std::to_string(id) + ": " + hosted.type +
+           " refcount=" + std::to_string(registry_.references(id)) + "\n    " +
+           text.value_or("(a method of it runs)").substr(0, 75) + "\n";
+  }
+  if (all || looks == 1) return reply.value(std::move(out));
+  // Most calls are short: another look a little later sees what they have left.
+  const auto kept = std::make_shared<HostedReply>(std::move(reply));
+  loop_.at(Deadline::after(debug_pause), [weak = weak_from_this(), kept, looks] {
+    if (const auto core = weak.lock()) core->debug_info(std::move(*kept), looks - 1);
+  });
+}
+
+}  // namespace passel::inline v0::detail
