@@ -69,8 +69,8 @@ Result<std::shared_ptr<ManagerCore>> open_planned(const ManagerPlan& plan, Descr
   for (const PlannedRole& role : plan.roles)
     options.roles.push_back({role.name, AuthKey{role.key}, role.types});
   for (const auto& [name, id] : plan.types) {
-    PASSEL_TRY(const HostedFactory factory, find_hosted_factory(task_id(id)));
-    options.types.emplace(name, factory);
+    PASSEL_TRY(const HostedMaker maker, find_hosted_factory(task_id(id)));
+    options.types.emplace(name, maker);
   }
   PASSEL_TRY(IoLoop* const loop, runtime_io());
   return ManagerCore::open(*loop, std::move(options));
@@ -320,7 +320,7 @@ Result<ManagerServer> BaseManager::get_server() {
   options.silence = state_->options.silence;
   options.limits = state_->options.limits;
   options.roles = state_->options.roles;
-  for (const auto& [name, type] : state_->types) options.types.emplace(name, type.factory);
+  for (const auto& [name, type] : state_->types) options.types.emplace(name, type.maker);
   PASSEL_TRY(auto core, detail::ManagerCore::open(*loop, std::move(options)));
   state_->address = core->address();
   detail::forget_former_manager(state_->address);

@@ -3,6 +3,8 @@
 
 #include <passel/detail/hosted_result.hpp>
 
+#include <iterator>
+
 namespace passel::inline v0::detail {
 
 HostedSite::~HostedSite() = default;
@@ -60,12 +62,15 @@ void HostedObject::discarded(std::uint64_t, std::uint64_t) {}
 void HostedObject::session_ended(std::uint64_t) {}
 std::optional<std::string> HostedObject::text_at_once() const { return text(); }
 const void* HostedObject::identity() const noexcept { return nullptr; }
+void HostedObject::share_line(HostedObject&) {}
 
-Result<HostedFactory> find_hosted_factory(TaskId id) {
+Result<HostedMaker> find_hosted_factory(TaskId id) {
   PASSEL_TRY(const TaskFunction task, find_task(id));
   PASSEL_TRY(const Encoded answer, task({}, {}));
-  PASSEL_TRY(const auto address, decode<std::uintptr_t>(answer.bytes));
-  return reinterpret_cast<HostedFactory>(address);
+  using Named = std::pair<std::uintptr_t, bool>;
+  PASSEL_TRY(const auto named, decode<Named>(answer.bytes));
+  return HostedMaker{reinterpret_cast<HostedFactory>(named.first),
+                     named.second ? MadeOn::thread : MadeOn::io_thread};
 }
 
 Error no_such_method(std::string_view method, const HostedObject& object) {
@@ -92,21 +97,29 @@ void LinedObject::handle(HostedCall&& call) {
   if (is_quick()) return serve(std::move(call));
   call.keep();
   const auto site = call.site;
+  const auto line = line_;
   {
-    const std::lock_guard lock{mutex_};
-    line_.push_back(std::move(call));
-    if (std::exchange(running_, true)) return;
+    const std::lock_guard lock{line->mutex};
+    const Line::Key key{call.caller.session, call.id};
+    line->calls.push_back({shared_from_this(), std::move(call)});
+    line->places.emplace(key, std::prev(line->calls.end()));
+    if (std::exchange(line->running, true)) return;
   }
-  const auto begun = site->run([self = shared_from_this()] { self->drain(); });
-  if (!begun) refuse(begun.error());
+  const auto begun = site->run([line] { line->drain(); });
+  if (!begun) line->refuse(begun.error());
 }
 
-void LinedObject::refuse(const Error& error) {
-  std::unique_lock lock{mutex_};
-  auto refused = std::exchange(line_, {});
-  running_ = false;
+void LinedObject::share_line(HostedObject& other) {
+  if (const auto* lined = dynamic_cast<LinedObject*>(&other)) line_ = lined->line_;
+}
+
+void LinedObject::Line::refuse(const Error& error) {
+  std::unique_lock lock{mutex};
+  auto refused = std::exchange(calls, {});
+  places.clear();
+  running = false;
   lock.unlock();
-  for (HostedCall& call : refused) call.reply.set(error);
+  for (Waiting& one : refused) one.call.reply.set(error);
 }
 
 void LinedObject::serve(HostedCall&& call) {
@@ -121,8 +134,8 @@ void LinedObject::serve(HostedCall&& call) {
 
 std::optional<std::string> LinedObject::text_at_once() const {
   {
-    const std::lock_guard lock{mutex_};
-    if (running_) return std::nullopt;
+    const std::lock_guard lock{line_->mutex};
+    if (line_->running) return std::nullopt;
   }
   // On the I/O thread, which alone could make it run.
   try {
@@ -133,22 +146,25 @@ std::optional<std::string> LinedObject::text_at_once() const {
 }
 
 void LinedObject::abandoned(std::uint64_t session, std::uint64_t call) {
-  const std::lock_guard lock{mutex_};
-  std::erase_if(line_, [&](const HostedCall& waiting) {
-    return waiting.caller.session == session && waiting.id == call;
-  });
+  std::list<Line::Waiting> gone;  // destroyed without the lock
+  const std::lock_guard lock{line_->mutex};
+  if (const auto found = line_->places.extract({session, call}))
+    gone.splice(gone.end(), line_->calls, found.mapped());
 }
 
-void LinedObject::drain() {
-  std::unique_lock lock{mutex_};
-  while (!line_.empty()) {
-    HostedCall call = std::move(line_.front());
-    line_.pop_front();
+void LinedObject::Line::drain() {
+  std::unique_lock lock{mutex};
+  while (!calls.empty()) {
+    std::list<Waiting> first;
+    first.splice(first.end(), calls, calls.begin());
+    HostedCall& call = first.front().call;
+    places.erase({call.caller.session, call.id});
     lock.unlock();
-    serve(std::move(call));
+    first.front().object->serve(std::move(call));
+    first.clear();  // perhaps the object's end
     lock.lock();
   }
-  running_ = false;
+  running = false;
 }
 
 }  // namespace passel::inline v0::detail

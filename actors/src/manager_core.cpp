@@ -84,6 +84,7 @@ void ManagerCore::close() {
   const auto end = [&] {
     server_.reset();
     names_.clear();
+    awaited_.clear();
     for (auto& [id, hosted] : objects_) leaving_.push_back(std::move(hosted.object));
     objects_.clear();
     destroy_leaving();
@@ -138,7 +139,7 @@ void ManagerCore::arm() {
 }
 
 void ManagerCore::forget(const Hosted& gone) {
-  if (const void* identity = gone.object->identity()) identities_.erase(identity);
+  if (const void* identity = gone.object->identity()) identities_.erase({identity, gone.type});
   const auto maker = visitors_.find(gone.maker);
   if (maker != visitors_.end()) --maker->second.objects;
 }
@@ -154,11 +155,15 @@ void ManagerCore::unkeep(std::uint64_t object) { step(registry_event::Unkeep{obj
 std::uint64_t ManagerCore::add(const std::string& type, std::shared_ptr<HostedObject> object) {
   const void* const identity = object->identity();
   if (identity != nullptr) {
-    if (const auto found = identities_.find(identity); found != identities_.end())
-      return found->second;
+    const auto found = identities_.lower_bound({identity, {}});
+    if (const auto same = identities_.find({identity, type}); same != identities_.end())
+      return same->second;
+    // Known by another name: its methods are others, but one of them runs at a time all the same.
+    if (found != identities_.end() && found->first.first == identity)
+      object->share_line(*objects_.at(found->second).object);
   }
   const std::uint64_t id = ++last_object_;
-  if (identity != nullptr) identities_.emplace(identity, id);
+  if (identity != nullptr) identities_.emplace(std::pair{identity, type}, id);
   objects_.emplace(id, Hosted{type, std::move(object)});
   return id;
 }
@@ -309,6 +314,7 @@ void ManagerCore::serve_call(const ServedCall& served, HostedCall&& call) {
 }
 
 void ManagerCore::call_abandoned(std::uint64_t session, std::uint64_t call, std::uint64_t target) {
+  if (target == 0) wanted_.erase({session, call});
   const auto found = objects_.find(target);
   if (found == objects_.end()) return;
   const auto object = found->second.object;

@@ -12,12 +12,15 @@
 #include "proxy_place.hpp"
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace passel::inline v0::detail {
@@ -40,7 +43,7 @@ struct ManagerCoreOptions {
   std::chrono::milliseconds silence = session_silence;
   ManagerLimits limits{};
   std::vector<ManagerRole> roles{};
-  std::map<std::string, HostedFactory> types{};
+  std::map<std::string, HostedMaker> types{};
 };
 
 /// Hosts objects at an address. Made and destroyed on any thread but the I/O thread; what is
@@ -80,6 +83,8 @@ class ManagerCore final : public SessionService,
     std::size_t objects = 0;
   };
   class Held;
+  using Made = Result<std::shared_ptr<HostedObject>>;
+  using WhenMade = std::function<void(HostedCall& call, Made made)>;
 
   void session_opened(std::uint64_t session, const SessionPeer& peer) override;
   void serve(const ServedCall& call) override;
@@ -104,12 +109,16 @@ class ManagerCore final : public SessionService,
   void made_by(std::uint64_t session, std::uint64_t object);
   void create(std::string_view type, HostedCall&& call);
   void get_or_create(std::string_view name_and_type, HostedCall&& call);
+  Result<WireValue> bind_new(const std::string& name, const std::string& type,
+                             std::uint64_t session, Made made);
+  void look_again(const std::string& name);
   void publish(HostedCall&& call);
   /// Errors: not_found; refused when it is of a type that is not for the session.
   [[nodiscard]] Result<WireValue> named(std::uint64_t session, std::string_view name) const;
-  /// Errors: not_found when there is no such type.
-  [[nodiscard]] Result<std::shared_ptr<HostedObject>> make(std::string_view type,
-                                                           const HostedCall& call) const;
+  /// Makes an object, on a thread when that may wait, and calls `done` on the I/O thread. Errors
+  /// also: those of check_making, not_found when there is no such type.
+  void make(const std::string& type, HostedCall&& call, const WhenMade& done);
+  void made(HostedCall& call, Made object, const WhenMade& done);
   [[nodiscard]] std::uint64_t add(const std::string& type, std::shared_ptr<HostedObject> object);
   void debug_info(HostedReply reply, int looks);
   [[nodiscard]] ProxyPlace place_of(std::uint64_t object) const;
@@ -130,10 +139,12 @@ class ManagerCore final : public SessionService,
   const std::shared_ptr<HostedThreads> threads_;
   ManagerRegistry registry_;
   std::map<std::uint64_t, Hosted> objects_;
-  std::unordered_map<std::uint64_t, Visitor> visitors_;  // by session
-  std::unordered_map<const void*, std::uint64_t> identities_;
+  std::unordered_map<std::uint64_t, Visitor> visitors_;                      // by session
+  std::map<std::pair<const void*, std::string>, std::uint64_t> identities_;  // by type
   ManagerNames names_;
-  std::vector<std::shared_ptr<HostedObject>> leaving_;  // nobody has them any more
+  std::map<std::string, std::vector<HostedCall>> awaited_;  // names of objects that are being made
+  std::set<std::pair<std::uint64_t, std::uint64_t>> wanted_;  // session and call: not given up yet
+  std::vector<std::shared_ptr<HostedObject>> leaving_;        // nobody has them any more
   bool destroying_ = false;
   std::uint64_t last_object_ = 0;
   std::optional<IoLoop::TimerKey> timer_;

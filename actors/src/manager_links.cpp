@@ -7,7 +7,10 @@
 #include <passel/finalize.hpp>
 #include <passel/process.hpp>
 
+#include "proxy_reference.hpp"
+
 #include <chrono>
+#include <condition_variable>
 #include <cstdint>
 #include <cstring>
 #include <map>
@@ -42,6 +45,13 @@ struct Links {
     int times = 0;  // that it was set
   };
   std::map<std::string, Known> keys;
+  /// A connection that somebody is making.
+  struct Attempt {
+    std::condition_variable changed;
+    bool is_over = false;
+    std::optional<Error> failed{};  // for others, too: not for want of its caller's time
+  };
+  std::map<std::string, std::shared_ptr<Attempt>> attempts;
   Finalizer at_end;
 };
 
@@ -56,6 +66,7 @@ void forget_the_parents(Links& all) {
   if (all.generation == fork_generation()) return;
   all.generation = fork_generation();
   new Open{std::exchange(all.open, {})};
+  new std::map<std::string, std::shared_ptr<Links::Attempt>>{std::exchange(all.attempts, {})};
 }
 
 void leave_all() {
@@ -82,7 +93,8 @@ std::shared_ptr<SessionLink> open_link_to_manager(const Address& address) {
 
 namespace {
 
-Result<std::shared_ptr<SessionLink>> new_link(const Address& address, const AuthKey& key) {
+Result<std::shared_ptr<SessionLink>> new_link(const Address& address, const AuthKey& key,
+                                              Deadline deadline = Deadline::never()) {
   PASSEL_TRY(IoLoop* const loop, runtime_io());
   if (loop->on_loop_thread())
     return Error{Errc::invalid_state,
@@ -90,7 +102,9 @@ Result<std::shared_ptr<SessionLink>> new_link(const Address& address, const Auth
   SessionLinkOptions options;
   options.name = current_process().name;
   options.authkey = key;
-  return SessionLink::connect(*loop, address, options, Deadline::after(connect_limit));
+  const Deadline limit = Deadline::after(connect_limit);
+  return SessionLink::connect(*loop, address, options,
+                              deadline.when() < limit.when() ? deadline : limit);
 }
 
 /// The link, or the one that another thread was quicker to add.
@@ -132,20 +146,74 @@ std::optional<AuthKey> known_key(const Address& address) {
   return known->second.key;
 }
 
+struct Turn {
+  std::shared_ptr<Links::Attempt> attempt;
+  bool mine = false;              // to make
+  std::optional<Error> failed{};  // it did, for everybody
+};
+
+/// The attempt to connect with that address: a new one, or that of another thread when it is over
+/// or the deadline has passed.
+Turn begin_or_wait(const std::string& where, Deadline deadline) {
+  Links& all = links();
+  std::unique_lock lock{all.mutex};
+  forget_the_parents(all);
+  const auto [found, mine] = all.attempts.try_emplace(where, nullptr);
+  if (mine) found->second = std::make_shared<Links::Attempt>();
+  const auto attempt = found->second;
+  if (mine) return {.attempt = attempt, .mine = true};
+  const auto is_over = [&attempt] { return attempt->is_over; };
+  if (deadline.is_never()) {
+    attempt->changed.wait(lock, is_over);
+  } else {
+    attempt->changed.wait_until(lock, deadline.when(), is_over);
+  }
+  return {.attempt = attempt, .failed = attempt->failed};
+}
+
+void end_attempt(const std::string& where, Links::Attempt& attempt, std::optional<Error> failed) {
+  Links& all = links();
+  const std::lock_guard lock{all.mutex};
+  const auto found = all.attempts.find(where);
+  if (found != all.attempts.end() && found->second.get() == &attempt) all.attempts.erase(found);
+  attempt.is_over = true;
+  attempt.failed = std::move(failed);
+  attempt.changed.notify_all();
+}
+
+Result<std::shared_ptr<SessionLink>> connect_for_all(const Address& address,
+                                                     Links::Attempt& attempt, Deadline deadline) {
+  const auto known = known_key(address);
+  auto link = new_link(address, known ? *known : authkey(), deadline);
+  if (link) link = add_link(address, *std::move(link));
+  std::optional<Error> failed;
+  if (!link && !deadline.passed()) failed = link.error();
+  end_attempt(to_string(address), attempt, std::move(failed));
+  if (link) hold_all_again(address, *link);
+  return link;
+}
+
 }  // namespace
 
-Result<std::shared_ptr<SessionLink>> link_to_manager(const Address& address) {
-  if (auto link = open_link_to_manager(address)) return link;
-  const auto known = known_key(address);
-  PASSEL_TRY(auto link, new_link(address, known ? *known : authkey()));
-  return add_link(address, std::move(link));
+Result<std::shared_ptr<SessionLink>> link_to_manager(const Address& address, Deadline deadline) {
+  const std::string where = to_string(address);
+  while (true) {
+    if (auto link = open_link_to_manager(address)) return link;
+    PASSEL_TRY(IoLoop* const loop, runtime_io());
+    if (loop->on_loop_thread()) return new_link(address, authkey());  // says that it cannot
+    const Turn turn = begin_or_wait(where, deadline);
+    if (turn.mine) return connect_for_all(address, *turn.attempt, deadline);
+    if (turn.failed) return *turn.failed;
+    if (deadline.passed())
+      return Error{Errc::timeout, "no connection with " + where + " in the time given"};
+  }
 }
 
 Result<void> join_manager(const Address& address, const AuthKey& key) {
   const auto known = open_link_to_manager(address);
   if (known_key(address) != key || known == nullptr || !answers(*known)) {
     PASSEL_TRY(auto link, new_link(address, key));
-    static_cast<void>(add_link(address, std::move(link)));
+    hold_all_again(address, add_link(address, std::move(link)));
   }
   set_manager_key(address, key);
   return {};

@@ -17,7 +17,9 @@ namespace passel::inline v0::detail {
 /// The open connection to the manager at `address`, a new one when there is none. They stay until
 /// the Runtime ends or they break; a forked child has its own. Errors: as SessionLink::connect,
 /// invalid_state (no Runtime, on the I/O thread).
-[[nodiscard]] Result<std::shared_ptr<SessionLink>> link_to_manager(const Address& address);
+/// Of several threads that find none one connects, and each waits for that until its own deadline.
+[[nodiscard]] Result<std::shared_ptr<SessionLink>> link_to_manager(
+    const Address& address, Deadline deadline = Deadline::never());
 /// The same, when there is an open one already; else nullptr.
 [[nodiscard]] std::shared_ptr<SessionLink> open_link_to_manager(const Address& address);
 /// The key to use at that address; where none is known this process's authkey is used.

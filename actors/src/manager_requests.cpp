@@ -101,16 +101,37 @@ void ManagerCore::serve_self(HostedCall&& call) {
   call.reply.set(Error{Errc::not_found, "a manager cannot '" + std::string{call.method} + "'"});
 }
 
-Result<std::shared_ptr<HostedObject>> ManagerCore::make(std::string_view type,
-                                                        const HostedCall& call) const {
-  PASSEL_CHECK(check_making(call.caller.session, std::string{type}));
-  const auto found = options_.types.find(std::string{type});
-  if (found != options_.types.end()) return found->second(call);
-  std::string known;
-  for (const auto& [name, factory] : options_.types) known += (known.empty() ? "" : ", ") + name;
-  return Error{Errc::not_found, "type '" + std::string{type} + "' is not registered at " +
-                                    to_string(address_) +
-                                    "; there are: " + (known.empty() ? "none" : known)};
+void ManagerCore::make(const std::string& type, HostedCall&& call, const WhenMade& done) {
+  if (const auto may = check_making(call.caller.session, type); !may)
+    return done(call, may.error());
+  const auto found = options_.types.find(type);
+  if (found == options_.types.end()) {
+    std::string known;
+    for (const auto& [name, maker] : options_.types) known += (known.empty() ? "" : ", ") + name;
+    return done(call, Error{Errc::not_found,
+                            "type '" + type + "' is not registered at " + to_string(address_) +
+                                "; there are: " + (known.empty() ? "none" : known)});
+  }
+  const HostedMaker maker = found->second;
+  if (maker.where == MadeOn::io_thread) return done(call, maker.make(call));
+  call.keep();
+  wanted_.insert({call.caller.session, call.id});
+  const auto kept = std::make_shared<HostedCall>(std::move(call));
+  const auto begun = threads_->run([this, kept, maker, done] {
+    const auto object = std::make_shared<Made>(maker.make(*kept));
+    loop_.post([weak = weak_from_this(), kept, object, done] {
+      if (const auto core = weak.lock()) core->made(*kept, std::move(*object), done);
+    });
+  });
+  if (!begun) made(*kept, begun.error(), done);
+}
+
+void ManagerCore::made(HostedCall& call, Made object, const WhenMade& done) {
+  if (wanted_.erase({call.caller.session, call.id}) == 0)
+    object = Error{Errc::cancelled, "whoever wanted it has gone meanwhile"};
+  // While it was made others may have been, too.
+  if (const auto room = check_room(call.caller.session); object && !room) object = room.error();
+  done(call, std::move(object));
 }
 
 void ManagerCore::made_by(std::uint64_t session, std::uint64_t object) {
@@ -128,33 +149,58 @@ Result<WireValue> ManagerCore::named(std::uint64_t session, std::string_view nam
 }
 
 void ManagerCore::create(std::string_view type, HostedCall&& call) {
-  auto made = make(type, call);
-  if (!made) return call.reply.set(made.error());
-  const std::uint64_t object = add(std::string{type}, *std::move(made));
-  made_by(call.caller.session, object);
-  step(registry_event::Created{call.caller.session, object});
-  call.reply.value(CreatedObject{object, epoch_});
+  const std::string name{type};
+  make(name, std::move(call), [this, name](HostedCall& asked, Made made) {
+    if (!made) return asked.reply.set(made.error());
+    const std::uint64_t object = add(name, *std::move(made));
+    made_by(asked.caller.session, object);
+    step(registry_event::Created{asked.caller.session, object});
+    asked.reply.value(CreatedObject{object, epoch_});
+  });
 }
 
 void ManagerCore::get_or_create(std::string_view name_and_type, HostedCall&& call) {
   const std::size_t end = name_and_type.find('\n');
   if (end == std::string_view::npos)
     return call.reply.set(Error{Errc::malformed, "a name without a type"});
-  const std::string_view name = name_and_type.substr(0, end);
+  const std::string name{name_and_type.substr(0, end)};
   const std::string type{name_and_type.substr(end + 1)};
   if (auto there = named(call.caller.session, name); there || there.error() == Errc::refused) {
     if (!there) return call.reply.set(there.error());
     const std::string other = read_proxy(*there)->place.type;
     if (other == type) return call.reply.value(*std::move(there));
-    return call.reply.set(Error{Errc::type_mismatch, "what is published as '" + std::string{name} +
-                                                         "' is a " + other + ", not a " + type});
+    return call.reply.set(Error{Errc::type_mismatch, "what is published as '" + name + "' is a " +
+                                                         other + ", not a " + type});
   }
-  auto made = make(type, call);
-  if (!made) return call.reply.set(made.error());
-  const auto object = host(type, *std::move(made), call.caller.session);
-  if (!object) return call.reply.set(object.error());
-  if (auto bound = names_.bind(name, *object); !bound) return call.reply.set(bound.error());
-  call.reply.value(*object);
+  const auto [line, first] = awaited_.try_emplace(name);
+  if (!first) {
+    call.keep();
+    wanted_.insert({call.caller.session, call.id});
+    line->second.push_back(std::move(call));
+    return;
+  }
+  make(type, std::move(call), [this, name, type](HostedCall& asked, Made made) {
+    asked.reply.value(bind_new(name, type, asked.caller.session, std::move(made)));
+    look_again(name);
+  });
+}
+
+Result<WireValue> ManagerCore::bind_new(const std::string& name, const std::string& type,
+                                        std::uint64_t session, Made made) {
+  if (!made) return made.error();
+  PASSEL_TRY(WireValue object, host(type, *std::move(made), session));
+  PASSEL_CHECK(names_.bind(name, object));
+  return object;
+}
+
+// There is an object of that name now, or it could not be made and the next one tries.
+void ManagerCore::look_again(const std::string& name) {
+  auto waiting = awaited_.extract(name);
+  for (HostedCall& call : waiting.mapped()) {
+    if (wanted_.erase({call.caller.session, call.id}) == 0) continue;
+    const std::string_view asked = call.method.substr(get_or_create_prefix.size());
+    get_or_create(asked, std::move(call));
+  }
 }
 
 void ManagerCore::publish(HostedCall&& call) {

@@ -3,15 +3,13 @@
 
 #include <passel/detail/child.hpp>
 #include <passel/detail/proxy_core.hpp>
-#include <passel/detail/shared_object.hpp>
 
 #include "manager_core.hpp"
 #include "manager_links.hpp"
 #include "proxy_place.hpp"
+#include "proxy_reference.hpp"
 
 #include <memory>
-#include <mutex>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -19,157 +17,22 @@ namespace passel::inline v0 {
 namespace detail {
 namespace {
 
-Error manager_gone(const ProxyPlace& place, const Error& why) {
-  return {Errc::peer_lost,
-          "the manager at " + to_string(place.address) + " is gone: " + why.what()};
-}
-
 /// What a server that listens at all addresses of its host knows of itself.
 bool is_everywhere(const Address& address) {
   const auto* const tcp = std::get_if<TcpAddress>(&address);
   return tcp != nullptr && (tcp->host == "0.0.0.0" || tcp->host == "::");
 }
 
-Error object_gone(const ProxyPlace& place) {
-  return {Errc::stale_object, "object " + std::to_string(place.object) + " of type '" + place.type +
-                                  "' belonged to an earlier life of the manager at " +
-                                  to_string(place.address)};
-}
-
-class Reference;
-
-/// Every reference of this process. When a connection has to be made anew all that went over the
-/// old one are held over the new one at once: the server forgets the old one after a while, and
-/// with it the objects that nobody else holds.
-struct References {
-  std::mutex mutex;
-  std::unordered_map<const Reference*, std::weak_ptr<Reference>> all;
-};
-
-/// Never destroyed: proxies may be, later than anything static.
-References& references() {
-  static auto* const known = new References;
-  return *known;
-}
-
-/// The place, and the connection by which this process holds the object.
-class Reference {
- public:
-  Reference(ProxyPlace place, std::shared_ptr<SessionLink> link)
-      : place_{std::move(place)}, link_{std::move(link)} {}
-  Reference(const Reference&) = delete;
-  Reference& operator=(const Reference&) = delete;
-  ~Reference() {
-    References& known = references();
-    const std::lock_guard lock{known.mutex};
-    known.all.erase(this);
-  }
-  static std::shared_ptr<Reference> make(ProxyPlace place, std::shared_ptr<SessionLink> link) {
-    auto made = std::make_shared<Reference>(std::move(place), std::move(link));
-    References& known = references();
-    const std::lock_guard lock{known.mutex};
-    known.all.emplace(made.get(), made);
-    return made;
-  }
-
-  [[nodiscard]] const ProxyPlace& place() const noexcept { return place_; }
-
-  /// The connection, with the object held over it.
-  Result<std::shared_ptr<SessionLink>> link() {
-    bool again = false;
-    auto found = [&] {
-      const std::lock_guard lock{mutex_};
-      return open_link(again);
-    }();
-    if (again) hold_all_again();
-    return found;
-  }
-
-  /// Holds it if the manager can be asked without waiting long; else with the first call.
-  void arrive(std::uint64_t ticket) {
-    ticket_ = ticket == 0 ? fresh_number() : ticket;
-    static_cast<void>(link().is_ok());
-  }
-
-  void drop() {
-    const std::lock_guard lock{mutex_};
-    forget_the_parents();
-    dropped_ = true;
-    if (link_) link_->notify(place_.object, "drop", {});
-  }
-
-  WireValue lend() {
-    const std::uint64_t ticket = fresh_number();
-    if (const auto held = link()) {
-      if (const auto bytes = encode(ticket)) (*held)->notify(place_.object, "lend", bytes->bytes);
-    }
-    return write_proxy(place_, ticket);
-  }
-
- private:
-  /// With the mutex held. `again` when it is another one than before.
-  Result<std::shared_ptr<SessionLink>> open_link(bool& again) {
-    forget_the_parents();
-    if (link_ && link_->is_open()) return link_;
-    auto found = link_to_manager(place_.address);
-    if (!found) {
-      if (found.error() == Errc::invalid_state) return found;
-      return manager_gone(place_, found.error());
-    }
-    if ((*found)->epoch() != place_.epoch) return object_gone(place_);
-    // What this process held goes with its last connection; others may hold it still.
-    const std::uint64_t ticket = std::exchange(ticket_, 0);
-    hold_by(**found, ticket != 0 ? ticket : fresh_number());
-    again = link_ != nullptr;
-    link_ = *found;
-    return link_;
-  }
-  static void hold_all_again() {
-    std::vector<std::shared_ptr<Reference>> others;
-    {
-      References& known = references();
-      const std::lock_guard lock{known.mutex};
-      for (const auto& [raw, weak] : known.all)
-        if (auto one = weak.lock()) others.push_back(std::move(one));
-    }
-    for (const auto& one : others) one->follow();
-  }
-  /// Goes over to the present connection, if there is one and the last one is gone.
-  void follow() {
-    const std::lock_guard lock{mutex_};
-    if (dropped_ || !link_ || link_->is_open() || !open_link_to_manager(place_.address)) return;
-    bool again = false;
-    static_cast<void>(open_link(again).is_ok());
-  }
-  void hold_by(SessionLink& link, std::uint64_t ticket) const {
-    if (const auto bytes = encode(ticket)) link.notify(place_.object, "hold", bytes->bytes);
-  }
-  /// What a fork copied is the parent's; the child holds the object by itself.
-  void forget_the_parents() {
-    if (generation_ == fork_generation()) return;
-    generation_ = fork_generation();
-    new std::shared_ptr<SessionLink>{std::exchange(link_, nullptr)};
-    ticket_ = fresh_number();
-  }
-
-  const ProxyPlace place_;
-  std::mutex mutex_;
-  std::shared_ptr<SessionLink> link_;
-  std::uint64_t ticket_ = 0;  // it has travelled, and has not been held yet
-  std::uint32_t generation_ = fork_generation();
-  bool dropped_ = false;
-};
-
 }  // namespace
 
 class ProxyCore::Body {
  public:
   Body(ProxyPlace place, std::shared_ptr<SessionLink> link)
-      : reference_{Reference::make(std::move(place), std::move(link))} {}
-  Reference* operator->() const noexcept { return reference_.get(); }
+      : reference_{ProxyReference::make(std::move(place), std::move(link))} {}
+  ProxyReference* operator->() const noexcept { return reference_.get(); }
 
  private:
-  const std::shared_ptr<Reference> reference_;
+  const std::shared_ptr<ProxyReference> reference_;
 };
 
 ProxyCore::ProxyCore(std::unique_ptr<Body> body) : body_{std::move(body)} {}
@@ -205,20 +68,18 @@ Result<SessionReply> ProxyCore::call(std::string_view method, Encoded args, Dead
   if (loop->on_loop_thread())
     return Error{Errc::invalid_state, "'" + std::string{method} +
                                           "' cannot be waited for on the I/O thread: call_async"};
-  PASSEL_TRY(const auto link, (*body_)->link());
-  return link->call({(*body_)->place().object, method, std::move(args), deadline, patience});
+  const SessionCall asked{(*body_)->place().object, method, std::move(args), deadline, patience};
+  PASSEL_TRY(const auto link, (*body_)->link(asked.end()));
+  return link->call(asked);
 }
 
-void ProxyCore::tell(std::string_view topic, std::uint64_t call) const {
-  const auto link = (*body_)->link();
-  if (!link) return;
-  if (const auto bytes = encode(call))
-    (*link)->notify((*body_)->place().object, topic, bytes->bytes);
+void ProxyCore::tell(std::string_view topic, std::uint64_t call, const SessionLease& lease) const {
+  (*body_)->tell(topic, call, lease);
 }
 
 ProxyCore::Pending ProxyCore::call_async(std::string_view method, Encoded args, Deadline deadline,
                                          SessionLink::Answered answered) const {
-  auto link = (*body_)->link();
+  auto link = (*body_)->link(deadline);
   if (!link) {
     answered(link.error());
     return {};

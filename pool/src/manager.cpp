@@ -49,8 +49,8 @@ Result<std::shared_ptr<HostedObject>> make_task_broker(const HostedCall& call) {
 
 Manager::Manager(ManagerOptions options) : SyncManager{std::move(options)} {
   using namespace detail;
-  add_type(broker_type, {HostedFactoryTask<&make_task_broker>::id(), &make_task_broker}).unwrap();
-  add_type("Pool", {HostedFactoryTask<&make_hosted_pool>::id(), &make_hosted_pool}).unwrap();
+  add_type(broker_type, {HostedFactoryTask<&make_task_broker>::id(), {&make_task_broker}}).unwrap();
+  add_type("Pool", {HostedFactoryTask<&make_hosted_pool>::id(), {&make_hosted_pool}}).unwrap();
 }
 
 Result<void> Manager::expose(const ExposedTasks& tasks) { return tasks_.add(tasks); }

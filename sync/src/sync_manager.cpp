@@ -12,7 +12,7 @@ namespace {
 
 template <detail::HostedFactory Factory>
 detail::ManagerType type_made_by() {
-  return {detail::HostedFactoryTask<Factory>::id(), Factory};
+  return {detail::HostedFactoryTask<Factory>::id(), {Factory}};
 }
 
 }  // namespace

@@ -17,6 +17,7 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -75,6 +76,33 @@ struct Opener {
   void open() { Waiter::gate->open.count_down(); }
 };
 
+/// Takes its time to be made, on a thread that may wait.
+struct Late {
+  Late() {
+    Waiter::gate->inside.count_down();
+    Waiter::gate->open.wait();
+  }
+  [[nodiscard]] int one() const { return 1; }
+};
+
+/// One thing under two names, with different methods.
+struct Diary {
+  void write(const std::string& text) { lines.push_back(text); }
+  [[nodiscard]] std::vector<std::string> read() const { return lines; }
+  std::vector<std::string> lines;
+};
+Diary& the_diary() {
+  static Diary diary;
+  return diary;
+}
+
+/// Keeps what it is given, which may name objects.
+struct Keeper {
+  void keep(WireValue value) { kept = std::move(value); }
+  [[nodiscard]] WireValue show() const { return kept; }
+  WireValue kept{};
+};
+
 /// It has no text.
 struct Mute {
   [[nodiscard]] std::string to_string() const { throw std::runtime_error{"no words"}; }
@@ -101,6 +129,10 @@ class HostedObjects : public ::testing::Test {
     manager.register_type<Waiter, &Waiter::wait, &Waiter::take>("Waiter").unwrap();
     manager.register_type<Opener, &Opener::open>("Opener").unwrap();
     manager.register_type<Mute>("Mute").unwrap();
+    manager.register_type<Late, &Late::one>("Late").unwrap();
+    manager.register_type<Diary, passel::factory<&the_diary>, &Diary::write>("Writer").unwrap();
+    manager.register_type<Diary, passel::factory<&the_diary>, &Diary::read>("Reader").unwrap();
+    manager.register_type<Keeper, &Keeper::keep, &Keeper::show>("Keeper").unwrap();
     server.emplace(manager.get_server().unwrap());
     set_gate(1);
   }
@@ -168,6 +200,37 @@ TEST_F(HostedObjects, MethodsThatWaitForAnotherOneNeverTakeAllThreads) {
   for (auto& answer : answers) EXPECT_EQ(answer.get().unwrap(), 1);
 }
 
+TEST_F(HostedObjects, AConstructorThatWaitsHoldsUpNobody) {
+  BlockedThread maker{[&] {
+    auto late = manager.create<Late>("Late").unwrap();
+    EXPECT_EQ(late.call<&Late::one>().unwrap(), 1);
+  }};
+  Waiter::gate->inside.wait();
+  EXPECT_EQ(manager.number_of_objects().unwrap(), 0U);
+  manager.create<Opener>("Opener").unwrap().call<&Opener::open>().unwrap();
+}
+
+TEST_F(HostedObjects, OneThingUnderTwoNamesHasTheMethodsOfEach) {
+  auto writer = manager.create<Diary>("Writer").unwrap();
+  auto reader = manager.create<Diary>("Reader").unwrap();
+  writer.call<&Diary::write>("today").unwrap();
+  EXPECT_EQ(reader.call<&Diary::read>().unwrap().back(), "today");
+  EXPECT_EQ(reader.call<void>("write", "never").error(), Errc::not_found);
+  EXPECT_EQ(writer.call<WireValue>("read").error(), Errc::not_found);
+}
+
+TEST_F(HostedObjects, WhatAMethodKeepsLivesAsLongAsItsValue) {
+  auto keeper = manager.create<Keeper>("Keeper").unwrap();
+  {
+    const auto opener = manager.create<Opener>("Opener").unwrap();
+    keeper.call<void>("keep", passel::to_value(opener)).unwrap();
+  }
+  EXPECT_EQ(manager.number_of_objects().unwrap(), 2U);
+  keeper.call<void>("keep", WireValue{}).unwrap();
+  // Its method lets go of the old value when it has answered.
+  while (manager.number_of_objects().unwrap() != 1) std::this_thread::yield();
+}
+
 /// Takes from its process, and gives back, what a new thread's stack needs.
 struct Memory {
   void take() {
@@ -191,10 +254,10 @@ TEST(HostedThreads, ACallThatNoThreadCanBeStartedForIsAnError) {
   manager.register_type<Waiter, &Waiter::take>("Waiter").unwrap();
   manager.start().unwrap();
   auto memory = manager.create<Memory>("Memory").unwrap();
-  const DynamicProxy waiter = manager.create("Waiter").unwrap();
   memory.call<&Memory::take>().unwrap();
-  EXPECT_EQ(waiter.call<int>("take", 2).error(), Errc::no_space);
+  EXPECT_EQ(manager.create("Waiter").error(), Errc::no_space);
   memory.call<&Memory::give_back>().unwrap();
+  const DynamicProxy waiter = manager.create("Waiter").unwrap();
   EXPECT_EQ(waiter.call<int>("take", 2).unwrap(), 2);
 }
 

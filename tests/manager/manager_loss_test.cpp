@@ -3,12 +3,14 @@
 #include <passel/queue.hpp>
 #include <passel/sync_manager.hpp>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "process/executed_copy.hpp"
 #include "support/net_namespace.hpp"
 #include "support/process_census.hpp"
 #include "support/seed.hpp"
+#include "support/stopped_process.hpp"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -25,6 +27,7 @@
 #include <random>
 #include <string>
 #include <thread>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -165,6 +168,53 @@ TEST_F(BrokenLine, Fault38WhoConnectsAgainInTimeGoesOnWithHisObjectsButNotWithHi
   EXPECT_GT(next.token(), guard.token());
   EXPECT_FALSE(guard.release());
   EXPECT_FALSE(next.lost());
+}
+
+TEST_F(BrokenLine, Fault38WhoseNextCallIsOfTheManagerGoesOnWithHisObjects) {
+  break_it();
+  while (const auto failed = end_of(manager.number_of_objects()))
+    EXPECT_EQ(failed, Errc::peer_lost);
+  std::this_thread::sleep_for(2 * silence);
+  EXPECT_EQ(idle.size().unwrap(), 2U);
+}
+
+TEST_F(BrokenLine, Fault38WhatBecameOfAnAnswerIsSaidToTheSessionThatGaveIt) {
+  using namespace passel::detail;
+  const auto queue = manager.queue<int>().unwrap();
+  queue.put_many({1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20}).unwrap();
+  const auto get = [&queue] {
+    const auto reply =
+        queue.core()->call("get", encode_pack(true, true).unwrap(), Deadline::never());
+    const auto handed = decode<std::tuple<std::uint64_t, std::uint64_t, int>>(reply->bytes);
+    return std::tuple{std::get<0>(*handed), std::get<2>(*handed), reply->lease};
+  };
+  const auto [number, item, lease] = get();
+  break_it();
+  while (const auto failed = end_of(used.append(2))) EXPECT_EQ(failed, Errc::peer_lost);
+  // The new session numbers its calls anew.
+  auto [same_number, again, its_lease] = get();
+  while (same_number != number) {
+    queue.core()->tell("kept", same_number, its_lease);
+    ASSERT_LT(same_number, number);
+    std::tie(same_number, again, its_lease) = get();
+  }
+  queue.core()->tell("back", number, lease);
+  EXPECT_NE(queue.get().unwrap(), again);
+  queue.core()->tell("back", number, its_lease);
+  EXPECT_THAT(queue.get_many(20).unwrap(), testing::Contains(again));
+}
+
+TEST_F(BrokenLine, Fault37ConnectingEndsWithTheCall) {
+  const auto queue = manager.queue<int>().unwrap();
+  passel_test::stop_all_of(*manager.pid());
+  break_it();
+  const auto failed = [&] {
+    for (;;)
+      if (const auto end = end_of(queue.get_for(1ms)); end != Errc::peer_lost) return end;
+  }();
+  EXPECT_EQ(failed, Errc::timeout);
+  ::kill(*manager.pid(), SIGCONT);
+  EXPECT_TRUE(manager.list<int>());
 }
 
 TEST_F(BrokenLine, Fault38WhoConnectsAgainTooLateIsToldThatHisObjectsAreGone) {

@@ -125,7 +125,7 @@ TEST_F(ManagerQueue, SeveralItemsThatReachedNobodyComeBackInTheirOrder) {
       queue.core()->call("get_many", std::move(args), passel::detail::Deadline::never()).unwrap();
   const auto handed = passel::detail::decode<Several>(reply.bytes).unwrap();
   EXPECT_THAT(handed.second, ElementsAre(1, 2));
-  queue.core()->tell("back", handed.first);
+  queue.core()->tell("back", handed.first, reply.lease);
   EXPECT_THAT(queue.get_many(9).unwrap(), ElementsAre(1, 2, 3));
   for (int n = 0; n < 3; ++n) queue.task_done().unwrap();
   queue.join().unwrap();
@@ -180,11 +180,11 @@ TEST_F(ManagerQueue, AnAnswerThatReachedNobodyGivesItsItemBack) {
   };
   const auto handed = get();
   EXPECT_EQ(std::get<2>(passel::detail::decode<Handed>(handed.bytes).unwrap()), 1);
-  queue.core()->tell("back", number(handed));
+  queue.core()->tell("back", number(handed), handed.lease);
   EXPECT_EQ(queue.get().unwrap(), 1);
   const auto kept = get();
-  queue.core()->tell("kept", number(kept));
-  queue.core()->tell("back", number(kept));
+  queue.core()->tell("kept", number(kept), kept.lease);
+  queue.core()->tell("back", number(kept), kept.lease);
   EXPECT_EQ(queue.try_get().error(), Errc::empty);
 }
 

@@ -34,12 +34,6 @@ void wait_readable(int fd, Deadline deadline) {
   ::ppoll(&watched, 1, deadline.is_never() ? nullptr : &left, nullptr);
 }
 
-Deadline with_patience(const SessionCall& call) {
-  if (call.patience.count() == 0 || call.deadline.is_never()) return call.deadline;
-  if (call.patience == std::chrono::milliseconds::max()) return Deadline::never();
-  return Deadline::after(call.deadline.left() + call.patience);
-}
-
 constexpr std::chrono::milliseconds tick_pause{20};
 constexpr std::size_t most_collected = std::size_t{64} << 10;
 
@@ -245,7 +239,7 @@ Result<SessionReply> SessionLink::Core::call(const SessionCall& call) {
   const std::uint64_t id = put(call, now);
   port_.flush(now);
   if (early_) return *std::exchange(early_, std::nullopt);
-  const Deadline until = with_patience(call);
+  const Deadline until = call.end();
   Waiter waiter;
   waiting_.emplace(id, &waiter);
   while (!waiter.reply) {
@@ -404,9 +398,17 @@ void SessionLink::Core::cancel(std::uint64_t call, Errc why) {
 
 void SessionLink::Core::notify(std::uint64_t target, std::string_view topic,
                                std::span<const std::byte> value) {
-  Locked locked{*this};
+  const std::lock_guard lock{mutex_};
   port_.notify({target, std::string{topic}, value}, Clock::now());
   port_.flush(Clock::now());
+  adjust_watch();
+  // Who speaks may hold locks that those who are to be told want.
+  if (told_.empty() && !retired_) return;
+  loop_.post([weak = weak_from_this()] {
+    const auto core = weak.lock();
+    if (!core) return;
+    const Locked deliver_when_unlocked{*core};
+  });
 }
 
 void SessionLink::Core::leave() {
@@ -465,7 +467,16 @@ void SessionLink::notify(std::uint64_t target, std::string_view topic,
   core_->notify(target, topic, value);
 }
 void SessionLink::leave() { core_->leave(); }
+Deadline SessionCall::end() const {
+  if (patience.count() == 0 || deadline.is_never()) return deadline;
+  if (patience == std::chrono::milliseconds::max()) return Deadline::never();
+  return Deadline::after(deadline.left() + patience);
+}
+
 bool SessionLink::is_open() const { return core_->is_open(); }
+bool SessionLink::granted(const SessionLease& lease) const noexcept {
+  return !lease.keeper_.owner_before(core_) && !core_.owner_before(lease.keeper_);
+}
 std::uint64_t SessionLink::epoch() const noexcept { return core_->epoch(); }
 
 }  // namespace passel::inline v0::detail

@@ -252,7 +252,9 @@ void append(std::string& out, const WireValue& value) {
     case ValueKind::handle: {
       const Handle& handle = *value.handle();
       (out += '<') += handle.kind;
-      if (!handle.type.empty()) ((out += '<') += handle.type) += '>';
+      // What stands behind the first line is for whoever opens the handle.
+      if (!handle.type.empty())
+        ((out += '<') += std::string_view{handle.type}.substr(0, handle.type.find('\n'))) += '>';
       ((out += " handle ") += std::to_string(handle.id)) += '>';
       return;
     }

@@ -30,7 +30,7 @@ class ManagerCore;
 /// A type as another process of this build finds it.
 struct ManagerType {
   TaskId task;
-  HostedFactory factory = nullptr;
+  HostedMaker maker{};
 };
 
 /// What runs in the server first.
@@ -112,14 +112,17 @@ class PASSEL_API BaseManager {
   /// Lets `create` make objects of class `T` under that name. What follows T says how: methods
   /// (`&Counter::add`), methods under another name (`passel::exposed<"plus", &Counter::add>`), one
   /// of `passel::constructor<...>` and `passel::factory<...>`, `passel::quick_methods`, results
-  /// that stay in the server (`passel::hosted_result<...>`, `passel::iterated<...>`). Only what is
-  /// listed can be called. Before start() or get_server(); a manager that only connects needs none
-  /// of it. Errors: invalid_state when it is too late, invalid_argument for an empty name, one with
-  /// a line break, or one that is registered already. (Python: register)
+  /// that stay in the server (`passel::hosted_result<...>`, `passel::iterated<...>`). Objects are
+  /// made on threads of the server, as their methods are called; with quick_methods, and when they
+  /// are destroyed, it is the I/O thread, which nothing may hold up. Only what is listed can be
+  /// called. Before start() or get_server(); a manager that only connects needs none of it. Errors:
+  /// invalid_state when it is too late, invalid_argument for an empty name, one with a line break,
+  /// or one that is registered already. (Python: register)
   template <class T, auto... Spec>
   Result<void> register_type(std::string name) {
-    using Task = detail::HostedFactoryTask<&detail::make_user_object<T, Spec...>>;
-    return add_type(std::move(name), {Task::id(), &detail::make_user_object<T, Spec...>});
+    constexpr auto where = detail::made_on<Spec...>;
+    using Task = detail::HostedFactoryTask<&detail::make_user_object<T, Spec...>, where>;
+    return add_type(std::move(name), {Task::id(), {&detail::make_user_object<T, Spec...>, where}});
   }
 
   /// Starts the server process; returns when it serves. Errors: invalid_state ("already started",

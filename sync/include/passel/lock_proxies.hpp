@@ -112,7 +112,7 @@ struct ProxyGrantAccess {
     PASSEL_TRY(auto args, encode_pack(wait, true));
     const auto reply = proxy.core()->call("acquire", std::move(args), deadline, server_patience);
     PASSEL_TRY(const Grant grant, decode_reply<Grant>(reply));
-    proxy.core()->tell("kept", std::get<0>(grant));
+    proxy.core()->tell("kept", std::get<0>(grant), reply->lease);
     return guard_of(proxy, grant, *reply, way);
   }
   static Future<ProxyGuard> take_async(const DynamicProxy& proxy, GiveBack way) {

@@ -160,7 +160,7 @@ class QueueProxy : public DynamicProxy {
     const auto reply = core_->call(method, *std::move(args), deadline, detail::server_patience);
     auto handed = detail::decode_reply<H>(reply);
     if (handed) {
-      core_->tell("kept", std::get<0>(*handed));
+      core_->tell("kept", std::get<0>(*handed), reply->lease);
     } else {
       detail::give_back_unread(*core_, reply);
     }

@@ -152,7 +152,7 @@ class PASSEL_API SyncManager : public BaseManager {
   template <auto Action>
   Result<void> register_action(std::string_view name) {
     using Task = detail::HostedFactoryTask<&detail::make_barrier_with<Action>>;
-    return add_type(barrier_type(name), {Task::id(), &detail::make_barrier_with<Action>});
+    return add_type(barrier_type(name), {Task::id(), {&detail::make_barrier_with<Action>}});
   }
 
  private:

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <list>
+#include <map>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -47,6 +48,7 @@ class HostedLine {
     call.descriptors = {};
     waiting_->push_back({std::move(call), std::move(data), std::move(late)});
     const auto place = std::prev(waiting_->end());
+    waiting_->places.emplace(key_of(*place), place);
     if (!place->call.deadline) return;
     IoLoop& loop = place->call.site->loop();
     const std::uint64_t session = place->call.caller.session;
@@ -65,42 +67,45 @@ class HostedLine {
   [[nodiscard]] Waiting& front() { return waiting_->front(); }
   /// The first one, to be answered now.
   [[nodiscard]] Waiting take_front() {
-    Waiting first = std::move(waiting_->front());
-    waiting_->pop_front();
+    Waiting first = waiting_->take(waiting_->begin());
     stop_timer(first);
     return first;
   }
   /// Takes out the call that was given up. False when it is not here.
   bool remove(std::uint64_t session, std::uint64_t call) {
-    const auto found = find(*waiting_, session, call);
-    if (found == waiting_->end()) return false;
-    stop_timer(*found);
-    waiting_->erase(found);
+    const auto found = waiting_->places.find({session, call});
+    if (found == waiting_->places.end()) return false;
+    Waiting gone = waiting_->take(found->second);
+    stop_timer(gone);
     return true;
   }
   [[nodiscard]] auto begin() const noexcept { return waiting_->begin(); }
   [[nodiscard]] auto end() const noexcept { return waiting_->end(); }
 
  private:
+  using Key = std::pair<std::uint64_t, std::uint64_t>;  // session, call
+
   struct List : std::list<Waiting> {
     std::function<void(Waiting)> late{};
+    std::map<Key, typename std::list<Waiting>::iterator> places{};
+
+    Waiting take(typename std::list<Waiting>::iterator place) {
+      places.erase(key_of(*place));
+      Waiting taken = std::move(*place);
+      this->erase(place);
+      return taken;
+    }
   };
 
-  static typename List::iterator find(List& list, std::uint64_t session, std::uint64_t call) {
-    auto one = list.begin();
-    while (one != list.end() && (one->call.caller.session != session || one->call.id != call))
-      ++one;
-    return one;
-  }
+  static Key key_of(const Waiting& one) { return {one.call.caller.session, one.call.id}; }
   static void stop_timer(Waiting& one) {
     if (one.timer) one.call.site->loop().cancel(*one.timer);
     one.timer.reset();
   }
   static void expire(List& list, std::uint64_t session, std::uint64_t call) {
-    const auto found = find(list, session, call);
-    if (found == list.end()) return;
-    Waiting late = std::move(*found);
-    list.erase(found);
+    const auto found = list.places.find({session, call});
+    if (found == list.places.end()) return;
+    Waiting late = list.take(found->second);
     if (list.late) return list.late(std::move(late));
     late.call.reply.set(std::move(late.late));
   }

@@ -121,8 +121,8 @@ struct PASSEL_API HostedCall {
   std::shared_ptr<Kept> kept_;
 };
 
-/// Something hosted. Made and destroyed on the I/O thread of the server, and called there, one call
-/// at a time: no function of it may block. A call that has to wait keeps its reply and answers
+/// Something hosted. Destroyed on the I/O thread of the server, and called there, one call at a
+/// time: no function of it may block. A call that has to wait keeps its reply and answers
 /// later.
 class PASSEL_API HostedObject {
  public:
@@ -155,23 +155,33 @@ class PASSEL_API HostedObject {
   /// What makes two of them the same object, or nullptr: factories that give out one object again
   /// and again.
   [[nodiscard]] virtual const void* identity() const noexcept;
+  /// `other` is the same thing under another name: their calls run in one line.
+  virtual void share_line(HostedObject& other);
 };
 
-/// Makes an object of a type from the arguments of the creating call. On the I/O thread.
+/// Makes an object of a type from the arguments of the creating call.
 using HostedFactory = Result<std::shared_ptr<HostedObject>> (*)(const HostedCall& call);
 
+/// Where a factory runs: on a thread of the server's when it may wait for something.
+enum class MadeOn : bool { io_thread, thread };
+
+struct HostedMaker {
+  HostedFactory make = nullptr;
+  MadeOn where = MadeOn::io_thread;
+};
+
 /// A factory as another process of this build finds it: a task that answers with its address.
-template <HostedFactory Factory>
+template <HostedFactory Factory, MadeOn where = MadeOn::io_thread>
 struct HostedFactoryTask {
   static Result<Encoded> run(std::span<const std::byte>,
                              std::span<const std::shared_ptr<Descriptor>>) {
-    return encode(reinterpret_cast<std::uintptr_t>(Factory));
+    return encode(std::pair{reinterpret_cast<std::uintptr_t>(Factory), where == MadeOn::thread});
   }
   static inline const TaskNode node{&run};
   [[nodiscard]] static TaskId id() { return id_of_task(node.function); }
 };
 /// The factory that such a task names. Errors: not_found, malformed.
-[[nodiscard]] PASSEL_API Result<HostedFactory> find_hosted_factory(TaskId id);
+[[nodiscard]] PASSEL_API Result<HostedMaker> find_hosted_factory(TaskId id);
 
 /// Whether it is a call that any object answers: "#text", "#copy", "#methods".
 [[nodiscard]] PASSEL_API bool is_about_object(std::string_view method) noexcept;

@@ -5,7 +5,8 @@
 #include <passel/expose.hpp>
 
 #include <array>
-#include <deque>
+#include <list>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -25,6 +26,7 @@ class PASSEL_API LinedObject : public HostedObject,
   void handle(HostedCall&& call) final;
   void abandoned(std::uint64_t session, std::uint64_t call) final;
   [[nodiscard]] std::optional<std::string> text_at_once() const final;
+  void share_line(HostedObject& other) final;
 
  protected:
   /// Whether there is such a method.
@@ -34,13 +36,25 @@ class PASSEL_API LinedObject : public HostedObject,
   virtual void run(HostedCall&& call) = 0;
 
  private:
-  void serve(HostedCall&& call);
-  void drain();
-  void refuse(const Error& error);
+  /// The calls that wait, and whether a thread is at work on them.
+  struct PASSEL_API Line {
+    struct Waiting {
+      std::shared_ptr<LinedObject> object;
+      HostedCall call;
+    };
+    using Key = std::pair<std::uint64_t, std::uint64_t>;  // session, call
 
-  mutable std::mutex mutex_;
-  std::deque<HostedCall> line_;
-  bool running_ = false;
+    void drain();
+    void refuse(const Error& error);
+
+    std::mutex mutex;
+    std::list<Waiting> calls;
+    std::map<Key, std::list<Waiting>::iterator> places;
+    bool running = false;
+  };
+  void serve(HostedCall&& call);
+
+  std::shared_ptr<Line> line_ = std::make_shared<Line>();
 };
 
 template <class Spec>
@@ -69,6 +83,13 @@ struct SpecOf {
     if constexpr (is_method) answer_call<NamedMethod<Spec>::function>(*object, std::move(call));
   }
 };
+
+/// Where objects with that specification are made.
+template <auto... Spec>
+inline constexpr MadeOn made_on = (std::is_same_v<std::remove_cv_t<decltype(Spec)>, QuickMethods> ||
+                                   ...)
+                                      ? MadeOn::io_thread
+                                      : MadeOn::thread;
 
 /// Text and copy of any class: what it prints, when it can be sent.
 template <class T>
@@ -114,7 +135,7 @@ class UserObject final : public LinedObject {
     return ((SpecOf<T, Spec>::is_method && SpecOf<T, Spec>::name() == method) || ...);
   }
   [[nodiscard]] bool is_quick() const noexcept override {
-    return (std::is_same_v<std::remove_cv_t<decltype(Spec)>, QuickMethods> || ...);
+    return made_on<Spec...> == MadeOn::io_thread;
   }
   void run(HostedCall&& call) override {
     static_cast<void>(((SpecOf<T, Spec>::is_method && SpecOf<T, Spec>::name() == call.method &&

@@ -61,8 +61,9 @@ class PASSEL_API ProxyCore {
   Pending call_async(std::string_view method, Encoded args, Deadline deadline,
                      SessionLink::Answered answered) const;
 
-  /// Says what became of the answer to a call: "kept", or "back" when it reached nobody.
-  void tell(std::string_view topic, std::uint64_t call) const;
+  /// Says what became of the answer to a call, which came under that lease: "kept", or "back" when
+  /// it reached nobody. Nothing when that session is over: what it had is settled.
+  void tell(std::string_view topic, std::uint64_t call, const SessionLease& lease) const;
 
   [[nodiscard]] const std::string& type() const noexcept;
   [[nodiscard]] const Address& address() const noexcept;

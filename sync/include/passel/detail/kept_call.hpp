@@ -17,7 +17,8 @@ inline void give_back_unread(const ProxyCore& core, const Result<SessionReply>& 
   if (!reply) return;
   const auto handed = decode<WireValue>(reply->bytes, reply->descriptors);
   if (!handed || handed->items() == nullptr || handed->items()->empty()) return;
-  if (const auto call = handed->items()->front().as_uint64()) core.tell("back", *call);
+  if (const auto call = handed->items()->front().as_uint64())
+    core.tell("back", *call, reply->lease);
 }
 
 /// Calls; the server is told whether what it handed out has arrived. `read` gives the number of the
@@ -48,7 +49,7 @@ Future<T> call_to_keep(const std::shared_ptr<ProxyCore>& core, std::string_view 
                          if constexpr (requires { value->detach(); }) {
                            if (!taken) value->detach();  // what it stands for goes back by itself
                          }
-                         core->tell(taken ? "kept" : "back", answer.first);
+                         core->tell(taken ? "kept" : "back", answer.first, reply->lease);
                        });
   promise->on_cancel([pending] { pending.cancel(); });
   promise->on_abandoned([pending, dropped] {

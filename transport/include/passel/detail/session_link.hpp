@@ -39,6 +39,7 @@ class PASSEL_API SessionLease {
   [[nodiscard]] bool holds() const;
 
  private:
+  friend class SessionLink;
   std::weak_ptr<const Keeper> keeper_;
   std::uint64_t number_ = 0;
 };
@@ -63,7 +64,7 @@ struct SessionLinkOptions {
 };
 
 /// One call: the object, what it shall do, and how long the caller waits for it.
-struct SessionCall {
+struct PASSEL_API SessionCall {
   std::uint64_t target = 0;  ///< 0: the server itself
   std::string_view method;
   Encoded args;
@@ -72,6 +73,9 @@ struct SessionCall {
   /// decides that the time is up, so that what it hands out at the last moment is not lost. Its
   /// largest value: as long as it takes.
   std::chrono::milliseconds patience{0};
+
+  /// When the caller stops waiting.
+  [[nodiscard]] Deadline end() const;
 };
 
 /// The asking end of a session. Any thread calls; a thread that waits reads the connection itself
@@ -104,12 +108,14 @@ class PASSEL_API SessionLink {
   std::uint64_t call_async(const SessionCall& call, Answered answered);
   /// Gives up waiting: the call ends with `cancelled`, unless it has ended.
   void cancel(std::uint64_t call);
-  /// Says something that has no answer. Lost when the session is.
+  /// Says something that has no answer. Lost when the session is. Calls nobody back on this thread.
   void notify(std::uint64_t target, std::string_view topic, std::span<const std::byte> value);
   /// Says goodbye; calls that are open end with `closed`. Idempotent.
   void leave();
 
   [[nodiscard]] bool is_open() const;
+  /// Whether that is a lease of this session.
+  [[nodiscard]] bool granted(const SessionLease& lease) const noexcept;
   /// Which life of the server this is.
   [[nodiscard]] std::uint64_t epoch() const noexcept;
 
