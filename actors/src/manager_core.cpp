@@ -329,8 +329,11 @@ void ManagerCore::tell_all(const F& tell) {
   for (const auto& object : told) tell(*object);
 }
 
-void ManagerCore::answer_unwanted(std::uint64_t session, std::uint64_t call) {
-  tell_all([session, call](HostedObject& object) { object.discarded(session, call); });
+void ManagerCore::answer_unwanted(std::uint64_t session, std::uint64_t call, std::uint64_t target) {
+  const auto found = objects_.find(target);
+  if (found == objects_.end()) return;
+  const auto object = found->second.object;
+  object->discarded(session, call);
 }
 
 void ManagerCore::notified(std::uint64_t session, std::uint64_t target, std::string_view topic,

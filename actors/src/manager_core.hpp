@@ -89,7 +89,7 @@ class ManagerCore final : public SessionService,
   void session_opened(std::uint64_t session, const SessionPeer& peer) override;
   void serve(const ServedCall& call) override;
   void call_abandoned(std::uint64_t session, std::uint64_t call, std::uint64_t target) override;
-  void answer_unwanted(std::uint64_t session, std::uint64_t call) override;
+  void answer_unwanted(std::uint64_t session, std::uint64_t call, std::uint64_t target) override;
   void notified(std::uint64_t session, std::uint64_t target, std::string_view topic,
                 std::span<const std::byte> value) override;
   void session_closed(std::uint64_t session, const Error& why) override;

@@ -236,16 +236,18 @@ void HostedQueue::finished_one() {
 }
 
 Result<void> HostedQueue::task_done(const HostedCaller& caller) {
-  // What this session has had longest, else what anybody has, else an item that is in nobody's
-  // hands.
-  auto done = std::find_if(given_.begin(), given_.end(), [&](const Given& given) {
-    return given.session == caller.session && given.kept;
-  });
-  if (done == given_.end())
-    done = std::find_if(given_.begin(), given_.end(), [](const Given& one) { return one.kept; });
-  if (unfinished_ == 0 || (options_.joinable && done == given_.end()))
-    return Error{Errc::invalid_argument, "task_done() called too many times"};
-  if (options_.joinable) given_.erase(done);
+  const Error too_many{Errc::invalid_argument, "task_done() called too many times"};
+  if (unfinished_ == 0) return too_many;
+  if (options_.joinable) {
+    // What this session has had longest. Others' items are theirs: whoever comes back after his
+    // connection broke has none, and what he had goes to somebody else.
+    const auto done = std::find_if(given_.begin(), given_.end(), [&](const Given& given) {
+      return given.session == caller.session && given.kept;
+    });
+    if (done == given_.end())
+      return Error{too_many.code(), too_many.what() + ": this process has no item in hand"};
+    given_.erase(done);
+  }
   finished_one();
   return {};
 }

@@ -40,6 +40,7 @@ using passel::EventProxy;
 using passel::LockProxy;
 using passel::Process;
 using passel::Queue;
+using passel::QueueProxy;
 using passel::SyncManager;
 using passel::TcpAddress;
 using passel::UnixAddress;
@@ -202,6 +203,35 @@ TEST_F(BrokenLine, Fault38WhatBecameOfAnAnswerIsSaidToTheSessionThatGaveIt) {
   EXPECT_NE(queue.get().unwrap(), again);
   queue.core()->tell("back", number, its_lease);
   EXPECT_THAT(queue.get_many(20).unwrap(), testing::Contains(again));
+}
+
+void take_and_wait(const QueueProxy<int>& jobs, const Queue<int>& told) {
+  told.put(jobs.get().unwrap()).unwrap();
+  jobs.join().unwrap();
+}
+
+TEST_F(BrokenLine, Fault38WhoComesBackFinishesNoItemOfOthers) {
+  Queue<int>{}.put(1).unwrap();  // what the first use of a queue opens, stays
+  const auto before = ProcessCensus::take();
+  {
+    const auto jobs = manager.joinable_queue<int>().unwrap();
+    const Queue<int> told;
+    jobs.put_many({1, 2}).unwrap();
+    EXPECT_EQ(jobs.get().unwrap(), 1);
+    auto other = Process::spawn<take_and_wait>(jobs, told).unwrap();
+    EXPECT_EQ(told.get().unwrap(), 2);
+    break_it();
+    while (const auto failed = end_of(used.append(2))) EXPECT_EQ(failed, Errc::peer_lost);
+    EXPECT_EQ(jobs.task_done().error(), Errc::invalid_argument);
+    other.kill().unwrap();
+    other.join().unwrap();
+    const std::vector<int> again{jobs.get().unwrap(), jobs.get().unwrap()};
+    EXPECT_THAT(again, testing::UnorderedElementsAre(1, 2));
+    jobs.task_done().unwrap();
+    jobs.task_done().unwrap();
+    jobs.join().unwrap();
+  }
+  EXPECT_EQ(ProcessCensus::settle(before), "");
 }
 
 TEST_F(BrokenLine, Fault37ConnectingEndsWithTheCall) {

@@ -95,7 +95,9 @@ std::string describe(const SessionMessage& message) {
                    return "result " + number(m.id) + " " +
                           (m.result ? content(*m.result) : content(m.result.error()));
                  },
-                 [](const CancelMessage& m) { return "cancel " + number(m.id); },
+                 [](const CancelMessage& m) {
+                   return "cancel " + number(m.id) + (m.target != 0 ? " " + number(m.target) : "");
+                 },
                  [](const ReleaseMessage& m) {
                    return "release " + number(m.target) + " " + number(m.token);
                  },
@@ -165,6 +167,7 @@ TEST(Golden, SessionMessagesOfVersionOne) {
   check("result_remote_error.frame", ResultMessage{4, Error{Errc::task_failed, "it threw", remote}},
         "result 4 task_failed: it threw [std::runtime_error: boom]");
   check("cancel.frame", CancelMessage{3}, "cancel 3");
+  check("give_up.frame", CancelMessage{3, 5}, "cancel 3 5");
   check("release.frame", ReleaseMessage{5, 12}, "release 5 12");
   check("grant.frame", GrantMessage{5, 12, true}, "grant 5 12 abandoned");
   check("notify.frame", NotifyMessage{5, "closed", value}, "notify 5 closed [42, None, 'hello']");

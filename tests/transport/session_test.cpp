@@ -207,7 +207,9 @@ TEST_F(SessionTest, ACancelOfThePeerReachesTheWorkUntilItIsAnswered) {
   EXPECT_EQ(all<session_action::Abandon>(hear(CancelMessage{5})).size(), 1U);
   const auto reply = step(session_event::Reply{5, view("x"), {}});
   EXPECT_EQ(sent<ResultMessage>(reply).size(), 1U);
-  EXPECT_EQ(all<session_action::Unwanted>(hear(CancelMessage{5})).at(0).id, 5U);
+  const auto unwanted = all<session_action::Unwanted>(hear(CancelMessage{5, 8}));
+  EXPECT_EQ(unwanted.at(0).id, 5U);
+  EXPECT_EQ(unwanted.at(0).target, 8U);
   EXPECT_TRUE(hear(CancelMessage{77}).empty());
   EXPECT_TRUE(step(session_event::Reply{5, view("twice"), {}}).empty());
   EXPECT_TRUE(session.is_open());

@@ -120,7 +120,7 @@ void Session::on(session_event::Received&& received, Time now, Actions& actions)
               actions.emplace_back(session_action::Abandon{cancel.id, found->second.target});
             } else if (cancel.id <= last_served_) {
               // Our result is on its way already, and nobody will take it.
-              actions.emplace_back(session_action::Unwanted{cancel.id});
+              actions.emplace_back(session_action::Unwanted{cancel.id, cancel.target});
             }
           },
           [&](ReleaseMessage& release) {
@@ -257,7 +257,7 @@ void Session::on(session_event::Call&& call, Time now, Actions& actions) {
     left = std::chrono::ceil<std::chrono::microseconds>(*call.deadline - now);
     if (options_.deadlines == CallDeadlines::kept) deadlines_.insert({*call.deadline, call.id});
   }
-  asked_.emplace(call.id, Asked{call.deadline, now});
+  asked_.emplace(call.id, Asked{call.target, call.deadline, now});
   actions.emplace_back(session_action::Send{
       CallMessage{call.id, call.target, std::move(call.method), call.args, left, call.trace},
       std::move(call.descriptors)});
@@ -266,10 +266,11 @@ void Session::on(session_event::Call&& call, Time now, Actions& actions) {
 void Session::on(session_event::Reply&& reply, Time, Actions& actions) {
   const auto served = served_.find(reply.id);
   if (!can_send() || served == served_.end()) return;
-  open_bytes_ -= served->second.bytes;
+  const InWork call = served->second;
+  open_bytes_ -= call.bytes;
   served_.erase(served);
   actions.emplace_back(session_action::Send{ResultMessage{reply.id, std::move(reply.result)},
-                                            std::move(reply.descriptors)});
+                                            std::move(reply.descriptors), call.target});
 }
 
 void Session::on(session_event::Unsent&& unsent, Time, Actions& actions) {
@@ -279,9 +280,10 @@ void Session::on(session_event::Unsent&& unsent, Time, Actions& actions) {
 }
 
 void Session::on(session_event::Cancel&& cancel, Time, Actions& actions) {
-  if (!asked_.contains(cancel.id)) return;
+  const auto asked = asked_.find(cancel.id);
+  if (asked == asked_.end()) return;
+  actions.emplace_back(session_action::Send{CancelMessage{cancel.id, asked->second.target}, {}});
   forget_call(cancel.id);
-  actions.emplace_back(session_action::Send{CancelMessage{cancel.id}, {}});
   actions.emplace_back(
       session_action::Answer{cancel.id, Error{Errc::cancelled, "the call was cancelled"}, {}});
 }
@@ -322,8 +324,8 @@ void Session::on(session_event::Tick&&, Time now, Actions& actions) {
   }
   while (!deadlines_.empty() && deadlines_.begin()->first <= now) {
     const std::uint64_t id = deadlines_.begin()->second;
+    actions.emplace_back(session_action::Send{CancelMessage{id, asked_.at(id).target}, {}});
     forget_call(id);
-    actions.emplace_back(session_action::Send{CancelMessage{id}, {}});
     actions.emplace_back(
         session_action::Answer{id, Error{Errc::timeout, "the call was not answered in time"}, {}});
   }

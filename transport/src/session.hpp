@@ -106,6 +106,7 @@ namespace session_action {
 struct Send {
   SessionMessage message;
   SharedDescriptors descriptors;
+  std::uint64_t target = 0;  ///< of the call that a result answers
 };
 struct Opened {  ///< the peer has said hello and suits us
   Hello peer;
@@ -121,6 +122,7 @@ struct Abandon {  ///< nobody waits any more for the answer to this call; may co
 };
 struct Unwanted {  ///< the peer gave up a call whose answer is on its way to it
   std::uint64_t id = 0;
+  std::uint64_t target = 0;  ///< of that call, as the peer says
 };
 struct Answer {  ///< the one and only end of a call from here
   std::uint64_t id = 0;
@@ -241,6 +243,7 @@ class Session {
   std::uint64_t last_call_ = 0;
   std::uint64_t last_served_ = 0;
   struct Asked {
+    std::uint64_t target = 0;
     std::optional<Time> deadline;
     Time sent;
   };

@@ -96,6 +96,9 @@ Result<SessionMessage> read_frame(wire::Frame::Reader from) {
     case wire::Frame::CALL: return read_call(from.getCall());
     case wire::Frame::RESULT: return read_result(from.getResult());
     case wire::Frame::CANCEL: return SessionMessage{CancelMessage{from.getCancel()}};
+    case wire::Frame::GIVE_UP:
+      return SessionMessage{
+          CancelMessage{from.getGiveUp().getCall(), from.getGiveUp().getTarget()}};
     case wire::Frame::RELEASE:
       return SessionMessage{
           ReleaseMessage{from.getRelease().getTarget(), from.getRelease().getToken()}};
@@ -134,7 +137,11 @@ void write_frame(const SessionMessage& message, wire::Frame::Builder to) {
                      write_wire_error(answer.result.error(), out.initError());
                    }
                  },
-                 [&](const CancelMessage& cancel) { to.setCancel(cancel.id); },
+                 [&](const CancelMessage& cancel) {
+                   auto out = to.initGiveUp();
+                   out.setCall(cancel.id);
+                   out.setTarget(cancel.target);
+                 },
                  [&](const ReleaseMessage& release) {
                    auto out = to.initRelease();
                    out.setTarget(release.target);

@@ -56,6 +56,7 @@ struct ResultMessage {
 /// The caller of `id` no longer waits for it.
 struct CancelMessage {
   std::uint64_t id = 0;
+  std::uint64_t target = 0;  ///< of that call; 0: not said
 };
 /// A grant goes back.
 struct ReleaseMessage {

@@ -30,7 +30,7 @@ void SessionHandler::serve(SessionPort& port, session_action::Serve&& call) {
              std::chrono::steady_clock::now());
 }
 void SessionHandler::abandoned(std::uint64_t, std::uint64_t) {}
-void SessionHandler::unwanted(std::uint64_t) {}
+void SessionHandler::unwanted(std::uint64_t, std::uint64_t) {}
 void SessionHandler::granted(const GrantMessage&) {}
 void SessionHandler::grant_lost(const ReleaseMessage&) {}
 void SessionHandler::returned(const ReleaseMessage&, bool) {}
@@ -127,7 +127,7 @@ void SessionPort::send(session_action::Send& send, Time now) {
     const std::uint64_t id = answer->id;
     session_action::Send instead{ResultMessage{id, sent.error()}, {}};
     this->send(instead, now);
-    handler_.unwanted(id);
+    handler_.unwanted(id, send.target);
   } else {
     step(session_event::Lost{sent.error()}, now);
   }
@@ -140,7 +140,7 @@ void SessionPort::perform(SessionAction& action, Time now) {
           [&](session_action::Opened& one) { handler_.opened(one.peer); },
           [&](session_action::Serve& one) { handler_.serve(*this, std::move(one)); },
           [&](session_action::Abandon& one) { handler_.abandoned(one.id, one.target); },
-          [&](session_action::Unwanted& one) { handler_.unwanted(one.id); },
+          [&](session_action::Unwanted& one) { handler_.unwanted(one.id, one.target); },
           [&](session_action::Answer& one) { handler_.answered(std::move(one)); },
           [&](session_action::Granted& one) { handler_.granted(one.grant); },
           [&](session_action::GrantLost& one) { handler_.grant_lost(one.grant); },

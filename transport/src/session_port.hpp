@@ -33,7 +33,7 @@ class SessionHandler {
   virtual void abandoned(std::uint64_t call, std::uint64_t target);
   /// The answer to that call reached nobody: its caller had given up, or it was too large, which
   /// the caller has been told instead.
-  virtual void unwanted(std::uint64_t call);
+  virtual void unwanted(std::uint64_t call, std::uint64_t target);
   /// The end of a call made here; comes exactly once for each.
   virtual void answered(session_action::Answer&& answer) = 0;
   virtual void granted(const GrantMessage& grant);

@@ -42,7 +42,7 @@ constexpr FrameSocket::Limits served_limits{default_frame_limit, 2 * default_fra
 SessionService::~SessionService() = default;
 void SessionService::session_opened(std::uint64_t, const SessionPeer&) {}
 void SessionService::call_abandoned(std::uint64_t, std::uint64_t, std::uint64_t) {}
-void SessionService::answer_unwanted(std::uint64_t, std::uint64_t) {}
+void SessionService::answer_unwanted(std::uint64_t, std::uint64_t, std::uint64_t) {}
 void SessionService::notified(std::uint64_t, std::uint64_t, std::string_view,
                               std::span<const std::byte>) {}
 void SessionService::session_closed(std::uint64_t, const Error&) {}
@@ -143,7 +143,9 @@ struct SessionServer::Core::Served final : SessionHandler {
   void abandoned(std::uint64_t call, std::uint64_t target) override {
     core.service_.call_abandoned(id, call, target);
   }
-  void unwanted(std::uint64_t call) override { core.service_.answer_unwanted(id, call); }
+  void unwanted(std::uint64_t call, std::uint64_t target) override {
+    core.service_.answer_unwanted(id, call, target);
+  }
   void answered(session_action::Answer&&) override {}
   void notified(session_action::Notified&& notified) override {
     core.service_.notified(id, notified.notify.target, notified.notify.topic,

@@ -108,7 +108,7 @@ struct Frame {
     hello @0 :Hello;          # the first frame of each side, once
     call @1 :Call;
     result @2 :CallResult;
-    cancel @3 :UInt64;        # id of a call that its caller no longer waits for; a result may still come
+    cancel @3 :UInt64;        # as giveUp, without the target; read, and not written any more
     release @4 :Release;
     grant @5 :Grant;
     notify @6 :Notify;
@@ -116,6 +116,7 @@ struct Frame {
     ping @8 :UInt64;          # answered by a pong with the same number
     pong @9 :UInt64;
     goodbye @10 :Text;        # the last frame of a side, with its reason
+    giveUp @11 :GiveUp;       # a call that its caller no longer waits for; a result may still come
   }
 }
 
@@ -154,6 +155,11 @@ struct CallResult {
     error @2 :Error;
   }
   cpu @3 :UInt16;             # as in Call
+}
+
+struct GiveUp {
+  call @0 :UInt64;            # its id
+  target @1 :UInt64;          # of that call: where an answer that is on its way already goes back to
 }
 
 struct Release {

@@ -115,7 +115,8 @@ class QueueProxy : public DynamicProxy {
   /// As get, with the number of times that this item was handed out.
   Result<Delivered<T>> get_delivered() const { return delivered(true, detail::Deadline::never()); }
 
-  /// Says that an item is finished: the oldest one in this process's hands. Errors also:
+  /// Says that an item is finished. Of a joinable queue it is the oldest one that this process took
+  /// over its present connection: what it had when one broke is handed out again. Errors also:
   /// invalid_argument "task_done() called too many times".
   Result<void> task_done() const { return call<void>("task_done"); }
   /// Waits until every item that was put is finished.

@@ -56,8 +56,9 @@ class PASSEL_API SessionService {
   /// The caller no longer waits, or is gone; whatever is replied is dropped. May come twice.
   virtual void call_abandoned(std::uint64_t session, std::uint64_t call, std::uint64_t target);
   /// The answer reached nobody: the caller gave up when it was on its way, or it was too large, and
-  /// the caller got that error instead. Then it comes from within `reply`.
-  virtual void answer_unwanted(std::uint64_t session, std::uint64_t call);
+  /// the caller got that error instead. Then it comes from within `reply`. The target is what the
+  /// caller says.
+  virtual void answer_unwanted(std::uint64_t session, std::uint64_t call, std::uint64_t target);
   virtual void notified(std::uint64_t session, std::uint64_t target, std::string_view topic,
                         std::span<const std::byte> value);
   /// Nothing more comes from it, and what it held may be given to others. Comes once for each
