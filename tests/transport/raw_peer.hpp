@@ -61,6 +61,13 @@ struct RawPeer {
     return ::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT) ==
            static_cast<ssize_t>(bytes.size());
   }
+  /// What it has been told and has not read yet.
+  [[nodiscard]] std::string heard() const {
+    std::string bytes(256, '\0');
+    const ssize_t got = ::recv(fd, bytes.data(), bytes.size(), MSG_DONTWAIT);
+    bytes.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
+    return bytes;
+  }
   [[nodiscard]] bool dropped() const {
     pollfd watched{fd, POLLRDHUP, 0};
     return ::poll(&watched, 1, 0) == 1;

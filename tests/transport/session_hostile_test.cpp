@@ -46,6 +46,13 @@ using passel_test::RawPeer;
 using passel_test::Server;
 using passel_test::wrong_key;
 
+/// What a server says that has no room.
+std::string no_room() {
+  std::string packet(16, '\0');
+  packet[14] = static_cast<char>(254);
+  return packet;
+}
+
 class HostileSessions : public testing::TestWithParam<Address> {};
 INSTANTIATE_TEST_SUITE_P(Addresses, HostileSessions,
                          testing::Values(Address{UnixAddress{}}, Address{TcpAddress{}}),
@@ -229,11 +236,24 @@ TEST_P(HostileSessions, Fault49WithoutDescriptorsTheServedGoOnAndNobodySpins) {
   std::this_thread::sleep_for(300ms);  // what is measured is what it does while nothing happens
   const double used = process_seconds() - before;
   const auto answer = ask(*served);
+  for (const RawPeer& peer : peers) peer.wait_until_dropped();  // who still waits is told
   ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &old), 0);
   EXPECT_TRUE(answer);
   EXPECT_LT(used, 0.15);  // processor time, of 0.3 s: whoever spins uses all of it
+  for (const RawPeer& peer : peers) EXPECT_EQ(peer.heard(), no_room());
   peers.clear();
   EXPECT_TRUE(server.connect());
+}
+
+TEST_P(HostileSessions, OneSessionTooManyIsToldSo) {
+  Server server{{.address = GetParam(), .max_sessions = 1}};
+  auto first = server.connect().unwrap();
+  EXPECT_EQ(server.connect().error(), Errc::full);
+  EXPECT_TRUE(ask(*first));
+  first.reset();
+  // Its place is free when the server has read its goodbye.
+  for (auto next = server.connect(); !next; next = server.connect())
+    ASSERT_EQ(next.error(), Errc::full);
 }
 
 }  // namespace

@@ -25,6 +25,7 @@ namespace passel::inline v0::detail {
 enum class PacketKind : std::uint8_t {
   message = 1,
   greeting = 2,   ///< between Listener and Client, before the first message
+  no_room = 254,  ///< empty: the server lets in nobody more now
   refusal = 255,  ///< empty: the listener will have nothing to do with this client
 };
 

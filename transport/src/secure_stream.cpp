@@ -39,6 +39,12 @@ Result<std::unique_ptr<SecureStream>> SecureStream::make(Side side,
       new SecureStream{side, std::move(keys), std::move(place), nonce}};
 }
 
+std::vector<std::byte> SecureStream::no_room() {
+  std::vector<std::byte> packet;
+  append_packet(packet, PacketKind::no_room, {});
+  return packet;
+}
+
 Result<void> SecureStream::feed(std::span<const std::byte> bytes) {
   while (!bytes.empty() && !plain_ && !tls_) {
     PASSEL_TRY(const std::size_t used, feed_greeting(bytes));
@@ -65,6 +71,8 @@ Result<std::size_t> SecureStream::feed_greeting(std::span<const std::byte> bytes
   if (heard_.size() < wanted) return used;
   if (in_header) {
     std::memcpy(&header, heard_.data(), sizeof header);
+    if (client_ && header.total == 0 && header.kind == PacketKind::no_room)
+      return Error{Errc::full, "the server has no room for one more client"};
     const PacketHeader expected{.total = header.total, .kind = PacketKind::greeting};
     // What is no greeting is a refusal, or nobody we know: the same to us.
     if (header.total == 0 || header.total > max_greeting_size ||

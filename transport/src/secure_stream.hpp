@@ -32,7 +32,11 @@ class SecureStream {
       Side side, std::shared_ptr<const HandshakeKeys> keys, std::string place = {},
       const Nonce& nonce = fresh_nonce());
 
-  /// Any number of bytes. Errors: auth_failed, closed (the other end said goodbye: what came
+  /// What a listener says to a client that it has no room for: `feed` of that one fails with full.
+  /// Anybody on the way could say it, as he could cut the line.
+  [[nodiscard]] static std::vector<std::byte> no_room();
+
+  /// Any number of bytes. Errors: full, auth_failed, closed (the other end said goodbye: what came
   /// before it can still be read), malformed (changed on the way).
   [[nodiscard]] Result<void> feed(std::span<const std::byte> bytes);
   /// Both sides know the key, or none was wanted: from now on there are plain bytes.

@@ -4,8 +4,8 @@
 #include <passel/log.hpp>
 
 #include "refusals.hpp"
+#include "session_door.hpp"
 #include "session_port.hpp"
-#include "session_socket.hpp"
 
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -22,9 +22,6 @@ namespace passel::inline v0::detail {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-constexpr std::chrono::milliseconds descriptors_pause{50};
-constexpr int accepts_at_once = 64;
 
 std::vector<AuthKey> all_keys(const SessionServerOptions& options) {
   std::vector<AuthKey> keys;
@@ -51,7 +48,10 @@ void SessionService::session_closed(std::uint64_t, const Error&) {}
 class SessionServer::Core : public std::enable_shared_from_this<Core> {
  public:
   Core(IoLoop& loop, SessionServerOptions options, SessionService& service, SessionSocket socket)
-      : loop_{loop}, options_{std::move(options)}, service_{service}, socket_{std::move(socket)} {}
+      : loop_{loop},
+        options_{std::move(options)},
+        service_{service},
+        door_{loop, std::move(socket)} {}
 
   Result<void> start();
   /// Runs `function` on the I/O thread and waits for it.
@@ -59,7 +59,7 @@ class SessionServer::Core : public std::enable_shared_from_this<Core> {
   void on_loop(F function);
   void close();
   void reply(std::uint64_t session, std::uint64_t call, Result<Encoded> answer);
-  [[nodiscard]] const Address& address() const noexcept { return socket_.address; }
+  [[nodiscard]] const Address& address() const noexcept { return door_.address(); }
   [[nodiscard]] std::size_t sessions() const noexcept { return count_.load(); }
   [[nodiscard]] std::uint64_t rejected() const noexcept { return rejected_.load(); }
 
@@ -78,9 +78,7 @@ class SessionServer::Core : public std::enable_shared_from_this<Core> {
   };
 
   void accept();
-  bool accept_one();
   [[nodiscard]] bool has_room(const SessionCarrier& carrier) const;
-  void pause_accepting();
   void add_guest(SessionCarrier carrier);
   void make_room();
   void drop_guest(std::uint64_t session);
@@ -99,8 +97,7 @@ class SessionServer::Core : public std::enable_shared_from_this<Core> {
   IoLoop& loop_;
   const SessionServerOptions options_;
   SessionService& service_;
-  SessionSocket socket_;
-  IoLoop::Watch watch_;
+  SessionDoor door_;
   std::map<std::uint64_t, std::unique_ptr<Served>> served_;
   std::map<std::string, std::size_t> from_;  // clients of each address of a network
   std::map<std::uint64_t, Guest> greeting_;  // who has not said hello, oldest first
@@ -197,22 +194,14 @@ void SessionServer::Core::on_loop(F function) {
 Result<void> SessionServer::Core::start() {
   // Nothing of it is touched by two threads: the watch is made where its handler runs.
   Result<void> outcome;
-  on_loop([&] {
-    auto watch = loop_.watch(socket_.socket.get(), EPOLLIN, [this](std::uint32_t) { accept(); });
-    if (watch)
-      watch_ = *std::move(watch);
-    else
-      outcome = watch.error();
-  });
+  on_loop([&] { outcome = door_.open([this] { accept(); }); });
   return outcome;
 }
 
 void SessionServer::Core::close() {
   on_loop([this] {
     if (std::exchange(closed_, true)) return;
-    watch_.reset();
-    socket_.place.remove();
-    socket_.socket.reset();
+    door_.close();
     {
       const Batch batch{*this};
       for (const auto& [id, served] : served_) {
@@ -231,33 +220,19 @@ void SessionServer::Core::close() {
 
 void SessionServer::Core::accept() {
   const Batch batch{*this};
-  for (int n = 0; n < accepts_at_once; ++n)
-    if (!accept_one()) return;
-}
-
-bool SessionServer::Core::accept_one() {
-  auto carrier = accept_session(socket_);
-  if (!carrier) {
-    if (carrier.error() == Errc::no_space) pause_accepting();
-    return false;
-  }
-  if (*carrier && has_room(**carrier)) add_guest(**std::move(carrier));
-  return true;
+  door_.accept([this](SessionCarrier carrier) {
+    if (has_room(carrier)) {
+      add_guest(std::move(carrier));
+    } else {
+      door_.turn_away(std::move(carrier));
+    }
+  });
 }
 
 bool SessionServer::Core::has_room(const SessionCarrier& carrier) const {
   if (served_.size() >= options_.max_sessions) return false;
   const auto known = from_.find(carrier.host);
   return known == from_.end() || known->second < options_.max_sessions_of_host;
-}
-
-// The client stays where it is, in the kernel's line, and we do not turn in circles.
-void SessionServer::Core::pause_accepting() {
-  watch_.set_events(0);
-  loop_.at(Deadline::after(descriptors_pause), [weak = weak_from_this()] {
-    const auto core = weak.lock();
-    if (core && core->watch_) core->watch_.set_events(EPOLLIN);
-  });
 }
 
 void SessionServer::Core::add_guest(SessionCarrier carrier) {
@@ -329,7 +304,7 @@ void SessionServer::Core::let_in(std::uint64_t session) {
   auto guest = greeting_.extract(session);
   if (!guest) return;
   loop_.cancel(guest.mapped().timer);
-  if (socket_.keys->wanted()) refusals_.let_in(guest.mapped().host);
+  if (door_.wants_key()) refusals_.let_in(guest.mapped().host);
   if (const auto found = served_.find(session); found != served_.end()) arm(*found->second);
 }
 
@@ -358,7 +333,7 @@ void SessionServer::Core::refused(const std::string& host) {
   refusals_.refused(host, now);
   rejected_.store(refusals_.total());
   if (const auto count = refusals_.to_be_told(now)) {
-    get_logger().warning("the server at " + to_string(socket_.address) + " refused " +
+    get_logger().warning("the server at " + to_string(door_.address()) + " refused " +
                          std::to_string(*count) + " for their keys, the last from " +
                          (host.empty() ? "this host" : host));
   }

@@ -14,7 +14,7 @@
 namespace passel::inline v0 {
 
 /// How much clients can have of a manager's server. Who is over a limit gets Errc::full, which
-/// names it, and goes on with what he has; one session too many is not let in (peer_lost).
+/// names it, and goes on with what he has; one session too many is not let in, and told so (full).
 struct ManagerLimits {
   std::size_t sessions = 20'000;             ///< at once: a session is a process
   std::size_t sessions_of_host = 20'000;     ///< at once from one address, over TCP
