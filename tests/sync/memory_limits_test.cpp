@@ -110,8 +110,8 @@ int create_in_group(const std::string& group) {
   return code_of(SharedMemory::create(200 * mebibyte));
 }
 
-// Fault row 51. Without asking first the kernel would kill the process.
-TEST(MemoryLimits, TheLimitOfAControlGroupIsAnError) {
+// Without asking first the kernel would kill the process.
+TEST(MemoryLimits, Fault51TheLimitOfAControlGroupIsAnError) {
   const MemoryGroup group{100 * mebibyte};
   if (group.path().empty()) GTEST_SKIP() << "no control group with a memory limit can be made here";
   auto p = Process::spawn([](const std::string& path) { std::_Exit(create_in_group(path)); },

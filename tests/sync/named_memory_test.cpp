@@ -310,8 +310,8 @@ void hold(const SharedMemory&, const Queue<int>& ready) {
   sleep_for_ever();
 }
 
-// Fault row 53: whoever reads a payload without copying it may die with it.
-TEST(SharedMemory, IsGivenBackWhenItsReadersAreKilled) {
+// Whoever reads a payload without copying it may die with it.
+TEST(SharedMemory, Fault53IsGivenBackWhenItsReadersAreKilled) {
   Queue<int> ready;
   Process::spawn([] {}).unwrap().join().unwrap();  // the I/O thread is there from now on
   const auto before = ProcessCensus::take();
@@ -385,7 +385,7 @@ void be_busy(const std::string& name, std::uint32_t seed, const Queue<int>& read
 }
 
 // Fault row 54: nothing has a name that could be left over.
-TEST(SharedMemory, LeavesNothingAfterRandomKills) {
+TEST(SharedMemory, Fault54LeavesNothingAfterRandomKills) {
   const auto seed = passel_test::seed();
   std::mt19937_64 random{seed};
   Queue<int> ready;

@@ -66,7 +66,7 @@ TEST(Segment, SizeCostsNoMemoryUntilItIsPopulated) {
   EXPECT_EQ(segment.data()[large / 2], std::byte{0});
 }
 
-TEST(Segment, NobodyCanShrinkItUnderTheOthers) {
+TEST(Segment, Fault52NobodyCanShrinkItUnderTheOthers) {
   const Segment segment = Segment::create("test", kind, 8192).unwrap();
   EXPECT_EQ(::ftruncate(segment.descriptor().get(), 4096), -1);
   EXPECT_EQ(errno, EPERM);
@@ -78,7 +78,7 @@ TEST(Segment, PopulateOutsideOfItIsAnError) {
   EXPECT_TRUE(segment.populate(0, segment.size() + 1).error() == Errc::invalid_argument);
 }
 
-TEST(Segment, OtherDescriptorsAreRefused) {
+TEST(Segment, Fault52OtherDescriptorsAreRefused) {
   const auto refused = [](int fd) {
     const auto attached = Segment::attach(Descriptor{fd}, kind);
     return attached.is_err() && attached.error() == Errc::malformed;
