@@ -3,8 +3,9 @@
 #include <passel/queue.hpp>
 #include <passel/this_task.hpp>
 
-#include "support/process_census.hpp"
 #include "support/seed.hpp"
+
+#include "small_tasks.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -32,18 +33,10 @@ using passel::Queue;
 using passel::Result;
 using passel::RetryOn;
 using passel::TaskOptions;
-
-/// What this process owns, once it has had a pool: the first one starts the threads that all actors
-/// share.
-passel_test::ProcessCensus census() {
-  static const bool warm = Pool::start({.processes = 1}).is_ok();
-  EXPECT_TRUE(warm);
-  return passel_test::ProcessCensus::take();
-}
-
-int square(int n) { return n * n; }
-int process_id() { return ::getpid(); }
-std::string wait_for_word(const Queue<std::string>& words) { return words.get().unwrap(); }
+using passel_test::pool_census;
+using passel_test::process_id;
+using passel_test::square;
+using passel_test::wait_for_word;
 
 void begin_and_wait(const Queue<std::string>& begun, const Queue<std::string>& words) {
   begun.put("begun").unwrap();
@@ -76,7 +69,7 @@ void stay(const std::string& how, const Queue<std::string>& words) {
 }
 
 TEST(PoolTime, Fault08ATaskOverItsDeadlineEndsAndItsSlotIsFilledAgain) {
-  const auto before = census();
+  const auto before = pool_census();
   {
     Pool pool = Pool::start({.processes = 1}).unwrap();
     for (const std::string how :
@@ -133,7 +126,7 @@ TEST(PoolTime, ATimeLimitCountsFromTheStart) {
 }
 
 TEST(PoolTime, Fault09ARunningTaskIsStopped) {
-  const auto before = census();
+  const auto before = pool_census();
   {
     Pool pool = Pool::start({.processes = 1}).unwrap();
     for (const std::string how : {"sleep", "busy", "ignores SIGTERM"}) {
