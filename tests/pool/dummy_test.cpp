@@ -20,12 +20,14 @@ struct Processes {
   using Process = passel::Process;
   using Queue = passel::Queue<int>;
   using JoinableQueue = passel::JoinableQueue<int>;
+  using Manager = passel::Manager;
 };
 struct Threads {
   using Pool = passel::dummy::Pool;
   using Process = passel::dummy::Process;
   using Queue = passel::dummy::Queue<int>;
   using JoinableQueue = passel::dummy::JoinableQueue<int>;
+  using Manager = passel::dummy::Manager;
 };
 
 namespace {
@@ -41,6 +43,15 @@ void take_all(const passel::JoinableQueue<int>& jobs) {
   }
 }
 int square(int n) { return n * n; }
+void note(const passel::DictProxy<int, std::string>& seen, const passel::ListProxy<int>& order,
+          const passel::LockProxy& lock, const passel::QueueProxy<int>& done, int n) {
+  {
+    const auto held = lock.acquire().unwrap();
+    seen.set(n, std::to_string(n)).unwrap();
+    order.append(n).unwrap();
+  }
+  done.put(n).unwrap();
+}
 
 template <class W>
 class World : public ::testing::Test {};
@@ -69,6 +80,52 @@ TYPED_TEST(World, AJoinableQueueIsJoined) {
 TYPED_TEST(World, APoolMaps) {
   auto pool = TypeParam::Pool::start({.processes = 2}).unwrap();
   EXPECT_THAT(pool.template map<square>(std::vector{1, 2, 3}).unwrap(), ElementsAre(1, 4, 9));
+}
+
+TYPED_TEST(World, AManagerHasObjectsForAll) {
+  auto manager = TypeParam::Manager::started().unwrap();
+  auto seen = manager.template dict<int, std::string>().unwrap();
+  auto order = manager.template list<int>({7}).unwrap();
+  auto lock = manager.lock().unwrap();
+  auto done = manager.template queue<int>().unwrap();
+  auto p = TypeParam::Process::template spawn<note>(seen, order, lock, done, 1).unwrap();
+  auto q = TypeParam::Process::template spawn<note>(seen, order, lock, done, 2).unwrap();
+  EXPECT_EQ(done.get().unwrap() + done.get().unwrap(), 3);
+  EXPECT_EQ(p.join().unwrap() + q.join().unwrap(), 0);
+  EXPECT_EQ(seen.get(1).unwrap(), "1");
+  EXPECT_EQ(seen.get(2).unwrap(), "2");
+  EXPECT_EQ(order.size().unwrap(), 3U);
+  auto shared = manager.namespace_().unwrap();
+  shared.set("a", 10).unwrap();
+  EXPECT_EQ(shared.template get<int>("a").unwrap(), 10);
+  manager.shutdown().unwrap();
+  EXPECT_TRUE(order.size().is_err());
+  EXPECT_TRUE(manager.shutdown().is_ok());
+}
+
+TEST(DummyManager, ThreadsWaitForEachOtherByItsLocks) {
+  auto manager = passel::dummy::Manager::started().unwrap();
+  auto lock = manager.lock().unwrap();
+  auto value = manager.value(0).unwrap();
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([lock, value] {
+      for (int n = 0; n < 25; ++n) {
+        const auto held = lock.acquire().unwrap();
+        value.set(value.get().unwrap() + 1).unwrap();
+      }
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  EXPECT_EQ(value.get().unwrap(), 100);
+}
+
+TEST(DummyManager, HasToBeStartedOnce) {
+  passel::dummy::Manager manager;
+  EXPECT_EQ(manager.shutdown().error(), Errc::invalid_state);
+  EXPECT_EQ(manager.list<int>().error(), Errc::invalid_state);
+  manager.start().unwrap();
+  EXPECT_EQ(manager.start().error(), Errc::invalid_state);
 }
 
 // test_active_children

@@ -9,6 +9,7 @@
 #include <passel/event.hpp>
 #include <passel/listener.hpp>
 #include <passel/lock.hpp>
+#include <passel/manager.hpp>
 #include <passel/pipe.hpp>
 #include <passel/queue.hpp>
 #include <passel/rlock.hpp>
@@ -62,6 +63,43 @@ class JoinableQueue : public passel::JoinableQueue<T> {
  public:
   explicit JoinableQueue(std::ptrdiff_t maxsize = 0)
       : passel::JoinableQueue<T>{QueueOptions{.maxsize = maxsize, .reach = Reach::threads}} {}
+};
+
+/// A Manager whose server is this process: the same calls and proxies, which any thread may use.
+/// Methods of its objects run on threads of this process; its pools have worker processes. It needs
+/// a Runtime, and ends before that. The destructor shuts it down.
+///
+///     auto manager = passel::dummy::Manager::started().unwrap();
+///     auto seen = manager.dict<std::string, int>().unwrap();
+///
+/// Move-only; one thread at a time, and what it gives out is for any. Python's
+/// multiprocessing.dummy.Manager.
+class Manager : public passel::Manager {
+ public:
+  explicit Manager(ManagerOptions options = {}) : passel::Manager{std::move(options)} {}
+  /// Makes one and starts to serve. Errors: those of start.
+  [[nodiscard]] static Result<Manager> started(ManagerOptions options = {}) {
+    Manager manager{std::move(options)};
+    PASSEL_CHECK(manager.start());
+    return manager;
+  }
+  /// Serves from now on. Errors: those of get_server.
+  Result<void> start() {
+    PASSEL_TRY(ManagerServer server, get_server());
+    server_ = std::move(server);
+    return {};
+  }
+  /// Proxies fail from then on. The second time is nothing. Error: invalid_state
+  /// when it was not started.
+  Result<void> shutdown() {
+    if (!server_) return Error{Errc::invalid_state, "the manager has not been started"};
+    server_->stop();
+    *server_ = ManagerServer{nullptr};
+    return {};
+  }
+
+ private:
+  std::optional<ManagerServer> server_;
 };
 
 using ProcessOptions = ThreadOptions;
