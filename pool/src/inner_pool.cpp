@@ -98,12 +98,15 @@ bool InnerPool::post(PoolJob& job, std::size_t index) {
   const PoolJob::Payload payload = job.payload(index);
   InnerMessage::call_with(job.terms()).write(payload.args, scratch_);
   Result<PoolEnd::Posted> posted = PoolEnd::Posted::yes;
-  if (payload.args.size() > max_message_) {
-    posted = Error{Errc::too_large, "arguments of " + std::to_string(payload.args.size()) +
+  if (payload.size() > max_message_) {
+    posted = Error{Errc::too_large, "arguments of " + std::to_string(payload.size()) +
                                         " bytes are over the limit of " +
                                         std::to_string(max_message_) + " bytes"};
   } else {
-    posted = line_->post({.task = job.task_, .args = scratch_, .descriptors = payload.descriptors});
+    posted = line_->post({.task = job.task_,
+                          .args = scratch_,
+                          .tail = payload.tail,
+                          .descriptors = payload.descriptors});
   }
   if (!posted) {
     begun_ = false;

@@ -27,8 +27,8 @@ LedgerLimits limits_of(const PoolConfig& config) {
 
 /// `yes` when it may be sent.
 Result<PoolEnd::Posted> check_size(const PoolJob::Payload& payload, std::uint64_t max_message) {
-  if (payload.args.size() > max_message) {
-    return Error{Errc::too_large, "arguments of " + std::to_string(payload.args.size()) +
+  if (payload.size() > max_message) {
+    return Error{Errc::too_large, "arguments of " + std::to_string(payload.size()) +
                                       " bytes are over the limit of " +
                                       std::to_string(max_message) + " bytes"};
   }
@@ -235,6 +235,7 @@ bool PoolCore::post(WorkerSlot worker, TaskSlot task) {
     posted = link.end->post({.task = record.job->task_,
                              .attempt = record.attempt,
                              .args = payload.args,
+                             .tail = payload.tail,
                              .descriptors = payload.descriptors});
   }
   if (!posted) {

@@ -272,13 +272,15 @@ Error PoolCore::lost(const Record& record, const PoolJob& job) const {
 void PoolCore::bury(PoolJob& job, const Record& record, const Error& why) {
   if (config_.max_dead_letters == 0) return;
   const PoolJob::Payload payload = job.payload(record.index);
-  dead_bytes_ += payload.args.size();
+  dead_bytes_ += payload.size();
   dead_letters_.push_back(
       {.task = job.label(),
        .attempts = record.attempt,
        .error = why,
        .payload = {payload.args.begin(), payload.args.end()},
        .descriptors = {payload.descriptors.begin(), payload.descriptors.end()}});
+  auto& kept = dead_letters_.back().payload;
+  kept.insert(kept.end(), payload.tail.begin(), payload.tail.end());
   while (dead_letters_.size() > config_.max_dead_letters ||
          (dead_bytes_ > config_.max_message && dead_letters_.size() > 1)) {
     dead_bytes_ -= dead_letters_.front().payload.size();

@@ -146,8 +146,9 @@ Result<PoolEnd::Posted> PoolEnd::post(const WorkerTask& message) {
   auto& cell = memory.tasks[number % ChannelLayout::cells];
   std::byte* to = cell.bytes;
   std::uint64_t payload = 0;
-  if (message.args.size() > ChannelLayout::inline_size) {
-    PASSEL_TRY(const auto place, arena_.allocate(message.args.size()));
+  const std::size_t size = message.args.size() + message.tail.size();
+  if (size > ChannelLayout::inline_size) {
+    PASSEL_TRY(const auto place, arena_.allocate(size));
     if (!place) return Posted::no_room;
     payload = *place;
     to = segment_->data() + payload;
@@ -161,9 +162,11 @@ Result<PoolEnd::Posted> PoolEnd::post(const WorkerTask& message) {
     }
   }
   if (!message.args.empty()) std::memcpy(to, message.args.data(), message.args.size());
+  if (!message.tail.empty())
+    std::memcpy(to + message.args.size(), message.tail.data(), message.tail.size());
   cell.payload = payload;
   cell.task = message.task;
-  cell.length = static_cast<std::uint32_t>(message.args.size());
+  cell.length = static_cast<std::uint32_t>(size);
   cell.descriptors = static_cast<std::uint16_t>(message.descriptors.size());
   cell.attempt = static_cast<std::uint16_t>(std::min(message.attempt, 0xFFFFU));
   cell.state.store(ChannelLayout::state(number, ChannelLayout::posted), std::memory_order_relaxed);

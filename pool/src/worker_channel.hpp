@@ -139,6 +139,7 @@ struct WorkerTask {
   TaskId task{};
   unsigned attempt = 1;
   std::span<const std::byte> args{};
+  std::span<const std::byte> tail{};  ///< behind them
   std::span<const std::shared_ptr<Descriptor>> descriptors{};
 };
 

@@ -5,7 +5,7 @@
 #include <passel/shared_memory.hpp>
 #include <passel/this_task.hpp>
 
-#include "support/process_census.hpp"
+#include "small_tasks.hpp"
 
 #include <gtest/gtest.h>
 
@@ -17,6 +17,7 @@
 #include <set>
 #include <span>
 #include <string>
+#include <tuple>
 #include <vector>
 
 namespace {
@@ -28,15 +29,9 @@ using passel::Pool;
 using passel::PoolInitializer;
 using passel::Queue;
 using passel::SharedMemory;
+using passel_test::add;
 
 int wait_for_number(const Queue<int>& numbers) { return numbers.get().unwrap(); }
-int add(int a, int b) { return a + b; }
-
-passel_test::ProcessCensus census() {
-  static const bool warm = Pool::start({.processes = 1}).is_ok();
-  EXPECT_TRUE(warm);
-  return passel_test::ProcessCensus::take();
-}
 
 // --- F-31: the answer of one task is the argument of the next
 
@@ -77,7 +72,7 @@ int die_with(const SharedMemory& memory, int signal) {
 }
 
 TEST(PoolData, TasksWorkInPlaceOnSharedMemoryThatIsGoneWithItsLastUser) {
-  const auto before = census();
+  const auto before = passel_test::pool_census();
   {
     Pool pool = Pool::start({.processes = 2}).unwrap();
     constexpr std::size_t count = std::size_t{1} << 20;
@@ -106,6 +101,59 @@ TEST(PoolData, TasksFillPartsOfOneArray) {
     parts.push_back(pool.submit<double_part>(values, from, from + 100));
   for (auto& part : parts) part.get().unwrap();
   for (std::ptrdiff_t i = 0; i < 1'000; ++i) EXPECT_EQ(values.at(i).unwrap(), 2.0);
+}
+
+// --- large arguments, which an apply leaves where they are until they are sent
+
+std::string tagged(int n, const std::string& text) { return std::to_string(n) + text; }
+std::size_t size_and(const std::string& text, std::size_t n) { return text.size() + n; }
+double sum_up(const std::vector<double>& numbers) {
+  return std::accumulate(numbers.begin(), numbers.end(), 0.0);
+}
+std::string tagged_inside(int n, const std::string& text) {
+  return passel::this_task::pool().unwrap().apply<tagged>(n, text).unwrap();
+}
+int die_of(int signal, const std::string&) { return ::raise(signal); }
+
+std::string text_of(std::size_t size) {
+  std::string text(size, ' ');
+  for (std::size_t i = 0; i < size; ++i) text[i] = static_cast<char>('a' + (i * 7 + i / 1000) % 26);
+  return text;
+}
+
+TEST(PoolData, AppliedArgumentsArriveWholeWhereverTheyStand) {
+  Pool pool = Pool::start({.processes = 2}).unwrap();
+  for (const std::size_t size : {65'535U, 65'536U, 1U << 20, 3'000'001U}) {
+    const std::string text = text_of(size);
+    EXPECT_EQ(pool.apply<tagged>(7, text).unwrap(), "7" + text);
+    EXPECT_EQ(pool.apply<tagged>(8, std::string{text}).unwrap(), "8" + text);
+    EXPECT_EQ(pool.apply<tagged>(9, text.c_str()).unwrap(), "9" + text);
+    EXPECT_EQ(pool.apply<size_and>(text, 2U).unwrap(), size + 2);
+    EXPECT_EQ(pool.apply<tagged_inside>(3, text).unwrap(), "3" + text);
+  }
+  EXPECT_EQ(pool.apply<sum_up>(std::vector<double>(100'000, 0.5)).unwrap(), 50'000.0);
+}
+
+TEST(PoolData, WhatATaskDiedOfIsKeptAsAWhole) {
+  Pool pool = Pool::start({.processes = 1}).unwrap();
+  const std::string text = text_of(200'000);
+  EXPECT_EQ(pool.apply<die_of>(SIGKILL, text).error(), Errc::worker_lost);
+  const auto letters = pool.dead_letters();
+  ASSERT_EQ(letters.size(), 1U);
+  const auto calls = letters.front().arguments<int, std::string>().unwrap();
+  ASSERT_EQ(calls.size(), 1U);
+  EXPECT_EQ(std::get<0>(calls.front()), SIGKILL);
+  EXPECT_EQ(std::get<1>(calls.front()), text);
+}
+
+TEST(PoolData, AnAppliedArgumentOverTheLimitNamesItsSize) {
+  Pool pool = Pool::start({.processes = 1, .max_message = 100'000}).unwrap();
+  const auto refused = pool.apply<size_and>(text_of(100'001), 0U).error();
+  EXPECT_EQ(refused, Errc::too_large);
+  const auto as_tail = pool.apply<tagged>(1, text_of(100'001)).error();
+  EXPECT_EQ(as_tail, Errc::too_large);
+  EXPECT_EQ(as_tail.what(), "arguments of 100013 bytes are over the limit of 100000 bytes");
+  EXPECT_EQ(pool.apply<tagged>(1, std::string{"x"}).unwrap(), "1x");
 }
 
 // --- N-21: random numbers

@@ -13,7 +13,7 @@
 
 namespace passel::inline v0::detail {
 
-/// What the thread that submits does next.
+/// What the thread that submits does next. One that waits keeps the arguments until the answer.
 enum class Submitter { goes_on, waits };
 
 /// One call of `Target`. Errors, and then no argument has been moved from: why the pool takes none,
@@ -29,12 +29,18 @@ template <class Target, Submitter submitter = Submitter::goes_on, class Notice, 
   PASSEL_TRY(std::shared_ptr<void> ticket, pool.admit(deadline));
   EncodingScratch scratch;
   ChunkWriter writer{scratch.encoded};
-  PASSEL_CHECK(ArgumentList<Stored>::write(writer, std::forward<A>(args)...));
+  std::span<const std::byte> tail;
+  if constexpr (submitter == Submitter::waits && sizeof...(A) != 0) {
+    PASSEL_CHECK(ArgumentList<Stored>::write_but_tail(writer, tail, std::forward<A>(args)...));
+  } else {
+    PASSEL_CHECK(ArgumentList<Stored>::write(writer, std::forward<A>(args)...));
+  }
   std::unique_ptr<PoolTerms> terms;
   if (options != nullptr) terms = terms_of(*options, 1);
   auto* const job = new SubmitJob<R, Notice>(Chunk::id(), &task_name<Target>, scratch.encoded,
                                              pool.number(), std::move(notice));
   job->set_terms(with_ticket(std::move(terms), std::move(ticket)));
+  job->refer_to(tail);
   Future<R> future = job->future();
   if constexpr (submitter == Submitter::waits) job->await();
   pool.submit(std::unique_ptr<PoolJob>{job});

@@ -176,18 +176,14 @@ template <class... S>
 struct ArgumentList<std::tuple<S...>> {
   template <class... A>
   static Result<void> write(ChunkWriter& out, A&&... args) {
-    static_assert(sizeof...(A) == sizeof...(S),
-                  "passel: this task is given another number of arguments than it takes");
-    static_assert((std::is_convertible_v<A&&, S> && ...),
-                  "passel: an item cannot be converted to the argument that the task takes");
-    // The user's codec, or the conversion, may throw.
-    try {
-      Result<void> done;
-      static_cast<void>(((done = write_one<S>(out, std::forward<A>(args))).is_ok() && ...));
-      return done;
-    } catch (...) {
-      return current_exception_as_error();
-    }
+    return write_parts(out, nullptr, std::index_sequence_for<S...>{}, std::forward<A>(args)...);
+  }
+  /// The same for a caller who keeps the arguments until they have been sent: the bytes of a last
+  /// one that is large stay where they are. `tail` then is what belongs behind the message.
+  template <class... A>
+  static Result<void> write_but_tail(ChunkWriter& out, std::span<const std::byte>& tail,
+                                     A&&... args) {
+    return write_parts(out, &tail, std::index_sequence_for<S...>{}, std::forward<A>(args)...);
   }
   static Result<std::tuple<S...>> read(ChunkReader& in) {
     try {
@@ -207,9 +203,38 @@ struct ArgumentList<std::tuple<S...>> {
   }
 
  private:
+  using Tail = std::span<const std::byte>;
+  static constexpr std::size_t least_tail = std::size_t{64} << 10;
+
+  template <std::size_t... I, class... A>
+  static Result<void> write_parts(ChunkWriter& out, Tail* tail, std::index_sequence<I...>,
+                                  A&&... args) {
+    static_assert(sizeof...(A) == sizeof...(S),
+                  "passel: this task is given another number of arguments than it takes");
+    static_assert((std::is_convertible_v<A&&, S> && ...),
+                  "passel: an item cannot be converted to the argument that the task takes");
+    // The user's codec, or the conversion, may throw.
+    try {
+      Result<void> done;
+      static_cast<void>(
+          ((done = write_one<S>(out, I + 1 == sizeof...(S) ? tail : nullptr, std::forward<A>(args)))
+               .is_ok() &&
+           ...));
+      return done;
+    } catch (...) {
+      return current_exception_as_error();
+    }
+  }
   template <class T, class A>
-  static Result<void> write_one(ChunkWriter& out, A&& argument) {
+  static Result<void> write_one(ChunkWriter& out, Tail* tail, A&& argument) {
     if constexpr (std::is_same_v<T, std::remove_cvref_t<A>>) {
+      if constexpr (is_raw<T> && !is_fixed_raw<T>) {
+        if (tail != nullptr && raw_size(argument) >= least_tail) {
+          out.put(raw_size(argument));
+          *tail = std::as_bytes(std::span{argument.data(), argument.size()});
+          return {};
+        }
+      }
       return out.add<T>(argument);
     } else {
       return out.add<T>(static_cast<T>(std::forward<A>(argument)));

@@ -99,8 +99,11 @@ class PASSEL_API PoolJob : public Op {
  public:
   struct Payload {
     std::span<const std::byte> args{};
+    std::span<const std::byte> tail{};  ///< what follows `args`, where its owner keeps it
     DescriptorSpan descriptors{};
     std::span<const std::shared_ptr<SharedObject>> objects{};
+
+    [[nodiscard]] std::size_t size() const noexcept { return args.size() + tail.size(); }
   };
 
   explicit PoolJob(TaskId task) noexcept : task_{task} {}
@@ -110,7 +113,8 @@ class PASSEL_API PoolJob : public Op {
 
   [[nodiscard]] virtual std::size_t count() const noexcept = 0;
   [[nodiscard]] virtual std::string name() const = 0;
-  /// What task `index` is sent with; asked for again when it is sent again.
+  /// What task `index` is sent with; asked for again when it is sent again, and not after its
+  /// answer.
   [[nodiscard]] virtual Payload payload(std::size_t index) noexcept = 0;
   /// Task `index` is about to be sent for the first time. False when nobody wants it any more: then
   /// `error` follows.

@@ -82,7 +82,13 @@ class SubmitJob final : public FutureState<R>, public PoolJob {
 
   [[nodiscard]] std::size_t count() const noexcept override { return 1; }
   [[nodiscard]] std::string name() const override { return name_(); }
-  [[nodiscard]] Payload payload(std::size_t) noexcept override { return args_.payload(); }
+  [[nodiscard]] Payload payload(std::size_t) noexcept override {
+    Payload payload = args_.payload();
+    payload.tail = tail_;
+    return payload;
+  }
+  /// The rest of the arguments, which lies with the caller until this is answered.
+  void refer_to(std::span<const std::byte> tail) noexcept { tail_ = tail; }
   [[nodiscard]] bool begin(std::size_t) noexcept override { return this->set_running(); }
   void value(std::size_t, std::span<const std::byte> bytes,
              DescriptorSpan descriptors) noexcept override {
@@ -135,6 +141,7 @@ class SubmitJob final : public FutureState<R>, public PoolJob {
 
   std::string (*name_)();
   CallArguments args_;
+  std::span<const std::byte> tail_{};
   const std::uint64_t pool_;
   [[no_unique_address]] std::conditional_t<std::is_same_v<Notice, NoCallback>, NoNotice,
                                            std::optional<Notice>>
