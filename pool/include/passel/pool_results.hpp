@@ -2,6 +2,7 @@
 #pragma once
 
 #include <passel/detail/executor_map.hpp>
+#include <passel/detail/next_item.hpp>
 #include <passel/detail/observed_wait.hpp>
 #include <passel/detail/pool_jobs.hpp>
 #include <passel/detail/result_iterator.hpp>
@@ -41,7 +42,7 @@ class ResultStream {
   }
 
   void put(std::size_t chunk, std::vector<Result<R>> answers) {
-    const std::lock_guard lock{mutex_};
+    std::unique_lock lock{mutex_};
     if (ordered_) {
       early_.emplace(chunk, std::move(answers));
       for (auto next = early_.find(wanted_); next != early_.end(); next = early_.find(wanted_)) {
@@ -51,9 +52,41 @@ class ResultStream {
     } else {
       append(std::move(answers));
     }
-    if (waiting_ && !ready_.empty()) arrived_.notify_one();
+    if (ready_.empty()) return;
+    if (auto asker = asker_.take()) {
+      std::optional<Result<R>> result = take_first();
+      lock.unlock();
+      asker->set(next_item(std::move(result)));
+    } else if (waiting_) {
+      arrived_.notify_one();
+    }
   }
 
+  /// Somebody waits by ask.
+  [[nodiscard]] bool is_asked() const {
+    const std::lock_guard lock{mutex_};
+    return asker_.waits();
+  }
+  /// The next answer for one who goes on.
+  [[nodiscard]] Future<NextItem<R>> ask() {
+    std::unique_lock lock{mutex_};
+    if (ready_.empty()) return asker_.ask();
+    std::optional<Result<R>> result = take_first();
+    lock.unlock();
+    return Future<NextItem<R>>::of(next_item(std::move(result)));
+  }
+  /// Nobody reads any more.
+  void dismiss() {
+    std::unique_lock lock{mutex_};
+    auto asker = asker_.take();
+    lock.unlock();
+    if (asker) asker->set(Error{Errc::cancelled, "the results are gone"});
+  }
+  /// The chunks of answers that were asked for one by one, when the last of them is taken.
+  [[nodiscard]] std::size_t returned() {
+    const std::lock_guard lock{mutex_};
+    return ready_.empty() ? std::exchange(chunks_, 0) : 0;
+  }
   /// Takes the answers that are there; `returned` counts the chunks they stood for.
   bool take(std::deque<Result<R>>& into, std::size_t& returned, Deadline deadline) {
     std::unique_lock lock{mutex_};
@@ -67,6 +100,11 @@ class ResultStream {
   }
 
  private:
+  [[nodiscard]] std::optional<Result<R>> take_first() {
+    std::optional<Result<R>> result{std::move(ready_.front())};
+    ready_.pop_front();
+    return result;
+  }
   void append(std::vector<Result<R>> answers) {
     std::move(answers.begin(), answers.end(), std::back_inserter(ready_));
     ++wanted_;
@@ -75,9 +113,10 @@ class ResultStream {
 
   const bool ordered_;
   std::atomic<bool> abandoned_{false};
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable arrived_;
   bool waiting_ = false;
+  NextAsker<R> asker_;
   std::deque<Result<R>> ready_;
   std::size_t chunks_ = 0;  // whose answers are in ready_
   std::size_t wanted_ = 0;  // ordered: number of the next chunk
@@ -181,7 +220,9 @@ class PoolResults {
     return *this;
   }
   ~PoolResults() {
-    if (stream_) stream_->abandon();
+    if (!stream_) return;
+    stream_->abandon();
+    stream_->dismiss();
   }
 
   /// The next result; empty when all have been taken.
@@ -197,6 +238,19 @@ class PoolResults {
     return take(detail::Deadline::now_or_never());
   }
 
+  /// The next result as a future: nothing at the end, the error of a task as its error. Until it is
+  /// done, next and a second next_async are invalid_state. One that is cancelled or dropped before
+  /// leaves the result to the next call; cancelled when this object goes. It reads the input, and
+  /// its callbacks run where those of the pool do.
+  [[nodiscard]] Future<detail::NextItem<R>> next_async() {
+    using Next = Future<detail::NextItem<R>>;
+    if (!ready_.empty()) return Next::of(detail::next_item(take_ready()));
+    if (stream_->is_asked()) return Next::of(detail::NextAsker<R>::is_waiting());
+    collect();
+    if (out_ != 0) return stream_->ask();
+    return Next::of(detail::next_item(std::exchange(source_error_, std::nullopt)));
+  }
+
   using Iterator = detail::ResultIterator<PoolResults, Result<R>>;
   /// Waits for the first result. Can be called once.
   [[nodiscard]] Iterator begin() { return Iterator{this}; }
@@ -206,7 +260,8 @@ class PoolResults {
   friend Iterator;
   std::optional<Result<R>> take(detail::Deadline deadline) {
     if (ready_.empty()) {
-      refill();
+      if (stream_->is_asked()) return Result<R>{detail::NextAsker<R>::is_waiting()};
+      collect();
       if (out_ == 0) return std::exchange(source_error_, std::nullopt);
       std::size_t returned = 0;
       if (!stream_->take(ready_, returned, deadline)) {
@@ -215,10 +270,18 @@ class PoolResults {
       out_ -= returned;
       refill();
     }
+    return take_ready();
+  }
+  [[nodiscard]] std::optional<Result<R>> take_ready() {
     std::optional<Result<R>> result{std::move(ready_.front())};
     ready_.pop_front();
     if (plan_.window != 0) refill();
     return result;
+  }
+  /// Before anything is waited for.
+  void collect() {
+    out_ -= stream_->returned();
+    refill();
   }
 
   /// How many chunks may be sent now.

@@ -128,6 +128,14 @@ class [[nodiscard]] TaskStream {
   [[nodiscard]] std::optional<Result<T>> try_next() {
     return core_->take(detail::Deadline::now_or_never());
   }
+  /// The next item as a future; nothing at the end, an error of the task as its error. Until it is
+  /// done, next and a second next_async are invalid_state. One that is cancelled or dropped before
+  /// leaves the item to the next call; cancelled when this object goes. Its callbacks run where
+  /// those of the pool do.
+  ///
+  ///     passel::Result<std::optional<int>> prime = co_await
+  ///     stream.next_async();
+  [[nodiscard]] Future<detail::NextItem<T>> next_async() { return core_->take_async(); }
   /// Asks the task to end. What it has sent can still be read. Never waits.
   void stop() { core_->stop(); }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <passel/detail/deadline.hpp>
+#include <passel/detail/next_item.hpp>
 #include <passel/detail/observed_wait.hpp>
 #include <passel/result.hpp>
 
@@ -51,25 +52,20 @@ class StreamCore {
     if (unwanted_)
       return Error{Errc::cancelled, "the task was asked to end: nobody wants further items"};
     items_.emplace_back(T(std::forward<U>(value)));
-    lock.unlock();
-    news_.notify_one();
+    serve(lock);
     return {};
   }
   void add(Result<T> item) {
-    {
-      const std::lock_guard lock{mutex_};
-      if (!unwanted_ || !abandoned_) items_.push_back(std::move(item));
-    }
-    news_.notify_one();
+    std::unique_lock lock{mutex_};
+    if (!unwanted_ || !abandoned_) items_.push_back(std::move(item));
+    serve(lock);
   }
   /// No item follows. With the error of the task, if it has one.
   void finish(const Error* failure) {
-    {
-      const std::lock_guard lock{mutex_};
-      if (std::exchange(ended_, true)) return;
-      if (failure != nullptr) items_.emplace_back(*failure);
-    }
-    news_.notify_one();
+    std::unique_lock lock{mutex_};
+    if (std::exchange(ended_, true)) return;
+    if (failure != nullptr) items_.emplace_back(*failure);
+    serve(lock);
   }
   [[nodiscard]] bool is_unwanted() const {
     const std::lock_guard lock{mutex_};
@@ -78,25 +74,21 @@ class StreamCore {
 
   // --- the reader's side
 
-  /// The next item or, last, the task's error; empty when there is no more. Error: timeout.
+  /// The next item or, last, the task's error; empty when there is no more. Errors: timeout,
+  /// invalid_state while somebody waits by take_async.
   [[nodiscard]] std::optional<Result<T>> take(Deadline deadline) {
     std::unique_lock lock{mutex_};
-    const auto there = [this] { return ended_ || !items_.empty(); };
-    if (!observed_wait(lock, news_, deadline, there))
+    if (asker_.waits()) return Result<T>{NextAsker<T>::is_waiting()};
+    if (!observed_wait(lock, news_, deadline, [this] { return is_there(); }))
       return Result<T>{Error{Errc::timeout, "no further item in time"}};
-    if (items_.empty()) return std::nullopt;
-    std::optional<Result<T>> item{std::move(items_.front())};
-    items_.pop_front();
-    ++taken_;
-    // Told in steps: each costs the task's process a look.
-    const bool tell =
-        reins_.tell_taken && !ended_ && taken_ - told_ >= std::max<std::size_t>(window_ / 2, 1);
-    const std::uint32_t taken = taken_;
-    if (tell) told_ = taken;
-    lock.unlock();
-    room_.notify_one();
-    if (tell) reins_.tell_taken(taken);
-    return item;
+    return take_one(lock);
+  }
+  /// The same for one who goes on.
+  [[nodiscard]] Future<NextItem<T>> take_async() {
+    std::unique_lock lock{mutex_};
+    if (asker_.waits()) return Future<NextItem<T>>::of(NextAsker<T>::is_waiting());
+    if (!is_there()) return asker_.ask();
+    return Future<NextItem<T>>::of(next_item(take_one(lock)));
   }
   /// Nobody wants what the task has not sent yet.
   void stop() {
@@ -111,18 +103,52 @@ class StreamCore {
   void abandon() {
     stop();
     std::deque<Result<T>> unread;
-    const std::lock_guard lock{mutex_};
+    std::unique_lock lock{mutex_};
     abandoned_ = true;
     unread.swap(items_);
+    auto asker = asker_.take();
+    lock.unlock();
+    if (asker) asker->set(Error{Errc::cancelled, "the stream is gone"});
   }
 
  private:
+  [[nodiscard]] bool is_there() const noexcept { return ended_ || !items_.empty(); }
+  /// What take gives, when it is there. Lets go of the lock.
+  [[nodiscard]] std::optional<Result<T>> take_one(std::unique_lock<std::mutex>& lock) {
+    if (items_.empty()) {
+      lock.unlock();
+      return std::nullopt;
+    }
+    std::optional<Result<T>> item{std::move(items_.front())};
+    items_.pop_front();
+    ++taken_;
+    // Told in steps: each costs the task's process a look.
+    const bool tell =
+        reins_.tell_taken && !ended_ && taken_ - told_ >= std::max<std::size_t>(window_ / 2, 1);
+    const std::uint32_t taken = taken_;
+    if (tell) told_ = taken;
+    lock.unlock();
+    room_.notify_one();
+    if (tell) reins_.tell_taken(taken);
+    return item;
+  }
+  /// There is news, for whoever waits. Lets go of the lock.
+  void serve(std::unique_lock<std::mutex>& lock) {
+    if (auto asker = is_there() ? asker_.take() : std::nullopt) {
+      asker->set(next_item(take_one(lock)));
+    } else {
+      lock.unlock();
+      news_.notify_one();
+    }
+  }
+
   const std::size_t window_;
   Reins reins_;
   mutable std::mutex mutex_;
   std::condition_variable news_;
   std::condition_variable room_;
   std::deque<Result<T>> items_;
+  NextAsker<T> asker_;
   std::uint32_t taken_ = 0;
   std::uint32_t told_ = 0;
   bool ended_ = false;
