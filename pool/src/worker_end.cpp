@@ -19,6 +19,19 @@ namespace {
 constexpr std::chrono::microseconds longest_silence{50};
 // A task that waits longer for its reader lends its slot.
 constexpr std::chrono::milliseconds reader_patience{10};
+// The answer of a task that took no longer may be there before whoever submitted it has come to
+// wait for it, and so long he is given to come.
+constexpr std::chrono::microseconds short_task{5};
+constexpr std::chrono::microseconds reader_delay{2};
+
+/// Whoever comes reads the answer by himself, and the pool's thread need not be woken.
+template <class Ready>
+void let_the_reader_come(const ChannelLayout& memory, Ready ready) noexcept {
+  const auto until = Deadline::Clock::now() + reader_delay;
+  while (memory.pool_sleeps.load(std::memory_order_relaxed) == ChannelLayout::by_socket &&
+         !ready() && Deadline::Clock::now() < until)
+    cpu_relax();
+}
 
 }  // namespace
 
@@ -86,11 +99,15 @@ std::optional<WorkerEnd::Task> WorkerEnd::next() {
 
 bool WorkerEnd::wait_for_task() {
   ChannelLayout& memory = shared();
-  announce();
   const auto ready = [&] {
     return memory.posted_up_to.load(std::memory_order_acquire) != passed_ ||
            memory.retire.load(std::memory_order_relaxed) != 0;
   };
+  const auto took = memory.results[answered_ % ChannelLayout::cells].took_ns;
+  if (answered_ - announced_ == 1 && std::chrono::nanoseconds{took} < short_task &&
+      memory.pool_cpu.load() != current_cpu())
+    let_the_reader_come(memory, ready);
+  announce();
   if (!spinner_.spin(memory.pool_cpu, Deadline::never(), ready)) {
     for (;;) {
       const std::uint32_t bell = memory.worker_bell.load(std::memory_order_seq_cst);
