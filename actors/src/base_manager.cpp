@@ -31,6 +31,7 @@ struct PlannedRole {
 struct ManagerPlan {
   std::variant<std::pair<std::string, std::uint16_t>, std::string> address;
   std::vector<std::byte> key;
+  std::optional<Certificates> certificates;
   std::vector<std::pair<std::string, std::pair<std::uint32_t, std::uint64_t>>> types;
   std::optional<std::pair<std::uint32_t, std::uint64_t>> initializer;
   std::vector<std::byte> initializer_args;
@@ -64,6 +65,7 @@ Result<std::shared_ptr<ManagerCore>> open_planned(const ManagerPlan& plan, Descr
     options.address = TcpAddress{host, port};
   }
   options.authkey = AuthKey{plan.key};
+  options.certificates = plan.certificates;
   options.silence = plan.silence;
   options.limits = plan.limits;
   for (const PlannedRole& role : plan.roles)
@@ -180,6 +182,7 @@ struct BaseManager::State {
     if (!options.authkey) options.authkey = authkey();
   }
   [[nodiscard]] const AuthKey& key() const noexcept { return *options.authkey; }
+  [[nodiscard]] detail::ManagerProof proof() const { return {key(), options.certificates}; }
 
   [[nodiscard]] Error wrong_phase() const {
     switch (phase) {
@@ -200,7 +203,7 @@ struct BaseManager::State {
     phase = Phase::ended;
     at_end.cancel();
     detail::leave_manager(address, epoch);
-    detail::forget_manager_key(address, key());
+    detail::forget_manager_key(address, proof());
     // The server sees the end of the line.
     line.close();
     for (const int signal : {SIGTERM, SIGKILL}) {
@@ -256,6 +259,7 @@ Result<void> BaseManager::start_server(std::optional<detail::ManagerInitializer>
   }
   const auto key = state_->key().bytes();
   plan.key.assign(key.begin(), key.end());
+  plan.certificates = state_->options.certificates;
   plan.silence = state_->options.silence;
   plan.limits = state_->options.limits;
   for (const ManagerRole& role : state_->options.roles) {
@@ -292,7 +296,7 @@ Result<void> BaseManager::start_server(std::optional<detail::ManagerInitializer>
     state_->address = UnixAddress{(*ready)->host};
   }
   forget_former_manager(state_->address);
-  set_manager_key(state_->address, state_->key());
+  set_manager_key(state_->address, state_->proof());
   state_->epoch = (*ready)->epoch;
   state_->child = child;
   state_->line = std::move(pipe.first);
@@ -305,7 +309,7 @@ Result<void> BaseManager::start_server(std::optional<detail::ManagerInitializer>
 
 Result<void> BaseManager::connect() {
   if (state_->phase != State::Phase::fresh) return state_->wrong_phase();
-  PASSEL_CHECK(detail::join_manager(state_->address, state_->key()));
+  PASSEL_CHECK(detail::join_manager(state_->address, state_->proof()));
   state_->phase = State::Phase::connected;
   return {};
 }
@@ -316,6 +320,7 @@ Result<ManagerServer> BaseManager::get_server() {
   detail::ManagerCoreOptions options;
   options.address = state_->address;
   options.authkey = state_->options.authkey;
+  options.certificates = state_->options.certificates;
   options.name = state_->options.name;
   options.silence = state_->options.silence;
   options.limits = state_->options.limits;
@@ -324,7 +329,7 @@ Result<ManagerServer> BaseManager::get_server() {
   PASSEL_TRY(auto core, detail::ManagerCore::open(*loop, std::move(options)));
   state_->address = core->address();
   detail::forget_former_manager(state_->address);
-  detail::set_manager_key(state_->address, state_->key());
+  detail::set_manager_key(state_->address, state_->proof());
   state_->phase = State::Phase::serving;
   auto body = std::make_shared<ManagerServer::Body>(std::move(core));
   body->end_with_runtime(body);

@@ -62,26 +62,19 @@ Result<std::shared_ptr<ManagerCore>> ManagerCore::open(IoLoop& loop, ManagerCore
   serving.max_sessions_of_host = limits.sessions_of_host;
   serving.max_open_calls = limits.calls_of_session;
   serving.max_open_bytes = limits.call_bytes_of_session;
-  SessionServer::prepare(serving);
-  // The first client may come before this thread has written down the server.
-  std::promise<Result<std::unique_ptr<SessionServer>>> opened;
-  loop.post([&] {
-    auto server = SessionServer::open(loop, std::move(serving), *core);
-    if (server) {
-      core->address_ = (*server)->address();
-      core->server_ = *std::move(server);
-    }
-    opened.set_value(std::move(server));
-  });
-  auto outcome = opened.get_future().get();
-  if (!outcome) return outcome.error();
+  serving.certificates = core->options_.certificates;
+  if (serving.certificates && !core->options_.roles.empty())
+    return Error{Errc::invalid_argument,
+                 "roles are told apart by their keys: with certificates there are none"};
+  PASSEL_TRY(core->server_, SessionServer::listen(loop, std::move(serving), *core));
+  core->address_ = core->server_->address();
+  PASSEL_CHECK(core->server_->serve());
   return core;
 }
 
 void ManagerCore::close() {
   if (!server_) return;
-  std::promise<void> done;
-  const auto end = [&] {
+  const auto end = [this] {
     server_.reset();
     names_.clear();
     awaited_.clear();
@@ -89,14 +82,9 @@ void ManagerCore::close() {
     objects_.clear();
     destroy_leaving();
     if (timer_) loop_.cancel(*timer_);
-    done.set_value();
   };
-  if (loop_.on_loop_thread()) {
-    end();
-  } else {
-    loop_.post(end);
-    done.get_future().wait();
-  }
+  // Without the loop's thread nobody else is at it.
+  if (!loop_.call(end)) end();
   threads_->stop();
 }
 

@@ -39,6 +39,7 @@ struct CreatedObject {
 struct ManagerCoreOptions {
   Address address = UnixAddress{};
   std::optional<AuthKey> authkey{};
+  std::optional<Certificates> certificates{};
   std::string name{};
   std::chrono::milliseconds silence = session_silence;
   ManagerLimits limits{};

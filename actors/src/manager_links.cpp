@@ -28,7 +28,12 @@ constexpr std::chrono::seconds connect_limit{10};
 /// Behind everything that may still call: children have ended by then.
 constexpr int last_of_all = -1'000'000;
 
-using TravellingKeys = std::vector<std::pair<std::string, std::vector<std::byte>>>;
+struct TravellingKey {
+  std::string where;
+  std::vector<std::byte> key;
+  std::optional<Certificates> certificates;
+};
+using TravellingKeys = std::vector<TravellingKey>;
 
 struct OpenLink {
   Address address;
@@ -41,7 +46,7 @@ struct Links {
   std::uint32_t generation = fork_generation();
   Open open;
   struct Known {
-    AuthKey key;
+    ManagerProof key;
     int times = 0;  // that it was set
   };
   std::map<std::string, Known> keys;
@@ -93,7 +98,7 @@ std::shared_ptr<SessionLink> open_link_to_manager(const Address& address) {
 
 namespace {
 
-Result<std::shared_ptr<SessionLink>> new_link(const Address& address, const AuthKey& key,
+Result<std::shared_ptr<SessionLink>> new_link(const Address& address, const ManagerProof& key,
                                               Deadline deadline = Deadline::never()) {
   PASSEL_TRY(IoLoop* const loop, runtime_io());
   if (loop->on_loop_thread())
@@ -101,7 +106,8 @@ Result<std::shared_ptr<SessionLink>> new_link(const Address& address, const Auth
                  "no connection with " + to_string(address) + " can be made on the I/O thread"};
   SessionLinkOptions options;
   options.name = current_process().name;
-  options.authkey = key;
+  options.authkey = key.key;
+  options.certificates = key.certificates;
   const Deadline limit = Deadline::after(connect_limit);
   return SessionLink::connect(*loop, address, options,
                               deadline.when() < limit.when() ? deadline : limit);
@@ -138,7 +144,7 @@ bool answers(SessionLink& link) {
       .is_ok();
 }
 
-std::optional<AuthKey> known_key(const Address& address) {
+std::optional<ManagerProof> known_key(const Address& address) {
   Links& all = links();
   const std::lock_guard lock{all.mutex};
   const auto known = all.keys.find(to_string(address));
@@ -184,7 +190,7 @@ void end_attempt(const std::string& where, Links::Attempt& attempt, std::optiona
 Result<std::shared_ptr<SessionLink>> connect_for_all(const Address& address,
                                                      Links::Attempt& attempt, Deadline deadline) {
   const auto known = known_key(address);
-  auto link = new_link(address, known ? *known : authkey(), deadline);
+  auto link = new_link(address, known ? *known : ManagerProof{authkey()}, deadline);
   if (link) link = add_link(address, *std::move(link));
   std::optional<Error> failed;
   if (!link && !deadline.passed()) failed = link.error();
@@ -200,7 +206,7 @@ Result<std::shared_ptr<SessionLink>> link_to_manager(const Address& address, Dea
   while (true) {
     if (auto link = open_link_to_manager(address)) return link;
     PASSEL_TRY(IoLoop* const loop, runtime_io());
-    if (loop->on_loop_thread()) return new_link(address, authkey());  // says that it cannot
+    if (loop->on_loop_thread()) return new_link(address, {authkey()});  // says that it cannot
     const Turn turn = begin_or_wait(where, deadline);
     if (turn.mine) return connect_for_all(address, *turn.attempt, deadline);
     if (turn.failed) return *turn.failed;
@@ -209,7 +215,7 @@ Result<std::shared_ptr<SessionLink>> link_to_manager(const Address& address, Dea
   }
 }
 
-Result<void> join_manager(const Address& address, const AuthKey& key) {
+Result<void> join_manager(const Address& address, const ManagerProof& key) {
   const auto known = open_link_to_manager(address);
   if (known_key(address) != key || known == nullptr || !answers(*known)) {
     PASSEL_TRY(auto link, new_link(address, key));
@@ -219,7 +225,7 @@ Result<void> join_manager(const Address& address, const AuthKey& key) {
   return {};
 }
 
-void set_manager_key(const Address& address, AuthKey key) {
+void set_manager_key(const Address& address, ManagerProof key) {
   Links& all = links();
   const std::lock_guard lock{all.mutex};
   const auto [known, fresh] = all.keys.try_emplace(to_string(address), Links::Known{key, 0});
@@ -227,7 +233,7 @@ void set_manager_key(const Address& address, AuthKey key) {
   ++known->second.times;
 }
 
-void forget_manager_key(const Address& address, const AuthKey& key) {
+void forget_manager_key(const Address& address, const ManagerProof& key) {
   Links& all = links();
   const std::lock_guard lock{all.mutex};
   const auto known = all.keys.find(to_string(address));
@@ -242,9 +248,9 @@ void add_manager_keys(std::vector<std::byte>& args) {
     Links& all = links();
     const std::lock_guard lock{all.mutex};
     for (const auto& [where, known] : all.keys) {
-      const auto bytes = known.key.bytes();
-      if (!(known.key == usual))
-        keys.emplace_back(where, std::vector<std::byte>{bytes.begin(), bytes.end()});
+      const auto bytes = known.key.key.bytes();
+      if (!(known.key == ManagerProof{usual}))
+        keys.push_back({where, {bytes.begin(), bytes.end()}, known.key.certificates});
     }
   }
   std::vector<std::byte> text;
@@ -268,8 +274,9 @@ Result<void> inherit_manager_keys(std::vector<std::byte>& args) {
     PASSEL_TRY(const auto keys, decode<TravellingKeys>(std::span{args}.subspan(rest - size, size)));
     Links& all = links();
     const std::lock_guard lock{all.mutex};
-    for (const auto& [where, key] : keys)
-      all.keys.insert_or_assign(where, Links::Known{AuthKey{std::span{key}}, 1});
+    for (const TravellingKey& one : keys)
+      all.keys.insert_or_assign(one.where,
+                                Links::Known{{AuthKey{std::span{one.key}}, one.certificates}, 1});
   }
   args.resize(rest - size);
   return {};

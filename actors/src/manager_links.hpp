@@ -22,13 +22,20 @@ namespace passel::inline v0::detail {
     const Address& address, Deadline deadline = Deadline::never());
 /// The same, when there is an open one already; else nullptr.
 [[nodiscard]] std::shared_ptr<SessionLink> open_link_to_manager(const Address& address);
-/// The key to use at that address; where none is known this process's authkey is used.
-void set_manager_key(const Address& address, AuthKey key);
+/// What proves to a manager who one is.
+struct ManagerProof {
+  AuthKey key;
+  std::optional<Certificates> certificates{};  ///< over TCP, instead of the key
+
+  friend bool operator==(const ManagerProof&, const ManagerProof&) = default;
+};
+/// What to use at that address; where none is known it is this process's authkey.
+void set_manager_key(const Address& address, ManagerProof key);
 /// Connects with the manager at that address, and uses that key there from now on. Errors: as
 /// link_to_manager, auth_failed.
-[[nodiscard]] Result<void> join_manager(const Address& address, const AuthKey& key);
+[[nodiscard]] Result<void> join_manager(const Address& address, const ManagerProof& key);
 /// Forgets it, unless another one has been set or it has been set again.
-void forget_manager_key(const Address& address, const AuthKey& key);
+void forget_manager_key(const Address& address, const ManagerProof& key);
 /// Appends what a child has to know beside its authkey to what it is started with.
 void add_manager_keys(std::vector<std::byte>& args);
 /// Takes it off again. Errors: malformed.

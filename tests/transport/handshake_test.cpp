@@ -7,6 +7,7 @@
 #include "handshake.hpp"
 #include "refusals.hpp"
 #include "secure_stream.hpp"
+#include "socket_address.hpp"
 #include "support/seed.hpp"
 #include "tls_channel.hpp"
 
@@ -30,6 +31,7 @@ using passel::Errc;
 using passel::Result;
 using passel::detail::Carrier;
 using passel::detail::ClientHandshake;
+using passel::detail::crowd_of;
 using passel::detail::HandshakeKeys;
 using passel::detail::HandshakeStep;
 using passel::detail::ListenerHandshake;
@@ -540,6 +542,24 @@ TEST(Fault40WrongKey, WhoGuessesGetsSlower) {
   refusals.let_in("10.0.0.1");
   refusals.refused("10.0.0.1", now);
   EXPECT_EQ(refusals.listened_to("10.0.0.1", now), now);
+}
+
+TEST(Fault40WrongKey, AnHourWithoutOneIsForgotten) {
+  Refusals refusals;
+  Refusals::Clock::time_point now{};
+  for (int i = 0; i < 4; ++i) refusals.refused("10.0.0.1", now);
+  EXPECT_GT(refusals.listened_to("10.0.0.1", now), now);
+  now += Refusals::forgotten_after;
+  refusals.refused("10.0.0.1", now);
+  EXPECT_EQ(refusals.listened_to("10.0.0.1", now), now);
+}
+
+TEST(Fault40WrongKey, WhoeverHasAWholeNetworkOfAddressesCountsAsOne) {
+  EXPECT_EQ(crowd_of("10.0.0.1"), "10.0.0.1");
+  EXPECT_EQ(crowd_of("::ffff:10.0.0.1"), "10.0.0.1");
+  EXPECT_EQ(crowd_of("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::/64");
+  EXPECT_EQ(crowd_of("2001:db8:1:2::7"), "2001:db8:1:2::/64");
+  EXPECT_NE(crowd_of("2001:db8:1:3::7"), crowd_of("2001:db8:1:2::7"));
 }
 
 TEST(Fault40WrongKey, OneLineInASecondCountsAllOfThem) {

@@ -172,6 +172,34 @@ TEST(IoLoop, PostedCallsRunInOrderOnTheLoopsThread) {
   for (int i = 0; i < 100; ++i) EXPECT_EQ(order[static_cast<std::size_t>(i)], i);
 }
 
+TEST(IoLoop, ACallIsWaitedForOrNeverMade) {
+  IoLoop loop;
+  int made = 0;
+  EXPECT_TRUE(loop.call([&] {
+    EXPECT_TRUE(loop.call([&] { ++made; }));  // on its own thread, at once
+    ++made;
+  }));
+  EXPECT_EQ(made, 2);
+  loop.stop();
+  EXPECT_FALSE(loop.call([&] { ++made; }));
+  EXPECT_EQ(made, 2);
+}
+
+TEST(IoLoop, CallsThatRaceItsEndAreMadeOrNot) {
+  for (int round = 0; round < 200; ++round) {
+    IoLoop loop;
+    std::atomic<int> made{0};
+    int told = 0;
+    std::thread caller{[&] {
+      while (loop.call([&] { ++made; })) ++told;
+    }};
+    while (made == 0) std::this_thread::yield();
+    loop.stop();
+    caller.join();
+    EXPECT_EQ(told, made);
+  }
+}
+
 TEST(IoLoop, StandsStillWhileParked) {
   std::atomic<int> ticks{0};
   std::atomic<bool> stop{false};

@@ -84,6 +84,8 @@ Result<Descriptor> connect_tcp(const TcpAddress& address, const ClientOptions& o
       continue;
     }
     auto socket = connected_socket(raw, SOCK_STREAM, deadline, to_string(Address{address}));
+    if (socket && met_itself(socket->get()))
+      socket = connect_error(ECONNREFUSED, to_string(Address{address}));
     if (socket) {
       prepare_tcp(socket->get());
       return socket;

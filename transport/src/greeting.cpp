@@ -10,7 +10,7 @@ Result<ClientGreeting> read_client_greeting(std::span<const std::byte> bytes) {
   const ClientGreeting expected;
   const bool right_size = bytes.size() == sizeof greeting;
   if (right_size) std::memcpy(&greeting, bytes.data(), sizeof greeting);
-  if (!right_size || greeting.magic != expected.magic || greeting.has_key > 1 ||
+  if (!right_size || greeting.magic != expected.magic || greeting.has_key > shows_certificate ||
       greeting.zeros != expected.zeros)
     return Error{Errc::malformed, "a client greeted in a way that is not known here"};
   return greeting;

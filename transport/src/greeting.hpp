@@ -16,11 +16,12 @@ namespace passel::inline v0::detail {
 /// listener knows after these bytes whether it talks to a passel of its version.
 struct ClientGreeting {
   std::array<char, 8> magic{'p', 'a', 's', 's', 'e', 'l', 'c', '1'};
-  std::uint8_t has_key = 0;
+  std::uint8_t has_key = 0;  ///< shows_certificate: instead of one
   std::array<std::uint8_t, 7> zeros{};
   std::array<std::byte, 32> nonce{};
 };
 static_assert(sizeof(ClientGreeting) == 48);
+inline constexpr std::uint8_t shows_certificate = 2;
 
 /// What a listener with a key says to a client that has one.
 struct ListenerGreeting {

@@ -49,7 +49,7 @@ HandshakeStep ListenerHandshake::greeted(std::span<const std::byte> message) {
   const auto greeting = read_client_greeting(message);
   if (!greeting) return {Next::drop};
   // One of the two would wait for a proof that the other cannot give.
-  if ((greeting->has_key != 0) != keys_->wanted()) return {Next::refuse};
+  if (greeting->has_key != keys_->kind()) return {Next::refuse};
   if (!keys_->wanted()) return {Next::welcome};
   client_ = greeting->nonce;
   const ListenerGreeting answer{.nonce = mine_};
@@ -91,7 +91,7 @@ ClientHandshake::ClientHandshake(std::shared_ptr<const HandshakeKeys> keys, std:
 
 std::vector<std::byte> ClientHandshake::greeting() const {
   if (!keys_->wanted()) return greeting_bytes(ClientGreeting{});
-  return greeting_bytes(ClientGreeting{.has_key = 1, .nonce = mine_});
+  return greeting_bytes(ClientGreeting{.has_key = keys_->kind(), .nonce = mine_});
 }
 
 HandshakeStep ClientHandshake::step(std::span<const std::byte> message) {

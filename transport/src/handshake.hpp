@@ -6,6 +6,7 @@
 
 #include "greeting.hpp"
 #include "key_proof.hpp"
+#include "tls_identity.hpp"
 
 #include <cstddef>
 #include <memory>
@@ -20,7 +21,7 @@ namespace passel::inline v0::detail {
 /// through a network, where everything is encrypted.
 enum class Carrier { host, network };
 
-/// The keys of one side, made ready once for all its connections. Immutable.
+/// The keys of one side, made ready once for all its connections, or its certificates. Immutable.
 class HandshakeKeys {
  public:
   /// No key at all: everybody is let in. The first is the one that a client has; a listener accepts
@@ -29,18 +30,28 @@ class HandshakeKeys {
       Carrier carrier, std::span<const AuthKey> keys);
   HandshakeKeys(Carrier carrier, std::vector<Secret> secrets) noexcept
       : carrier_{carrier}, secrets_{std::move(secrets)} {}
+  /// Of a network, where both sides show certificates.
+  explicit HandshakeKeys(std::shared_ptr<const TlsIdentity> identity) noexcept
+      : carrier_{Carrier::network}, identity_{std::move(identity)} {}
   HandshakeKeys(const HandshakeKeys&) = delete;
   HandshakeKeys& operator=(const HandshakeKeys&) = delete;
   ~HandshakeKeys();
 
   static constexpr std::size_t max_keys = 8;
   [[nodiscard]] Carrier carrier() const noexcept { return carrier_; }
-  [[nodiscard]] bool wanted() const noexcept { return !secrets_.empty(); }
+  [[nodiscard]] bool wanted() const noexcept { return !secrets_.empty() || identity_; }
+  /// What a greeting says of them.
+  [[nodiscard]] std::uint8_t kind() const noexcept {
+    return identity_ ? shows_certificate : static_cast<std::uint8_t>(!secrets_.empty());
+  }
+  /// Null: none.
+  [[nodiscard]] const TlsIdentity* identity() const noexcept { return identity_.get(); }
   [[nodiscard]] std::span<const Secret> secrets() const noexcept { return secrets_; }
 
  private:
   const Carrier carrier_;
   std::vector<Secret> secrets_;
+  std::shared_ptr<const TlsIdentity> identity_;
 };
 
 /// What follows from a message of the other side.

@@ -5,7 +5,10 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
+
 #include <cerrno>
+#include <future>
+#include <memory>
 
 namespace passel::inline v0::detail {
 namespace {
@@ -38,6 +41,7 @@ void IoLoop::stop() noexcept {
   std::vector<std::function<void()>> posted;
   {
     const std::lock_guard lock{mutex_};
+    ended_ = true;
     timers.swap(timers_);
     posted.swap(posted_);
   }
@@ -96,6 +100,32 @@ void IoLoop::post(std::function<void()> fn) {
   posted_.push_back(std::move(fn));
   static_cast<void>(ensure_thread().is_ok());
   if (posted_.size() == 1) wake();
+}
+
+bool IoLoop::call(const std::function<void()>& fn) {
+  if (on_loop_thread()) {
+    fn();
+    return true;
+  }
+  std::future<void> outcome;
+  {
+    // The loop has the only promise: it is broken when the loop drops the call.
+    const auto done = std::make_shared<std::promise<void>>();
+    outcome = done->get_future();
+    const std::lock_guard lock{mutex_};
+    if (ended_ || !ensure_thread()) return false;
+    posted_.push_back([&fn, done] {
+      fn();
+      done->set_value();
+    });
+    if (posted_.size() == 1) wake();
+  }
+  try {
+    outcome.get();
+    return true;
+  } catch (const std::future_error&) {
+    return false;
+  }
 }
 
 bool IoLoop::on_loop_thread() const noexcept { return loop_of_this_thread == this; }

@@ -3,6 +3,8 @@
 
 #include <passel/log.hpp>
 
+#include "socket_address.hpp"
+
 #include <algorithm>
 #include <map>
 #include <utility>
@@ -14,7 +16,7 @@ void ListenerGuests::add(Descriptor socket, std::optional<Address> from) {
   if (!end) return;
   (*end)->set_kind(PacketKind::greeting);
   make_room();
-  std::string host = from ? std::get<TcpAddress>(*from).host : std::string{};
+  std::string host = from ? crowd_of(std::get<TcpAddress>(*from).host) : std::string{};
   const auto listened_to = refusals_.listened_to(host, Clock::now());
   guests_.push_back({.end = *std::move(end),
                      .from = std::move(from),

@@ -10,6 +10,7 @@ void Refusals::refused(const std::string& host, Clock::time_point now) {
   if (host.empty()) return;
   if (!hosts_.contains(host) && hosts_.size() >= most_hosts) forget_one();
   Host& known = hosts_[host];
+  if (now - known.last >= forgotten_after) known.failed = 0;
   ++known.failed;
   known.last = now;
   if (known.failed < free_tries) return;

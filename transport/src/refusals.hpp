@@ -12,8 +12,8 @@ namespace passel::inline v0::detail {
 
 /// A machine: who guesses keys gets slower and slower, and fills nobody's log. A host may be wrong
 /// `free_tries` times; then whoever comes from there is listened to only after a pause, which
-/// doubles with each further wrong key up to `longest_pause`. A right key ends it. For one thread
-/// at a time.
+/// doubles with each further wrong key up to `longest_pause`. A right key ends it, and so does an
+/// hour without a wrong one. For one thread at a time.
 class Refusals {
  public:
   using Clock = std::chrono::steady_clock;
@@ -24,6 +24,7 @@ class Refusals {
   /// Hosts that are remembered; beyond it the one that failed longest ago is forgotten.
   static constexpr std::size_t most_hosts = 1024;
   static constexpr std::chrono::seconds between_lines{1};
+  static constexpr std::chrono::hours forgotten_after{1};
 
   /// A wrong key, or none, came from `host`; an empty one means this host, which has no pauses.
   void refused(const std::string& host, Clock::time_point now);

@@ -21,13 +21,14 @@ void append_packet(std::vector<std::byte>& out, PacketKind kind, std::span<const
 
 SecureStream::SecureStream(Side side, std::shared_ptr<const HandshakeKeys> keys, std::string place,
                            const Nonce& nonce)
-    : side_{side} {
+    : side_{side}, keys_{keys}, place_{place} {
   if (side == Side::listener) {
     listener_.emplace(std::move(keys), std::move(place), nonce);
     return;
   }
   const bool alone = !keys->wanted();
-  client_.emplace(std::move(keys), std::move(place), nonce);
+  const bool on_host = keys->carrier() == Carrier::host;
+  client_.emplace(std::move(keys), on_host ? std::move(place) : std::string{}, nonce);
   append_packet(leaving_, PacketKind::greeting, client_->greeting());
   plain_ = established_ = alone;
 }
@@ -94,6 +95,10 @@ Result<void> SecureStream::follow(const HandshakeStep& step) {
     case Next::listen: return {};
     case Next::welcome: plain_ = established_ = true; return {};
     case Next::encrypt: {
+      if (const TlsIdentity* const identity = keys_->identity()) {
+        PASSEL_TRY(tls_, TlsChannel::make(side_, *identity, place_));
+        return go_on_with_tls();
+      }
       PASSEL_TRY(const auto keys, listener_ ? listener_->session_keys() : client_->session_keys());
       PASSEL_TRY(tls_, TlsChannel::make(side_, keys));
       return go_on_with_tls();

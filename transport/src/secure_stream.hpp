@@ -27,7 +27,8 @@ namespace passel::inline v0::detail {
 /// are. One thread feeds and reads, and from `established` on one may write and take meanwhile.
 class SecureStream {
  public:
-  /// `place` and `nonce`: see ListenerHandshake. Errors: none at present but those of the system.
+  /// `place` and `nonce`: see ListenerHandshake; of a client over a network `place` is the host
+  /// that it connects to. Errors: none at present but those of the system.
   [[nodiscard]] static Result<std::unique_ptr<SecureStream>> make(
       Side side, std::shared_ptr<const HandshakeKeys> keys, std::string place = {},
       const Nonce& nonce = fresh_nonce());
@@ -62,6 +63,8 @@ class SecureStream {
   Result<void> go_on_with_tls();
 
   Side side_;
+  std::shared_ptr<const HandshakeKeys> keys_;
+  std::string place_;
   bool plain_ = false;
   bool established_ = false;
   std::optional<ListenerHandshake> listener_;

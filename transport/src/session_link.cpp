@@ -441,7 +441,8 @@ SessionLink::~SessionLink() { leave(); }
 Result<std::shared_ptr<SessionLink>> SessionLink::connect(IoLoop& loop, const Address& address,
                                                           const SessionLinkOptions& options,
                                                           Deadline deadline) {
-  PASSEL_TRY(SessionCarrier carrier, connect_session(address, options.authkey, deadline));
+  PASSEL_TRY(SessionCarrier carrier,
+             connect_session(address, options.authkey, options.certificates, deadline));
   SessionOptions session;
   session.hello.name = options.name;
   session.hello.role = options.role;

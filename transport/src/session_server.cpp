@@ -12,7 +12,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <future>
 #include <map>
 #include <string>
 #include <utility>
@@ -182,13 +181,8 @@ class SessionServer::Core::Batch {
 
 template <class F>
 void SessionServer::Core::on_loop(F function) {
-  if (loop_.on_loop_thread()) return function();
-  std::promise<void> done;
-  loop_.post([&] {
-    function();
-    done.set_value();
-  });
-  done.get_future().wait();
+  // Without the loop's thread nobody else is at it.
+  if (!loop_.call(function)) function();
 }
 
 Result<void> SessionServer::Core::start() {
@@ -425,19 +419,23 @@ void SessionServer::Core::answer(std::uint64_t session, std::uint64_t call,
 SessionServer::SessionServer(std::shared_ptr<Core> core) noexcept : core_{std::move(core)} {}
 SessionServer::~SessionServer() { core_->close(); }
 
+Result<std::unique_ptr<SessionServer>> SessionServer::listen(IoLoop& loop,
+                                                             SessionServerOptions options,
+                                                             SessionService& service) {
+  PASSEL_TRY(SessionSocket socket, listen_for_sessions(options.address, all_keys(options),
+                                                       options.certificates, options.backlog));
+  return std::make_unique<SessionServer>(
+      std::make_shared<Core>(loop, std::move(options), service, std::move(socket)));
+}
+
+Result<void> SessionServer::serve() { return core_->start(); }
+
 Result<std::unique_ptr<SessionServer>> SessionServer::open(IoLoop& loop,
                                                            SessionServerOptions options,
                                                            SessionService& service) {
-  PASSEL_TRY(SessionSocket socket,
-             listen_for_sessions(options.address, all_keys(options), options.backlog));
-  auto core = std::make_shared<Core>(loop, std::move(options), service, std::move(socket));
-  PASSEL_CHECK(core->start());
-  return std::make_unique<SessionServer>(std::move(core));
-}
-
-void SessionServer::prepare(const SessionServerOptions& options) {
-  if (!std::holds_alternative<TcpAddress>(options.address)) return;
-  for (const AuthKey& key : all_keys(options)) static_cast<void>(derive_network_key(key).is_ok());
+  PASSEL_TRY(auto server, listen(loop, std::move(options), service));
+  PASSEL_CHECK(server->serve());
+  return server;
 }
 
 void SessionServer::reply(std::uint64_t session, std::uint64_t call, Result<Encoded> answer) {

@@ -56,11 +56,22 @@ Result<SessionSocket> listen_at_file(const std::string& path, std::span<const Au
                        std::move(bound)};
 }
 
+/// What proves to the other side of a network who one is. Errors: refused without anything.
+Result<std::shared_ptr<const HandshakeKeys>> proof_for(
+    const TcpAddress& address, std::span<const AuthKey> keys,
+    const std::optional<Certificates>& certificates) {
+  if (certificates) {
+    PASSEL_TRY(auto identity, TlsIdentity::load(*certificates));
+    return std::make_shared<const HandshakeKeys>(std::move(identity));
+  }
+  if (!keys.empty()) return HandshakeKeys::make(Carrier::network, keys);
+  return Error{Errc::refused,
+               "sessions at " + to_string(address) + " need an authkey or certificates"};
+}
+
 Result<SessionSocket> listen_at_port(const TcpAddress& address, std::span<const AuthKey> given,
-                                     int backlog) {
-  if (given.empty())
-    return Error{Errc::refused, "sessions at " + to_string(address) + " need an authkey"};
-  PASSEL_TRY(auto keys, HandshakeKeys::make(Carrier::network, given));
+                                     const std::optional<Certificates>& certificates, int backlog) {
+  PASSEL_TRY(auto keys, proof_for(address, given, certificates));
   PASSEL_TRY(const auto found, look_up(address));
   const SocketAddress& raw = found.front();
   PASSEL_TRY(Descriptor socket, stream_socket(raw.family()));
@@ -110,16 +121,6 @@ int outcome_of_connect(int fd, Deadline deadline) {
   }
 }
 
-/// A connect to a free port of one's own host may meet itself.
-bool met_itself(int fd) {
-  SocketAddress mine;
-  SocketAddress other;
-  mine.size = other.size = sizeof mine.storage;
-  return ::getsockname(fd, reinterpret_cast<sockaddr*>(&mine.storage), &mine.size) == 0 &&
-         ::getpeername(fd, reinterpret_cast<sockaddr*>(&other.storage), &other.size) == 0 &&
-         mine.size == other.size && std::memcmp(&mine.storage, &other.storage, mine.size) == 0;
-}
-
 Result<Descriptor> connect_to_port(const SocketAddress& raw, const std::string& name,
                                    Deadline deadline) {
   PASSEL_TRY(Descriptor socket, stream_socket(raw.family()));
@@ -154,10 +155,11 @@ Result<void> connect_to_host(SessionCarrier& carrier, const TcpAddress& address,
 }  // namespace
 
 Result<SessionSocket> listen_for_sessions(const Address& address, std::span<const AuthKey> keys,
+                                          const std::optional<Certificates>& certificates,
                                           int backlog) {
   if (const auto* file = std::get_if<UnixAddress>(&address))
     return listen_at_file(file->path, keys, backlog);
-  return listen_at_port(std::get<TcpAddress>(address), keys, backlog);
+  return listen_at_port(std::get<TcpAddress>(address), keys, certificates, backlog);
 }
 
 Result<std::optional<SessionCarrier>> accept_session(const SessionSocket& socket) {
@@ -175,7 +177,7 @@ Result<std::optional<SessionCarrier>> accept_session(const SessionSocket& socket
   out.carrier = socket.keys->carrier();
   if (out.carrier == Carrier::network) {
     prepare_tcp(client.get());
-    out.host = std::get<TcpAddress>(to_address(from)).host;
+    out.host = crowd_of(std::get<TcpAddress>(to_address(from)).host);
     out.same_host = from.is_loopback();
   } else if (const auto same = same_user(client.get()); !same || !*same) {
     return std::optional<SessionCarrier>{};
@@ -186,23 +188,24 @@ Result<std::optional<SessionCarrier>> accept_session(const SessionSocket& socket
 }
 
 Result<SessionCarrier> connect_session(const Address& address, const std::optional<AuthKey>& key,
+                                       const std::optional<Certificates>& certificates,
                                        Deadline deadline) {
-  const auto* file = std::get_if<UnixAddress>(&address);
-  if (file == nullptr && !key)
-    return Error{Errc::refused, "a session with " + to_string(address) + " needs an authkey"};
-  SessionCarrier out;
-  out.carrier = file != nullptr ? Carrier::host : Carrier::network;
-  // Before the server begins to count the time: a short key takes long.
   const std::span<const AuthKey> mine{key ? &*key : nullptr, key ? 1U : 0U};
-  PASSEL_TRY(const auto keys, HandshakeKeys::make(out.carrier, mine));
-  std::string place;
-  if (file != nullptr) {
+  SessionCarrier out;
+  if (const auto* file = std::get_if<UnixAddress>(&address)) {
+    out.carrier = Carrier::host;
+    PASSEL_TRY(const auto keys, HandshakeKeys::make(out.carrier, mine));
     PASSEL_TRY(out.socket, connect_to_file(file->path, deadline));
-    place = name_of_listener(out.socket.get());
-  } else {
-    PASSEL_CHECK(connect_to_host(out, std::get<TcpAddress>(address), deadline));
+    PASSEL_TRY(out.stream,
+               SecureStream::make(Side::client, keys, name_of_listener(out.socket.get())));
+    return out;
   }
-  PASSEL_TRY(out.stream, SecureStream::make(Side::client, keys, std::move(place)));
+  out.carrier = Carrier::network;
+  const auto& tcp = std::get<TcpAddress>(address);
+  // Before the server begins to count the time: a short key takes long.
+  PASSEL_TRY(const auto keys, proof_for(tcp, mine, certificates));
+  PASSEL_CHECK(connect_to_host(out, tcp, deadline));
+  PASSEL_TRY(out.stream, SecureStream::make(Side::client, keys, tcp.host));
   return out;
 }
 

@@ -215,6 +215,28 @@ Address to_address(const SocketAddress& address) {
   return TcpAddress{host, ntohs(v6.sin6_port)};
 }
 
+std::string crowd_of(const std::string& host) {
+  in6_addr raw{};
+  if (::inet_pton(AF_INET6, host.c_str(), &raw) != 1) return host;
+  char text[INET6_ADDRSTRLEN]{};
+  if (IN6_IS_ADDR_V4MAPPED(&raw)) {
+    ::inet_ntop(AF_INET, raw.s6_addr + 12, text, sizeof text);
+    return text;
+  }
+  std::memset(raw.s6_addr + 8, 0, 8);
+  ::inet_ntop(AF_INET6, &raw, text, sizeof text);
+  return std::string{text} + "/64";
+}
+
+bool met_itself(int fd) noexcept {
+  SocketAddress mine;
+  SocketAddress other;
+  mine.size = other.size = sizeof mine.storage;
+  return ::getsockname(fd, reinterpret_cast<sockaddr*>(&mine.storage), &mine.size) == 0 &&
+         ::getpeername(fd, reinterpret_cast<sockaddr*>(&other.storage), &other.size) == 0 &&
+         mine.size == other.size && std::memcmp(&mine.storage, &other.storage, mine.size) == 0;
+}
+
 std::string name_of_listener(int fd) { return unix_name(fd, ::getpeername); }
 std::string bound_name(int fd) { return unix_name(fd, ::getsockname); }
 

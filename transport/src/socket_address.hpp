@@ -31,6 +31,11 @@ struct SocketAddress {
 /// All that a host name stands for. Errors: invalid_argument.
 [[nodiscard]] Result<std::vector<SocketAddress>> look_up(const TcpAddress& address);
 [[nodiscard]] Address to_address(const SocketAddress& address);
+/// Those who count as one: an IPv4 address, or the /64 of an IPv6 one, which belongs to one host
+/// or its owner.
+[[nodiscard]] std::string crowd_of(const std::string& host);
+/// Whether a socket is connected with itself: a connect to a free port of one's own host may be.
+[[nodiscard]] bool met_itself(int fd) noexcept;
 /// The name that the listener at the other end of a Unix socket has bound, in the words of the
 /// kernel; empty when there is none.
 [[nodiscard]] std::string name_of_listener(int fd);

@@ -12,7 +12,6 @@
 namespace passel::inline v0::detail {
 namespace {
 
-constexpr const char* cipher_suite = "TLS_AES_128_GCM_SHA256";
 constexpr unsigned char cipher_number[] = {0x13, 0x01};
 constexpr std::size_t record_header = 5;
 constexpr std::size_t longest_plain = 16384;
@@ -76,19 +75,8 @@ extern "C" int passel_find_key(SSL* ssl, const unsigned char* id, std::size_t id
 
 /// Settings of all sessions of one side. Null when the library cannot do TLS 1.3.
 SSL_CTX* new_context(Side side) {
-  use_crypto();
-  SSL_CTX* const context =
-      ::SSL_CTX_new(side == Side::client ? ::TLS_client_method() : ::TLS_server_method());
-  if (context == nullptr || ::SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION) != 1 ||
-      ::SSL_CTX_set_max_proto_version(context, TLS1_3_VERSION) != 1 ||
-      ::SSL_CTX_set_ciphersuites(context, cipher_suite) != 1 ||
-      ::SSL_CTX_set_num_tickets(context, 0) != 1) {
-    ::SSL_CTX_free(context);
-    return nullptr;
-  }
-  ::SSL_CTX_set_options(context, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION);
-  ::SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
-  SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS);  // an idle session keeps none
+  SSL_CTX* const context = new_tls_context(side);
+  if (context == nullptr) return nullptr;
   if (side == Side::client) {
     // A listener that shows a certificate instead of knowing the key is nobody.
     ::SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);
@@ -120,6 +108,8 @@ struct TlsChannel::Session {
   BIO* in = nullptr;          // of ssl
   BIO* out = nullptr;         // of ssl
   std::uint64_t records = 0;  // written with the present key
+  bool with_certificates = false;
+  bool heard = false;  // something that was encrypted
 };
 
 TlsChannel::TlsChannel(std::unique_ptr<Session> session) : session_{std::move(session)} {}
@@ -135,6 +125,18 @@ Result<std::unique_ptr<TlsChannel>> TlsChannel::make(Side side, std::span<const 
   if (context == nullptr || keys.empty()) return tls_unavailable();
   ::ERR_clear_error();
   session->ssl.reset(::SSL_new(context));
+  return begin(side, std::move(session));
+}
+
+Result<std::unique_ptr<TlsChannel>> TlsChannel::make(Side side, const TlsIdentity& identity,
+                                                     const std::string& host) {
+  auto session = std::make_unique<Session>();
+  session->with_certificates = true;
+  session->ssl.reset(identity.new_session(side, host));
+  return begin(side, std::move(session));
+}
+
+Result<std::unique_ptr<TlsChannel>> TlsChannel::begin(Side side, std::unique_ptr<Session> session) {
   session->in = ::BIO_new(::BIO_s_mem());
   session->out = ::BIO_new(::BIO_s_mem());
   if (session->ssl == nullptr || session->in == nullptr || session->out == nullptr) {
@@ -159,7 +161,9 @@ Result<bool> TlsChannel::shake_hands() {
   const int done = ::SSL_do_handshake(ssl);
   if (done == 1) {
     // Without the key there is no session that was "reused", whatever else the other end showed.
-    if (::SSL_session_reused(ssl) != 1) return authentication_failed();
+    const bool proved =
+        session_->with_certificates ? TlsIdentity::is_proved(ssl) : ::SSL_session_reused(ssl) == 1;
+    if (!proved) return authentication_failed();
     proved_.store(true);
     return true;
   }
@@ -205,9 +209,16 @@ Result<std::size_t> TlsChannel::read(std::span<std::byte> plain) {
   ::ERR_clear_error();
   SSL* const ssl = session_->ssl.get();
   const int done = ::SSL_read_ex(ssl, plain.data(), plain.size(), &got);
-  if (done == 1) return got;
+  if (done == 1) {
+    session_->heard = true;
+    return got;
+  }
   const int why = ::SSL_get_error(ssl, done);
+  // A listener looks at the client's certificate when the client is through.
+  const bool alert = ERR_GET_REASON(::ERR_peek_error()) >= SSL_AD_REASON_OFFSET;
   ::ERR_clear_error();
+  if (why == SSL_ERROR_SSL && alert && session_->with_certificates && !session_->heard)
+    return authentication_failed();
   if (why == SSL_ERROR_WANT_READ) return std::size_t{0};
   if (why == SSL_ERROR_ZERO_RETURN)
     return Error{Errc::closed, "the other end of the connection is closed"};
@@ -228,9 +239,10 @@ Result<std::size_t> TlsChannel::wanted() const {
   if (length > longest_record)
     return Error{Errc::malformed, "a TLS record of " + std::to_string(length) + " bytes, limit " +
                                       std::to_string(longest_record)};
-  if (!proved_.load(std::memory_order_relaxed) && before_proof_ + length > max_before_proof)
-    return Error{Errc::malformed, "more than " + std::to_string(max_before_proof) +
-                                      " bytes before the proof of the key"};
+  const std::size_t most = session_->with_certificates ? max_before_certificate : max_before_proof;
+  if (!proved_.load(std::memory_order_relaxed) && before_proof_ + length > most)
+    return Error{Errc::malformed, "more than " + std::to_string(most) +
+                                      " bytes before the other end has proved who it is"};
   return record_header + length - record_.size();
 }
 

@@ -4,6 +4,7 @@
 #include <passel/result.hpp>
 
 #include "key_proof.hpp"
+#include "tls_identity.hpp"
 
 #include <atomic>
 #include <cstddef>
@@ -12,12 +13,14 @@
 #include <mutex>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 namespace passel::inline v0::detail {
 
 /// One side of a TLS 1.3 session with an external pre-shared key (psk_dhe_ke): both ends prove that
-/// they know it, and nobody without it can read or change a byte. It has no socket: what is to be
+/// they know it, and nobody without it can read or change a byte. Or with certificates, which both
+/// ends show. It has no socket: what is to be
 /// sent is taken out of it, what came is put into it. Until the other end has proved that it knows
 /// the key, no more than `max_before_proof` bytes of it are taken. Any number of threads; what came
 /// is put in by one of them.
@@ -26,6 +29,10 @@ class TlsChannel {
   /// A client has one key; a listener accepts each of its keys. Errors: system.
   [[nodiscard]] static Result<std::unique_ptr<TlsChannel>> make(Side side,
                                                                 std::span<const Secret> keys);
+  /// With certificates; `host` is what a client connects to. Errors: system.
+  [[nodiscard]] static Result<std::unique_ptr<TlsChannel>> make(Side side,
+                                                                const TlsIdentity& identity,
+                                                                const std::string& host);
   ~TlsChannel();
   TlsChannel(const TlsChannel&) = delete;
   TlsChannel& operator=(const TlsChannel&) = delete;
@@ -54,6 +61,8 @@ class TlsChannel {
   /// Puts in any number of bytes, and goes on with the handshake. Errors: auth_failed, malformed.
   [[nodiscard]] Result<void> feed(std::span<const std::byte> cipher);
   static constexpr std::size_t max_before_proof = 4096;
+  /// The same of certificates, which may be some in a chain.
+  static constexpr std::size_t max_before_certificate = 32768;
   /// True in the middle of a record.
   [[nodiscard]] bool in_record() const noexcept { return !record_.empty(); }
   /// Appends what is to be sent.
@@ -61,6 +70,7 @@ class TlsChannel {
 
  private:
   struct Session;
+  static Result<std::unique_ptr<TlsChannel>> begin(Side side, std::unique_ptr<Session> session);
   void change_key() noexcept;
   explicit TlsChannel(std::unique_ptr<Session> session);
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <passel/authkey.hpp>
+#include <passel/certificates.hpp>
 #include <passel/listener.hpp>
 
 #include <chrono>
@@ -47,6 +48,9 @@ struct ManagerOptions {
   /// The secret of server and clients: this process's authkey unless it is given. Children that
   /// are started later know it, whatever it is. Over TCP it also encrypts.
   std::optional<AuthKey> authkey{};
+  /// Over TCP, instead of the secret: server and clients show certificates. The server reads the
+  /// files when it starts, clients when they connect. There are no roles then.
+  std::optional<Certificates> certificates{};
   /// How long the server has to end when it is shut down, before SIGTERM, and then before SIGKILL.
   std::chrono::milliseconds shutdown_timeout{1000};
   std::string name{};  ///< of the server process; empty: as any process

@@ -6,6 +6,7 @@
 #include <passel/authkey.hpp>
 #include <passel/barrier.hpp>
 #include <passel/base_manager.hpp>
+#include <passel/certificates.hpp>
 #include <passel/channel.hpp>
 #include <passel/client.hpp>
 #include <passel/codec.hpp>
@@ -30,12 +31,12 @@
 #include <passel/iterator_proxy.hpp>
 #include <passel/lifo_queue.hpp>
 #include <passel/listener.hpp>
-#include <passel/manager_options.hpp>
 #include <passel/lock.hpp>
 #include <passel/lock_proxies.hpp>
 #include <passel/lock_report.hpp>
 #include <passel/log.hpp>
 #include <passel/manager.hpp>
+#include <passel/manager_options.hpp>
 #include <passel/parse_address.hpp>
 #include <passel/pipe.hpp>
 #include <passel/pool.hpp>

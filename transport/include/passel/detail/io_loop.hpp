@@ -81,6 +81,9 @@ class PASSEL_API IoLoop {
   bool cancel(const TimerKey& timer);
   /// Calls `fn` on the loop's thread, in order of posting.
   void post(std::function<void()> fn);
+  /// Calls `fn` on the loop's thread and waits until it has run; at once when this is that thread.
+  /// False when it never will: the loop has been stopped, and its thread is gone.
+  [[nodiscard]] bool call(const std::function<void()>& fn);
   /// Stops the thread, for good; waits for the handler that is running. What was to be called never
   /// is, nor what is asked for from then on: `watch` has the error invalid_state. Must not be
   /// called on the loop's thread.
@@ -123,6 +126,7 @@ class PASSEL_API IoLoop {
   std::vector<std::function<void()>> batch_;  // being called; the loop's thread alone touches it
   std::uint64_t next_id_ = 1;
   bool stop_ = false;
+  bool ended_ = false;  // nothing is called any more
   bool started_ = false;
   CpuMark expected_;  // whose next request is waited for; the loop's thread alone touches it
   Spinner spinner_;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <passel/authkey.hpp>
+#include <passel/certificates.hpp>
 #include <passel/codec.hpp>
 #include <passel/detail/deadline.hpp>
 #include <passel/detail/io_loop.hpp>
@@ -55,8 +56,10 @@ struct SessionReply {
 struct SessionLinkOptions {
   std::string name{};  ///< of this process, for people
   std::string role = "client";
-  /// The key of the server; needed at a TcpAddress.
+  /// The key of the server; needed at a TcpAddress ...
   std::optional<AuthKey> authkey{};
+  /// ... unless there both sides show certificates.
+  std::optional<Certificates> certificates{};
   /// Over TCP: so long after the last sign of life the server is asked for another one ...
   std::chrono::milliseconds heartbeat = session_heartbeat;
   /// ... and after this silence it counts as lost.

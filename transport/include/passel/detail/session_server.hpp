@@ -2,6 +2,7 @@
 #pragma once
 
 #include <passel/authkey.hpp>
+#include <passel/certificates.hpp>
 #include <passel/codec.hpp>
 #include <passel/detail/io_loop.hpp>
 #include <passel/detail/session_pulse.hpp>
@@ -71,8 +72,10 @@ struct SessionServerOptions {
   Address address = UnixAddress{};
   std::optional<AuthKey> authkey{};   ///< which clients must know; needed at a TcpAddress
   std::vector<AuthKey> other_keys{};  ///< let in as well; see SessionPeer::key
-  std::string name{};                 ///< of the server, for people
-  std::uint64_t epoch = 0;            ///< which life of the server this is
+  /// Over TCP: what clients must show, and are shown, instead of knowing a key.
+  std::optional<Certificates> certificates{};
+  std::string name{};       ///< of the server, for people
+  std::uint64_t epoch = 0;  ///< which life of the server this is
   int backlog = 128;
   std::chrono::milliseconds greeting_timeout{2000};  ///< a client that is slower is dropped
   std::size_t max_greeting = 64;              ///< clients that have not said hello; the oldest goes
@@ -99,10 +102,15 @@ struct SessionServerOptions {
 class PASSEL_API SessionServer {
  public:
   class Core;
-  /// Errors: as Listener::open. `service` must outlive it.
-  /// Makes the key ready for use, which takes 100 ms when it is a short one and goes to a network:
-  /// so that `open` does not do it on the I/O thread.
-  static void prepare(const SessionServerOptions& options);
+  /// Takes the address; whoever comes waits until `serve`. May take its time: names are looked up,
+  /// and a short key is made ready for a network. `service` must outlive it. Errors: as
+  /// Listener::open.
+  [[nodiscard]] static Result<std::unique_ptr<SessionServer>> listen(IoLoop& loop,
+                                                                     SessionServerOptions options,
+                                                                     SessionService& service);
+  /// Serves from now on. Errors: invalid_state when the loop has been stopped.
+  [[nodiscard]] Result<void> serve();
+  /// Both of it.
   [[nodiscard]] static Result<std::unique_ptr<SessionServer>> open(IoLoop& loop,
                                                                    SessionServerOptions options,
                                                                    SessionService& service);

@@ -1,0 +1,142 @@
+// Managers whose server and clients show certificates instead of knowing a key.
+#include <passel/authkey.hpp>
+#include <passel/process.hpp>
+#include <passel/sync_manager.hpp>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "support/test_authority.hpp"
+
+#include <cstdlib>
+#include <optional>
+#include <string>
+#include <utility>
+
+namespace {
+
+using passel::Address;
+using passel::AuthKey;
+using passel::Certificates;
+using passel::Errc;
+using passel::ListProxy;
+using passel::ManagerOptions;
+using passel::ManagerRole;
+using passel::Process;
+using passel::Result;
+using passel::SyncManager;
+using passel::TcpAddress;
+using passel_test::TestAuthority;
+using ::testing::HasSubstr;
+
+const AuthKey key{"a key that is of no use where certificates are"};
+
+class CertificatesTest : public testing::Test {
+ protected:
+  SyncManager started(Certificates shown) {
+    return SyncManager::started({.address = TcpAddress{}, .authkey = key, .certificates = shown})
+        .unwrap();
+  }
+  /// As another process would: this one knows the server already.
+  static Result<void> meet(const Address& address, std::optional<Certificates> shown) {
+    auto elsewhere =
+        Process::spawn<meet_from_elsewhere>(std::get<TcpAddress>(address).port, shown).unwrap();
+    const int code = elsewhere.join().unwrap();
+    if (code == 0) return {};
+    return passel::Error{static_cast<Errc>(code), "from elsewhere"};
+  }
+  static void meet_from_elsewhere(std::uint16_t port, const std::optional<Certificates>& shown) {
+    SyncManager manager{
+        {.address = TcpAddress{"127.0.0.1", port}, .authkey = key, .certificates = shown}};
+    auto connected = manager.connect();
+    if (connected) connected = manager.list<int>().map([](const auto&) {});
+    if (!connected) std::exit(static_cast<int>(connected.error().code()));
+  }
+
+  TestAuthority authority;
+};
+
+void append_to(const ListProxy<int>& list, int n) { list.append(n).unwrap(); }
+
+TEST_F(CertificatesTest, WhoShowsOneOfTheAuthorityIsServedAndHisChildrenAre) {
+  auto manager = started(authority.issue("127.0.0.1"));
+  const auto list = manager.list<int>({1}).unwrap();
+  EXPECT_EQ(Process::spawn<append_to>(list, 2).unwrap().join().unwrap(), 0);
+  EXPECT_EQ(list.at(1).unwrap(), 2);
+  EXPECT_TRUE(meet(manager.address(), authority.issue("client.example")));
+}
+
+TEST_F(CertificatesTest, AKeyIsNoCertificate) {
+  auto manager = started(authority.issue("127.0.0.1"));
+  EXPECT_EQ(meet(manager.address(), std::nullopt).error(), Errc::auth_failed);
+}
+
+TEST_F(CertificatesTest, ACertificateIsNoKey) {
+  auto manager = SyncManager::started({.address = TcpAddress{}, .authkey = key}).unwrap();
+  EXPECT_EQ(meet(manager.address(), authority.issue("client.example")).error(), Errc::auth_failed);
+}
+
+TEST_F(CertificatesTest, AnotherAuthorityIsNobodyToEitherSide) {
+  auto manager = started(authority.issue("127.0.0.1"));
+  TestAuthority other;
+  Certificates stranger = other.issue("client.example");
+  EXPECT_EQ(meet(manager.address(), stranger).error(), Errc::auth_failed);
+  stranger.ca_file = authority.ca_file();  // it believes the server, and the server does not it
+  EXPECT_EQ(meet(manager.address(), stranger).error(), Errc::auth_failed);
+  Certificates doubter = authority.issue("client.example");
+  doubter.ca_file = other.ca_file();
+  EXPECT_EQ(meet(manager.address(), doubter).error(), Errc::auth_failed);
+}
+
+TEST_F(CertificatesTest, AClientExpectsTheHostThatItConnectsTo) {
+  auto manager = started(authority.issue("server.example"));
+  Certificates client = authority.issue("client.example");
+  EXPECT_EQ(meet(manager.address(), client).error(), Errc::auth_failed);
+  client.peer_name = "server.example";
+  EXPECT_TRUE(meet(manager.address(), client));
+  client.peer_name = "other.example";
+  EXPECT_EQ(meet(manager.address(), client).error(), Errc::auth_failed);
+}
+
+TEST_F(CertificatesTest, AServerMayExpectAName) {
+  Certificates server = authority.issue("127.0.0.1");
+  server.peer_name = "client.example";
+  auto manager = started(server);
+  EXPECT_TRUE(meet(manager.address(), authority.issue("client.example")));
+  EXPECT_EQ(meet(manager.address(), authority.issue("other.example")).error(), Errc::auth_failed);
+}
+
+TEST_F(CertificatesTest, OneThatHasEndedIsNone) {
+  auto manager = started(authority.issue("127.0.0.1"));
+  EXPECT_EQ(meet(manager.address(), authority.issue("client.example", -3600)).error(),
+            Errc::auth_failed);
+}
+
+TEST_F(CertificatesTest, FilesThatAreNotThereOrNotAPairAreNamed) {
+  const auto error_of = [](Certificates shown) {
+    SyncManager manager{
+        {.address = TcpAddress{}, .authkey = key, .certificates = std::move(shown)}};
+    return manager.start().error();
+  };
+  const Certificates good = authority.issue("127.0.0.1");
+  Certificates bad = good;
+  bad.ca_file = "/nowhere/ca.pem";
+  EXPECT_THAT(error_of(bad).what(), HasSubstr("'/nowhere/ca.pem'"));
+  bad = good;
+  bad.certificate_file = good.key_file;
+  EXPECT_THAT(error_of(bad).what(), HasSubstr("no certificate in '" + good.key_file));
+  bad = good;
+  bad.key_file = authority.issue("127.0.0.1").key_file;
+  EXPECT_EQ(error_of(bad), Errc::invalid_argument);
+  EXPECT_THAT(error_of(bad).what(), HasSubstr(bad.key_file));
+}
+
+TEST_F(CertificatesTest, RolesNeedKeys) {
+  SyncManager manager{{.address = TcpAddress{},
+                       .authkey = key,
+                       .certificates = authority.issue("127.0.0.1"),
+                       .roles = {{"readers", AuthKey{"another one, long enough"}, {}}}}};
+  EXPECT_EQ(manager.start().error(), Errc::invalid_argument);
+}
+
+}  // namespace
