@@ -2,6 +2,7 @@
 // whole messages.
 #include <passel/codec.hpp>
 #include <passel/detail/brief_text.hpp>
+#include <passel/detail/spare_buffers.hpp>
 
 #include "value_wire.hpp"
 
@@ -317,12 +318,17 @@ Result<const WireValue*> read_result(const WireValue& value, bool& ok) {
   return &(*items)[1];
 }
 
+void write_raw_header(RawTag tag, std::byte* to) noexcept {
+  to[0] = form_byte(EncodedForm::raw);
+  to[1] = static_cast<std::byte>(tag.shape);
+  to[2] = static_cast<std::byte>(tag.number);
+}
+
 Encoded start_raw(RawTag tag, std::size_t size) {
   Encoded out;
+  out.bytes = take_buffer(encoded_header_size + size);
   out.bytes.resize(encoded_header_size + size);
-  out.bytes[0] = form_byte(EncodedForm::raw);
-  out.bytes[1] = static_cast<std::byte>(tag.shape);
-  out.bytes[2] = static_cast<std::byte>(tag.number);
+  write_raw_header(tag, out.bytes.data());
   return out;
 }
 
@@ -335,6 +341,9 @@ std::optional<std::span<const std::byte>> raw_bytes(std::span<const std::byte> b
 }
 
 Result<Encoded> encode_value(const WireValue& value) {
+  // Of these a copy is enough.
+  if (const auto* text = value.as_text()) return encode(*text);
+  if (const auto* bytes = value.as_bytes()) return encode(*bytes);
   // The first segment lies on the stack: most messages need no other.
   std::array<capnp::word, 512> scratch;
   std::memset(scratch.data(), 0, sizeof scratch);

@@ -1,8 +1,11 @@
 // Layer transport: cutting a byte stream into frames.
 #include "frame.hpp"
 
+#include <passel/detail/spare_buffers.hpp>
+
 #include <algorithm>
 #include <string>
+#include <utility>
 
 namespace passel::inline v0::detail {
 namespace {
@@ -28,31 +31,29 @@ std::span<std::byte> FrameReader::space() {
   if (begin_ == end_) {
     begin_ = end_ = 0;
     // One large frame should not keep its memory for the life of the session.
-    if (capacity_ > 16 * buffer_size) capacity_ = 0;
-  }
-  if (capacity_ == 0) {
-    buffer_ = std::make_unique_for_overwrite<std::byte[]>(first_size);
-    capacity_ = first_size;
+    if (buffer_.size() >= least_spare) give_buffer(std::exchange(buffer_, {}));
   }
   const std::size_t kept = pending();
-  if (begin_ != 0 && capacity_ - end_ < std::min(capacity_, buffer_size) / 4) {
-    std::memmove(buffer_.get(), buffer_.get() + begin_, kept);
+  if (begin_ != 0 && buffer_.size() - end_ < std::min(buffer_.size(), buffer_size) / 4) {
+    std::memmove(buffer_.data(), buffer_.data() + begin_, kept);
     begin_ = 0;
     end_ = kept;
   }
-  if (end_ == capacity_) {
-    auto larger = std::make_unique_for_overwrite<std::byte[]>(2 * capacity_);
-    std::memcpy(larger.get(), buffer_.get(), end_);
-    buffer_ = std::move(larger);
-    capacity_ *= 2;
-  }
-  return {buffer_.get() + end_, capacity_ - end_};
+  if (end_ == buffer_.size()) grow();
+  return std::span{buffer_}.subspan(end_);
+}
+
+void FrameReader::grow() {
+  auto larger = take_used_buffer(buffer_.empty() ? first_size : 2 * buffer_.size());
+  std::copy_n(buffer_.begin(), end_, larger.begin());
+  buffer_.swap(larger);
+  give_buffer(std::move(larger));
 }
 
 Result<std::optional<FrameReader::Frame>> FrameReader::next() {
   if (pending() < frame_header_size) return std::optional<Frame>{};
   FrameHeader header;
-  std::memcpy(&header, buffer_.get() + begin_, sizeof header);
+  std::memcpy(&header, buffer_.data() + begin_, sizeof header);
   if (header.length > limit_) {
     return Error{Errc::too_large, "frame of " + std::to_string(header.length) +
                                       " bytes announced, limit " + std::to_string(limit_)};
@@ -63,7 +64,7 @@ Result<std::optional<FrameReader::Frame>> FrameReader::next() {
                                       std::to_string(max_frame_descriptors)};
   }
   if (pending() - frame_header_size < header.length) return std::optional<Frame>{};
-  std::byte* payload = buffer_.get() + begin_ + frame_header_size;
+  std::byte* payload = buffer_.data() + begin_ + frame_header_size;
   begin_ += frame_header_size + header.length;
   // The header is no longer needed, so there is room to move a payload that does not lie aligned.
   if (const std::size_t off = reinterpret_cast<std::uintptr_t>(payload) % 8;

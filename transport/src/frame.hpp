@@ -6,7 +6,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
@@ -61,12 +60,13 @@ class FrameReader {
   [[nodiscard]] Result<std::optional<Frame>> next();
   /// Bytes that came and were not taken out: part of a frame.
   [[nodiscard]] std::size_t pending() const noexcept { return end_ - begin_; }
-  [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
+  [[nodiscard]] std::size_t capacity() const noexcept { return buffer_.size(); }
 
  private:
   std::size_t limit_;
-  std::unique_ptr<std::byte[]> buffer_;
-  std::size_t capacity_ = 0;
+  void grow();
+
+  std::vector<std::byte> buffer_;  // all of it, whatever is in it
   std::size_t begin_ = 0;
   std::size_t end_ = 0;
 };

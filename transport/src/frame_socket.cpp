@@ -3,6 +3,8 @@
 
 #include <passel/detail/carried_descriptors.hpp>
 
+#include <passel/detail/spare_buffers.hpp>
+
 #include "used_descriptor.hpp"
 
 #include <poll.h>
@@ -14,6 +16,7 @@
 #include <cerrno>
 #include <cstring>
 #include <string>
+#include <utility>
 
 namespace passel::inline v0::detail {
 namespace {
@@ -23,7 +26,6 @@ namespace {
 constexpr std::size_t max_arrived = 2 * max_frame_descriptors;
 constexpr std::size_t scratch_size = std::size_t{32} << 10;
 constexpr std::size_t encrypted_at_once = std::size_t{256} << 10;
-constexpr std::size_t kept_outbox = std::size_t{1} << 20;
 
 /// What a socket says when its other end is gone, or the network in between.
 bool is_gone(int error_number) {
@@ -166,7 +168,7 @@ Result<bool> FrameSocket::flush_cipher() {
     }
   }
   cipher_.clear();
-  if (cipher_.capacity() > kept_outbox) std::vector<std::byte>{}.swap(cipher_);
+  if (cipher_.capacity() >= 2 * encrypted_at_once) std::vector<std::byte>{}.swap(cipher_);
   cipher_sent_ = 0;
   return true;
 }
@@ -206,7 +208,7 @@ Result<bool> FrameSocket::flush() {
 void FrameSocket::drop_sent() {
   if (sent_ == outbox_.size()) {
     outbox_.clear();
-    if (outbox_.capacity() > kept_outbox) std::vector<std::byte>{}.swap(outbox_);
+    if (outbox_.capacity() >= least_spare) give_buffer(std::exchange(outbox_, {}));
     sent_ = 0;
   } else if (sent_ >= outbox_.size() / 2) {
     // Moved at most once for every byte that was sent.

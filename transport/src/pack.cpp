@@ -3,6 +3,7 @@
 // Header (form, three zeros, u32 number of values), then for each value u32 length, u32 number of
 // descriptors, the encoded value, zeros up to a multiple of 8.
 #include <passel/codec.hpp>
+#include <passel/detail/spare_buffers.hpp>
 
 #include <cstring>
 #include <limits>
@@ -20,26 +21,43 @@ constexpr std::size_t round_up(std::size_t size) noexcept { return (size + 7) / 
 
 }  // namespace
 
-PackWriter::PackWriter(std::size_t count) {
+PackWriter::PackWriter(std::size_t count, std::size_t size) {
+  out_.bytes = take_buffer(size);
   out_.bytes.resize(encoded_header_size);
   out_.bytes[0] = static_cast<std::byte>(EncodedForm::pack);
   const auto number = static_cast<std::uint32_t>(count);
   std::memcpy(out_.bytes.data() + 4, &number, sizeof number);
 }
 
-Result<void> PackWriter::add(Result<Encoded> part) {
-  if (!part) return part.error();
-  const std::size_t size = part->bytes.size();
+Result<std::byte*> PackWriter::start_part(std::size_t size, std::size_t descriptors) {
   if (size > std::numeric_limits<std::uint32_t>::max()) {
     return Error{Errc::too_large, "an argument of " + std::to_string(size) + " bytes, limit " +
                                       std::to_string(std::numeric_limits<std::uint32_t>::max())};
   }
   const PartHeader header{static_cast<std::uint32_t>(size),
-                          static_cast<std::uint32_t>(part->descriptors.size())};
+                          static_cast<std::uint32_t>(descriptors)};
   const std::size_t start = out_.bytes.size();
   out_.bytes.resize(start + sizeof header + round_up(size));
   std::memcpy(out_.bytes.data() + start, &header, sizeof header);
-  std::memcpy(out_.bytes.data() + start + sizeof header, part->bytes.data(), size);
+  return out_.bytes.data() + start + sizeof header;
+}
+
+Result<std::byte*> PackWriter::start_raw_part(RawTag tag, std::size_t size) {
+  PASSEL_TRY(std::byte* const to, start_part(encoded_header_size + size, 0));
+  write_raw_header(tag, to);
+  return to + encoded_header_size;
+}
+
+Result<void> PackWriter::add(const WireValue& value) {
+  if (const auto* text = value.as_text()) return add_raw(*text);
+  if (const auto* bytes = value.as_bytes()) return add_raw(*bytes);
+  return add(encode_value(value));
+}
+
+Result<void> PackWriter::add(Result<Encoded> part) {
+  if (!part) return part.error();
+  PASSEL_TRY(std::byte* const to, start_part(part->bytes.size(), part->descriptors.size()));
+  std::memcpy(to, part->bytes.data(), part->bytes.size());
   for (auto& descriptor : part->descriptors) out_.descriptors.push_back(std::move(descriptor));
   for (auto& object : part->objects) out_.objects.push_back(std::move(object));
   return {};

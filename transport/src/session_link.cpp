@@ -3,6 +3,7 @@
 
 #include <passel/detail/futex.hpp>
 #include <passel/detail/shared_object.hpp>
+#include <passel/detail/spare_buffers.hpp>
 
 #include "session_port.hpp"
 #include "session_socket.hpp"
@@ -27,9 +28,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// Sleeps until the descriptor has something to read or is at its end, or the deadline.
-void wait_readable(int fd, Deadline deadline) {
-  pollfd watched{fd, POLLIN, 0};
+/// Sleeps until one of these events, the end of the descriptor, or the deadline.
+void wait_for(int fd, short events, Deadline deadline) {
+  pollfd watched{fd, events, 0};
   const timespec left = to_timespec(deadline.left());
   ::ppoll(&watched, 1, deadline.is_never() ? nullptr : &left, nullptr);
 }
@@ -93,7 +94,7 @@ class SessionLink::Core : public SessionHandler,
   }
 
   Result<void> open(Deadline deadline);
-  Result<SessionReply> call(const SessionCall& call);
+  Result<SessionReply> call(SessionCall& call);
   std::uint64_t call_async(const SessionCall& call, Answered answered);
   void cancel(std::uint64_t call, Errc why);
   void notify(std::uint64_t target, std::string_view topic, std::span<const std::byte> value);
@@ -121,7 +122,7 @@ class SessionLink::Core : public SessionHandler,
   void closed(const Error& error) override;
 
   std::uint64_t put(const SessionCall& call, Clock::time_point now);
-  void await_answer(Deadline deadline);
+  void await_answer(bool sends, Deadline deadline);
   void lead(std::unique_lock<std::mutex>& lock, Deadline deadline);
   void follow(std::unique_lock<std::mutex>& lock, Waiter& waiter, Deadline deadline);
   void pass_on();
@@ -143,6 +144,7 @@ class SessionLink::Core : public SessionHandler,
   std::uint32_t watched_ = 0;
   std::chrono::nanoseconds asleep_ = time_asleep();
   bool reading_ = false;  // a caller reads; the I/O thread does not
+  bool sending_ = false;  // and waits for room to write in
   Spinner spinner_;
   std::atomic<std::uint64_t> epoch_{0};
   std::atomic<bool> open_{false};
@@ -181,7 +183,7 @@ Result<void> SessionLink::Core::open(Deadline deadline) {
     if (port_.session().is_closed()) return port_.session().closed_by();
     if (deadline.passed()) return Error{Errc::timeout, "the server did not say hello in time"};
     locked.lock().unlock();
-    wait_readable(port_.fd(), deadline);
+    wait_for(port_.fd(), POLLIN, deadline);
     locked.lock().lock();
     port_.readable(Clock::now());
     port_.flush(Clock::now());
@@ -232,11 +234,12 @@ std::uint64_t SessionLink::Core::put(const SessionCall& call, Clock::time_point 
                     call.args.descriptors, until, this_thread());
 }
 
-Result<SessionReply> SessionLink::Core::call(const SessionCall& call) {
+Result<SessionReply> SessionLink::Core::call(SessionCall& call) {
   Locked locked{*this};
   early_.reset();
   const auto now = Clock::now();
   const std::uint64_t id = put(call, now);
+  give_buffer(std::exchange(call.args.bytes, {}));
   port_.flush(now);
   if (early_) return *std::exchange(early_, std::nullopt);
   const Deadline until = call.end();
@@ -265,20 +268,25 @@ Result<SessionReply> SessionLink::Core::call(const SessionCall& call) {
 }
 
 /// Without the mutex. A wake-up costs several times what the answer does.
-void SessionLink::Core::await_answer(Deadline deadline) {
+void SessionLink::Core::await_answer(bool sends, Deadline deadline) {
+  if (sends) return wait_for(port_.fd(), POLLIN | POLLOUT, deadline);
   const auto begin = Clock::now();
   if (spinner_.spin(port_.peer_cpu(), deadline, [this] { return is_readable(port_.fd()); })) return;
-  wait_readable(port_.fd(), deadline);
+  wait_for(port_.fd(), POLLIN, deadline);
   spinner_.waited(Clock::now() - begin);
 }
 
 void SessionLink::Core::lead(std::unique_lock<std::mutex>& lock, Deadline deadline) {
   reading_ = true;
+  // What the socket did not take yet; later calls of others are sent by the I/O thread.
+  sending_ = port_.wants_write();
   adjust_watch();
+  const bool sends = sending_;
   lock.unlock();
-  await_answer(deadline);
+  await_answer(sends, deadline);
   lock.lock();
   reading_ = false;
+  sending_ = false;
   port_.readable(Clock::now());
   port_.flush(Clock::now());
 }
@@ -335,6 +343,7 @@ void SessionLink::Core::answered(session_action::Answer&& answer) {
   reply->lease = {std::weak_ptr<const SessionLease::Keeper>{weak_from_this()},
                   port_.session().lease()};
   if (answer.result) {
+    reply->bytes = take_buffer(answer.result->size());
     reply->bytes.assign(answer.result->begin(), answer.result->end());
     reply->descriptors = std::move(answer.descriptors);
   } else {
@@ -428,7 +437,8 @@ void SessionLink::Core::ready(std::uint32_t events) {
 
 void SessionLink::Core::adjust_watch() {
   if (!watch_) return;
-  std::uint32_t wanted = port_.wants_write() ? static_cast<std::uint32_t>(EPOLLOUT) : 0U;
+  std::uint32_t wanted =
+      port_.wants_write() && !sending_ ? static_cast<std::uint32_t>(EPOLLOUT) : 0U;
   if (!reading_ && (far_ || !asked_.empty())) wanted |= EPOLLIN;
   if (wanted != watched_) watch_.set_events(wanted);
   watched_ = wanted;
@@ -458,7 +468,7 @@ Result<std::shared_ptr<SessionLink>> SessionLink::connect(IoLoop& loop, const Ad
   return std::make_shared<SessionLink>(std::move(core));
 }
 
-Result<SessionReply> SessionLink::call(const SessionCall& call) { return core_->call(call); }
+Result<SessionReply> SessionLink::call(SessionCall call) { return core_->call(call); }
 std::uint64_t SessionLink::call_async(const SessionCall& call, Answered answered) {
   return core_->call_async(call, std::move(answered));
 }

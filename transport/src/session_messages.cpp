@@ -1,11 +1,14 @@
 // Layer transport: session messages to and from Cap'n Proto.
 #include "session_messages.hpp"
 
+#include <passel/detail/spare_buffers.hpp>
+
 #include "overloaded.hpp"
 #include "value_wire.hpp"
 
 #include <array>
 #include <cstring>
+#include <limits>
 
 namespace passel::inline v0::detail {
 namespace {
@@ -17,6 +20,19 @@ capnp::Text::Reader text_of(const std::string& text) { return {text.c_str(), tex
 std::string to_text(capnp::Text::Reader text) { return {text.begin(), text.size()}; }
 BytesView view_of(capnp::Data::Reader data) {
   return {reinterpret_cast<const std::byte*>(data.begin()), data.size()};
+}
+
+/// What is large is written as it is: Cap'n Proto would copy it once more.
+bool lies_behind(BytesView bytes) {
+  constexpr std::size_t least = std::size_t{4} << 10;
+  return bytes.size() >= least && bytes.size() <= std::numeric_limits<std::uint32_t>::max();
+}
+
+/// The bytes that a message says lie behind it.
+Result<BytesView> read_behind(BytesView rest, std::uint32_t size) {
+  if (size <= rest.size()) return rest.first(size);
+  return Error{Errc::malformed, "message with " + std::to_string(rest.size()) +
+                                    " bytes behind it announced " + std::to_string(size)};
 }
 
 void write_hello(const Hello& hello, wire::Hello::Builder to) {
@@ -39,7 +55,10 @@ void write_call(const CallMessage& call, wire::Call::Builder to) {
     task.setModule(std::get<TaskId>(call.method).module);
     task.setOffset(std::get<TaskId>(call.method).offset);
   }
-  to.setArgs(data_of(call.args));
+  if (lies_behind(call.args))
+    to.setBehind(static_cast<std::uint32_t>(call.args.size()));
+  else
+    to.setArgs(data_of(call.args));
   to.setDeadlineUs(call.left ? std::max<std::int64_t>(call.left->count(), 0) : -1);
   to.setTrace(call.trace);
   to.setCpu(call.cpu);
@@ -56,7 +75,7 @@ Hello read_hello(wire::Hello::Reader from) {
           std::chrono::milliseconds{from.getSilence()}};
 }
 
-Result<SessionMessage> read_call(wire::Call::Reader from) {
+Result<SessionMessage> read_call(wire::Call::Reader from, BytesView rest) {
   CallMessage call;
   call.id = from.getId();
   call.target = from.getTarget();
@@ -72,16 +91,23 @@ Result<SessionMessage> read_call(wire::Call::Reader from) {
                    "call " + std::to_string(call.id) + " names its method in an unknown way"};
   }
   call.args = view_of(from.getArgs());
+  if (from.getBehind() != 0) {
+    PASSEL_TRY(call.args, read_behind(rest, from.getBehind()));
+  }
   if (from.getDeadlineUs() >= 0) call.left = std::chrono::microseconds{from.getDeadlineUs()};
   call.trace = from.getTrace();
   call.cpu = from.getCpu();
   return SessionMessage{std::move(call)};
 }
 
-Result<SessionMessage> read_result(wire::CallResult::Reader from) {
+Result<SessionMessage> read_result(wire::CallResult::Reader from, BytesView rest) {
   switch (from.which()) {
     case wire::CallResult::VALUE:
       return SessionMessage{ResultMessage{from.getId(), view_of(from.getValue()), from.getCpu()}};
+    case wire::CallResult::BEHIND: {
+      PASSEL_TRY(const BytesView value, read_behind(rest, from.getBehind()));
+      return SessionMessage{ResultMessage{from.getId(), value, from.getCpu()}};
+    }
     case wire::CallResult::ERROR:
       return SessionMessage{
           ResultMessage{from.getId(), read_wire_error(from.getError()), from.getCpu()}};
@@ -90,11 +116,11 @@ Result<SessionMessage> read_result(wire::CallResult::Reader from) {
                "result " + std::to_string(from.getId()) + " is of an unknown kind"};
 }
 
-Result<SessionMessage> read_frame(wire::Frame::Reader from) {
+Result<SessionMessage> read_frame(wire::Frame::Reader from, BytesView rest) {
   switch (from.which()) {
     case wire::Frame::HELLO: return SessionMessage{read_hello(from.getHello())};
-    case wire::Frame::CALL: return read_call(from.getCall());
-    case wire::Frame::RESULT: return read_result(from.getResult());
+    case wire::Frame::CALL: return read_call(from.getCall(), rest);
+    case wire::Frame::RESULT: return read_result(from.getResult(), rest);
     case wire::Frame::CANCEL: return SessionMessage{CancelMessage{from.getCancel()}};
     case wire::Frame::GIVE_UP:
       return SessionMessage{
@@ -131,7 +157,9 @@ void write_frame(const SessionMessage& message, wire::Frame::Builder to) {
                    auto out = to.initResult();
                    out.setId(answer.id);
                    out.setCpu(answer.cpu);
-                   if (answer.result) {
+                   if (answer.result && lies_behind(*answer.result)) {
+                     out.setBehind(static_cast<std::uint32_t>(answer.result->size()));
+                   } else if (answer.result) {
                      out.setValue(data_of(*answer.result));
                    } else {
                      write_wire_error(answer.result.error(), out.initError());
@@ -170,23 +198,40 @@ void write_frame(const SessionMessage& message, wire::Frame::Builder to) {
       message);
 }
 
+/// What is to be written behind that message; empty for most.
+BytesView behind(const SessionMessage& message) {
+  BytesView bytes;
+  if (const auto* call = std::get_if<CallMessage>(&message)) bytes = call->args;
+  if (const auto* answer = std::get_if<ResultMessage>(&message); answer && answer->result)
+    bytes = *answer->result;
+  return lies_behind(bytes) ? bytes : BytesView{};
+}
+
 }  // namespace
 
 void write_session_message(const SessionMessage& message, std::vector<std::byte>& out) {
-  // Large arguments get a segment of their own; everything else fits in here.
+  // Nearly everything fits in here.
   std::array<capnp::word, 256> scratch;
   std::memset(scratch.data(), 0, sizeof scratch);
   capnp::MallocMessageBuilder builder{kj::arrayPtr(scratch.data(), scratch.size())};
   write_frame(message, builder.initRoot<wire::Frame>());
+  const BytesView large = behind(message);
+  if (large.empty()) return append_message(builder, out);
+  const std::size_t start = out.size();
+  const std::size_t header = capnp::computeSerializedSizeInWords(builder) * sizeof(capnp::word);
+  make_room(out, header + large.size() + sizeof(capnp::word));
   append_message(builder, out);
+  out.insert(out.end(), large.begin(), large.end());
+  out.resize(start + (out.size() - start + 7) / 8 * 8);
 }
 
 Result<SessionMessage> read_session_message(BytesView bytes) {
   if (reinterpret_cast<std::uintptr_t>(bytes.data()) % alignof(std::uint64_t) != 0) {
     return Error{Errc::invalid_argument, "a session message must lie aligned"};
   }
-  return with_message(bytes, [](capnp::FlatArrayMessageReader& message) {
-    return read_frame(message.getRoot<wire::Frame>());
+  return with_message(bytes, [bytes](capnp::FlatArrayMessageReader& message) {
+    const auto* const end = reinterpret_cast<const std::byte*>(message.getEnd());
+    return read_frame(message.getRoot<wire::Frame>(), {end, bytes.data() + bytes.size()});
   });
 }
 

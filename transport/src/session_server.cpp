@@ -1,6 +1,7 @@
 // Layer transport: a server of sessions on the I/O thread.
 #include <passel/detail/session_server.hpp>
 
+#include <passel/detail/spare_buffers.hpp>
 #include <passel/log.hpp>
 
 #include "refusals.hpp"
@@ -411,6 +412,7 @@ void SessionServer::Core::answer(std::uint64_t session, std::uint64_t call,
   served.touch();
   if (answer) {
     served.port.reply(call, BytesView{answer->bytes}, Clock::now(), answer->descriptors);
+    give_buffer(std::move(answer->bytes));
   } else {
     served.port.reply(call, answer.error(), Clock::now());
   }

@@ -101,7 +101,8 @@ struct RemoteError {
 # ---- Sessions ---------------------------------------------------------------------------------------------------------
 #
 # A frame on a stream: u32 length of the message, u32 number of descriptors that travel with it (both little-endian),
-# then one flat Cap'n Proto message with a Frame as root. Ids are chosen by the caller, grow, and are never used twice in one session.
+# then one flat Cap'n Proto message with a Frame as root, and behind it large arguments or a large value as they are, with
+# zeros up to a multiple of 8. Ids are chosen by the caller, grow, and are never used twice in one session.
 
 struct Frame {
   union {
@@ -140,6 +141,7 @@ struct Call {
   args @4 :Data;              # passel's encoded argument list
   deadlineUs @5 :Int64 = -1;  # microseconds left when sent; negative: none
   trace @6 :UInt64;
+  behind @8 :UInt32;          # so many bytes of arguments lie behind this message, in place of args
   cpu @7 :UInt16;             # that the sender runs on, from 1, told to a peer on the same host; 0: not told
 }
 
@@ -153,6 +155,7 @@ struct CallResult {
   union {
     value @1 :Data;           # passel's encoded value
     error @2 :Error;
+    behind @4 :UInt32;        # the value lies behind this message, so many bytes
   }
   cpu @3 :UInt16;             # as in Call
 }

@@ -56,6 +56,8 @@ inline constexpr int max_value_depth = 100;
 /// is none in them.
 [[nodiscard]] PASSEL_API Error decode_error(std::span<const std::byte> bytes);
 
+/// What stands before raw bytes of this kind.
+PASSEL_API void write_raw_header(RawTag tag, std::byte* to) noexcept;
 /// A buffer with a header for raw bytes of this kind and room for `size` of them.
 [[nodiscard]] PASSEL_API Encoded start_raw(RawTag tag, std::size_t size);
 /// The raw bytes behind the header when they are exactly of this kind; an empty optional otherwise.
@@ -87,12 +89,26 @@ template <class T>
 /// Several encoded values one behind the other.
 class PASSEL_API PackWriter {
  public:
-  explicit PackWriter(std::size_t count);
+  /// Of `count` values that will need about `size` bytes.
+  explicit PackWriter(std::size_t count, std::size_t size = 0);
   /// Errors: too_large, when one value has 4 GiB or more.
   [[nodiscard]] Result<void> add(Result<Encoded> part);
+  /// The same for `encode_value(value)`.
+  [[nodiscard]] Result<void> add(const WireValue& value);
+  /// The same for `encode(value)`, written in its place at once.
+  template <class T>
+  requires is_raw<T>
+  [[nodiscard]] Result<void> add_raw(const T& value) {
+    PASSEL_TRY(std::byte* const to, start_raw_part(raw_tag<T>(), raw_size(value)));
+    raw_write(value, to);
+    return {};
+  }
   [[nodiscard]] Encoded take() && { return std::move(out_); }
 
  private:
+  Result<std::byte*> start_part(std::size_t size, std::size_t descriptors);
+  Result<std::byte*> start_raw_part(RawTag tag, std::size_t size);
+
   Encoded out_;
 };
 
@@ -115,12 +131,35 @@ class PASSEL_API PackReader {
   std::size_t at_ = 0;
 };
 
+/// As good as it can be known without a look into everything.
+template <class T>
+[[nodiscard]] std::size_t packed_size(const T& value) noexcept {
+  constexpr std::size_t headers = 32;
+  if constexpr (is_raw<T>) return headers + raw_size(value);
+  if constexpr (std::is_same_v<T, WireValue>) {
+    if (const auto* text = value.as_text()) return headers + text->size();
+    if (const auto* bytes = value.as_bytes()) return headers + bytes->size();
+  }
+  return 2 * headers;
+}
+
+template <class T>
+[[nodiscard]] Result<void> add_part(PackWriter& pack, const T& value) {
+  if constexpr (is_raw<T>) {
+    return pack.add_raw(value);
+  } else if constexpr (std::is_same_v<T, WireValue>) {
+    return pack.add(value);
+  } else {
+    return pack.add(encode(value));
+  }
+}
+
 /// The argument list of a task.
 template <class... A>
 [[nodiscard]] Result<Encoded> encode_pack(const A&... arguments) {
-  PackWriter pack{sizeof...(A)};
+  PackWriter pack{sizeof...(A), (packed_size(arguments) + ... + encoded_header_size)};
   Result<void> done;
-  static_cast<void>(((done = pack.add(encode(arguments))).is_ok() && ...));
+  static_cast<void>(((done = add_part(pack, arguments)).is_ok() && ...));
   if (!done) return done.error();
   return std::move(pack).take();
 }

@@ -3,6 +3,7 @@
 
 #include <passel/codec.hpp>
 #include <passel/detail/session_link.hpp>
+#include <passel/detail/spare_buffers.hpp>
 #include <passel/future.hpp>
 #include <passel/listener.hpp>
 #include <passel/result.hpp>
@@ -87,6 +88,14 @@ Result<R> decode_reply(const Result<SessionReply>& reply) {
   } else {
     return decode<R>(reply->bytes, reply->descriptors);
   }
+}
+
+/// The same, when nobody needs the reply any more.
+template <class R>
+Result<R> decode_reply(Result<SessionReply>&& reply) {
+  auto result = decode_reply<R>(reply);
+  if (reply) give_buffer(std::move(reply->bytes));
+  return result;
 }
 
 /// Calls and waits.

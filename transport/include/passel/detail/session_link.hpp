@@ -105,7 +105,7 @@ class PASSEL_API SessionLink {
 
   /// Asks and waits. Errors: those of the answer, timeout, peer_lost, closed after leave(),
   /// too_large. Must not be called on the I/O thread.
-  Result<SessionReply> call(const SessionCall& call);
+  Result<SessionReply> call(SessionCall call);
   /// Asks; `answered` is called once, on whichever thread reads the answer, perhaps before this
   /// returns. It must not block. Returns the number for cancel.
   std::uint64_t call_async(const SessionCall& call, Answered answered);
