@@ -54,9 +54,9 @@ class ThreadLife {
     try {
       if (body_) body_->run();
     } catch (const ThreadExit&) {
-    } catch (abi::__forced_unwind&) {
-      throw;  // pthread_exit, which must not be stopped
     } catch (...) {
+      // Without a type it is no exception of C++ but pthread_exit, which must not be stopped.
+      if (abi::__cxa_current_exception_type() == nullptr) throw;
       report_exception(state_);
     }
   }
