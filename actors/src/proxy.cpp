@@ -68,9 +68,9 @@ Result<SessionReply> ProxyCore::call(std::string_view method, Encoded args, Dead
   if (loop->on_loop_thread())
     return Error{Errc::invalid_state, "'" + std::string{method} +
                                           "' cannot be waited for on the I/O thread: call_async"};
-  const SessionCall asked{(*body_)->place().object, method, std::move(args), deadline, patience};
+  SessionCall asked{(*body_)->place().object, method, std::move(args), deadline, patience};
   PASSEL_TRY(const auto link, (*body_)->link(asked.end()));
-  return link->call(asked);
+  return link->call(std::move(asked));
 }
 
 void ProxyCore::tell(std::string_view topic, std::uint64_t call, const SessionLease& lease) const {

@@ -10,7 +10,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <iterator>
 #include <string>
@@ -125,10 +127,13 @@ void check(const std::string& name, const SessionMessage& message, const std::st
   append_frame(frame, payload);
   const auto stored = recorded(name, frame);
   FrameReader reader;
-  const auto space = reader.space();
-  ASSERT_LE(stored.size(), space.size());
-  std::memcpy(space.data(), stored.data(), stored.size());
-  reader.received(stored.size());
+  for (std::size_t at = 0; at < stored.size();) {
+    const auto space = reader.space();
+    const std::size_t part = std::min(space.size(), stored.size() - at);
+    std::memcpy(space.data(), stored.data() + at, part);
+    reader.received(part);
+    at += part;
+  }
   const auto found = reader.next().unwrap();
   ASSERT_TRUE(found);
   EXPECT_EQ(reader.pending(), 0U);
@@ -159,6 +164,11 @@ TEST(Golden, SessionMessagesOfVersionOne) {
         "call 1 5 put (1, 'two', 3.5) 1500 99");
   check("call_task.frame", CallMessage{2, 0, TaskId{0, 65536}, args, {}, 0},
         "call 2 0 0+65536 (1, 'two', 3.5) never 0");
+  const auto large = encode(std::string(5001, 'x')).unwrap().bytes;
+  const std::string shown = "'" + std::string(5001, 'x') + "'";
+  check("call_behind.frame", CallMessage{3, 5, std::string{"put"}, large, {}, 0},
+        "call 3 5 put " + shown + " never 0");
+  check("result_behind.frame", ResultMessage{6, BytesView{large}}, "result 6 " + shown);
   check("result_value.frame", ResultMessage{1, BytesView{value}}, "result 1 [42, None, 'hello']");
   check("result_error.frame", ResultMessage{2, Error{Errc::full, "5 of 5"}},
         "result 2 full: 5 of 5");
@@ -210,6 +220,19 @@ TEST(Golden, ValuesOfVersionOne) {
   EXPECT_EQ(arguments, (std::tuple{1, std::string{"two"}, WireValue::list({3})}));
   const auto error = recorded("error.bytes", encode_error(Error{Errc::timeout, "2 s"}).bytes);
   EXPECT_EQ(decode_error(error).to_string(), "timeout: 2 s");
+}
+
+TEST(Golden, ArgumentsThatAreNotAllThereAreMalformed) {
+  const auto large = encode(std::string(5001, 'x')).unwrap().bytes;
+  std::vector<std::byte> payload;
+  write_session_message(CallMessage{3, 5, std::string{"put"}, large, {}, 0}, payload);
+  const std::size_t words = payload.size() / 8;
+  ASSERT_EQ(payload.size() % 8, 0U);
+  for (std::size_t left = 1; left < words; left += 7) {
+    const auto read = read_session_message(BytesView{payload}.first(8 * left));
+    ASSERT_TRUE(read.is_err()) << left;
+    EXPECT_EQ(read.error(), Errc::malformed) << left;
+  }
 }
 
 TEST(Golden, DamagedFramesNeverCrash) {

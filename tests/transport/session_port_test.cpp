@@ -117,6 +117,19 @@ TEST_F(SessionPortTest, OnOneHostEachSideKnowsWhereTheOtherOneRuns) {
   }
 }
 
+TEST_F(SessionPortTest, LargeArgumentsAndAnswersComeAsTheyWereSentAmongSmallOnes) {
+  std::vector<std::string> expected;
+  for (const std::size_t size : {5'000'003U, 3U, 4'096U, 0U, 200'000U, 4'095U}) {
+    expected.emplace_back(size, static_cast<char>('a' + size % 26));
+    a->call(1, std::string{"echo"}, view(expected.back()), start_time);
+  }
+  while (left.answers.size() < expected.size()) run();
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    EXPECT_EQ(right.served[i], "echo:" + expected[i]) << i;
+    EXPECT_EQ(left.answers[i], "echo " + expected[i]) << i;
+  }
+}
+
 TEST_F(SessionPortTest, TheDeathOfThePeerEndsWhatWasOpen) {
   const std::string args = "never answered";
   a->call(0, std::string{"echo"}, view(args), start_time);
