@@ -51,6 +51,35 @@ Result<std::shared_ptr<HostedObject>> make_hosted_rlock(const HostedCall&) {
   return std::shared_ptr<HostedObject>{std::make_shared<HostedRLock>()};
 }
 
+void HostedLockLine::acquire(HostedCall&& call) {
+  const auto args = call.arguments<bool, bool>();
+  if (!args) return call.reply.set(args.error());
+  const auto [wait, receipt] = *args;
+  const HostedWish wish{receipt};
+  if (is_reentered_by(call.caller) || (is_free() && line_.empty())) return grant(call, wish);
+  if (!wait) return call.reply.set(not_free());
+  line_.add(std::move(call), wish, not_free());
+}
+
+void HostedLockLine::take_again(HostedCall&& call, const HostedHold& hold, bool answer) {
+  const HostedWish wish{false, hold, answer};
+  if (is_free() && line_.empty()) return grant(call, wish);
+  call.deadline.reset();  // it had its time; the lock it needs
+  line_.add(std::move(call), wish, not_free());
+}
+
+void HostedLockLine::serve_waiting() {
+  while (is_free() && !line_.empty()) {
+    auto next = line_.take_front();
+    grant(next.call, next.data);
+  }
+}
+
+void HostedLockLine::answer_grant(HostedCall& call, const HostedWish& wish) {
+  if (wish.answer) return call.reply.value(bool{*wish.answer});
+  call.reply.value(HostedGrant{call.id, last_token_, std::exchange(abandoned_, false)});
+}
+
 std::span<const HostedMethod<HostedPermits>> HostedPermits::table() {
   static constexpr HostedMethod<HostedPermits> methods[] = {
       hosted_method<&HostedPermits::acquire>{"acquire"},
@@ -70,22 +99,11 @@ std::string HostedPermits::text() const {
   return "<" + options_.kind + " value=" + std::to_string(free()) + limit + ">";
 }
 
-void HostedPermits::acquire(HostedCall&& call) {
-  const auto args = call.arguments<bool, bool>();
-  if (!args) return call.reply.set(args.error());
-  const auto [wait, receipt] = *args;
-  const HostedWish wish{receipt};
-  if (free() > 0 && line_.empty()) return grant(call, wish);
-  if (!wait) return call.reply.set(not_free());
-  line_.add(std::move(call), wish, not_free());
-}
-
 void HostedPermits::grant(HostedCall& call, const HostedWish& wish) {
   const std::uint64_t token = ++last_token_;
   held_.push_back({call.caller, call.id, wish.answer ? wish.hold.token : token});
   if (!wish.receipt) has_arrived(std::prev(held_.end()));
-  if (wish.answer) return call.reply.value(bool{*wish.answer});
-  call.reply.value(HostedGrant{call.id, token, std::exchange(abandoned_, false)});
+  answer_grant(call, wish);
 }
 
 void HostedPermits::has_arrived(std::vector<HostedHolder>::iterator holder) {
@@ -93,13 +111,6 @@ void HostedPermits::has_arrived(std::vector<HostedHolder>::iterator holder) {
   if (options_.owned) return;
   held_.erase(holder);
   ++gone_;
-}
-
-void HostedPermits::serve_waiting() {
-  while (free() > 0 && !line_.empty()) {
-    auto next = line_.take_front();
-    grant(next.call, next.data);
-  }
 }
 
 void HostedPermits::release(HostedCall&& call) {
@@ -125,13 +136,6 @@ std::optional<HostedHold> HostedPermits::hold_of(const HostedCaller& caller) con
 void HostedPermits::put_down(const HostedCaller& caller) {
   std::erase_if(held_, [&](const HostedHolder& one) { return one.caller == caller; });
   serve_waiting();
-}
-
-void HostedPermits::take_again(HostedCall&& call, const HostedHold& hold, bool answer) {
-  const HostedWish wish{false, hold, answer};
-  if (free() > 0 && line_.empty()) return grant(call, wish);
-  call.deadline.reset();  // it had its time; the lock it needs
-  line_.add(std::move(call), wish, not_free());
 }
 
 Result<void> HostedPermits::release_some(const HostedCaller& caller, std::int64_t n) {
@@ -177,10 +181,6 @@ Result<void> HostedPermits::give_back(std::uint64_t token) {
   return {};
 }
 
-void HostedPermits::abandoned(std::uint64_t session, std::uint64_t call) {
-  line_.remove(session, call);
-}
-
 void HostedPermits::kept(std::uint64_t session, std::uint64_t call) {
   const auto found = held_by_call(held_, session, call);
   if (found != held_.end()) has_arrived(found);
@@ -218,29 +218,12 @@ std::string HostedRLock::text() const {
   return owner_ ? "<locked RLock count=" + std::to_string(count_) + ">" : "<unlocked RLock>";
 }
 
-void HostedRLock::acquire(HostedCall&& call) {
-  const auto args = call.arguments<bool, bool>();
-  if (!args) return call.reply.set(args.error());
-  const auto [wait, receipt] = *args;
-  const HostedWish wish{receipt};
-  if (owned_by(call.caller) || (!owner_ && line_.empty())) return grant(call, wish);
-  if (!wait) return call.reply.set(not_free());
-  line_.add(std::move(call), wish, not_free());
-}
-
 void HostedRLock::grant(HostedCall& call, const HostedWish& wish) {
   if (!owner_) ++last_token_;
   owner_ = call.caller;
   count_ += wish.hold.count;
   if (wish.receipt) unsure_.emplace_back(call.caller.session, call.id);
-  if (wish.answer) return call.reply.value(bool{*wish.answer});
-  call.reply.value(HostedGrant{call.id, last_token_, std::exchange(abandoned_, false)});
-}
-
-void HostedRLock::serve_waiting() {
-  if (owner_ || line_.empty()) return;
-  auto next = line_.take_front();
-  grant(next.call, next.data);
+  answer_grant(call, wish);
 }
 
 Result<void> HostedRLock::release_by(const HostedCaller& caller) {
@@ -259,17 +242,6 @@ void HostedRLock::let_go() {
   unsure_.clear();
   count_ = 0;
   serve_waiting();
-}
-
-void HostedRLock::take_again(HostedCall&& call, const HostedHold& hold, bool answer) {
-  const HostedWish wish{false, hold, answer};
-  if (!owner_ && line_.empty()) return grant(call, wish);
-  call.deadline.reset();  // it had its time; the lock it needs
-  line_.add(std::move(call), wish, not_free());
-}
-
-void HostedRLock::abandoned(std::uint64_t session, std::uint64_t call) {
-  line_.remove(session, call);
 }
 
 void HostedRLock::kept(std::uint64_t session, std::uint64_t call) {

@@ -69,6 +69,35 @@ class HostedMutex {
   virtual bool forget(std::uint64_t session, std::uint64_t call) = 0;
 };
 
+/// What kinds of locks have in common: the line of those who want it, and fencing tokens.
+class HostedLockLine : public HostedMutex {
+ public:
+  void acquire(HostedCall&& call) override;
+  void take_again(HostedCall&& call, const HostedHold& hold, bool answer) override;
+  [[nodiscard]] std::uint64_t token() const override { return last_token_; }
+  bool forget(std::uint64_t session, std::uint64_t call) override {
+    return line_.remove(session, call);
+  }
+  /// How many wait for it.
+  [[nodiscard]] std::uint64_t waiting() const { return line_.size(); }
+
+ protected:
+  /// There is one for whoever is next.
+  [[nodiscard]] virtual bool is_free() const = 0;
+  /// Who has it may take it again.
+  [[nodiscard]] virtual bool is_reentered_by(const HostedCaller&) const { return false; }
+  /// Gives it to the caller, and answers.
+  virtual void grant(HostedCall& call, const HostedWish& wish) = 0;
+  void serve_waiting();
+  void answer_grant(HostedCall& call, const HostedWish& wish);
+
+  std::uint64_t last_token_ = 0;
+  bool abandoned_ = false;  // whoever had it last died with it
+
+ private:
+  HostedLine<HostedWish> line_;
+};
+
 struct HostedPermitsOptions {
   std::string kind = "Lock";
   std::int64_t value = 1;
@@ -78,31 +107,23 @@ struct HostedPermitsOptions {
 
 /// Lock, Semaphore and BoundedSemaphore: permits that anybody may give back. Those that a session
 /// owns go back as abandoned when it ends; what is only counted is gone once it has arrived.
-class HostedPermits final : public HostedBuiltin<HostedPermits>, public HostedMutex {
+class HostedPermits final : public HostedBuiltin<HostedPermits>, public HostedLockLine {
  public:
   explicit HostedPermits(HostedPermitsOptions options) : options_{std::move(options)} {}
 
-  void acquire(HostedCall&& call) override;
   void release(HostedCall&& call);
   /// Gives back this grant and no other.
   [[nodiscard]] Result<void> give_back(std::uint64_t token);
   [[nodiscard]] std::int64_t value() const { return free(); }
-  /// How many wait for it.
-  [[nodiscard]] std::uint64_t waiting() const { return line_.size(); }
   [[nodiscard]] bool locked() const override { return free() == 0; }
-  [[nodiscard]] std::uint64_t token() const override { return last_token_; }
   [[nodiscard]] Result<void> release_by(const HostedCaller& caller) override;
   [[nodiscard]] std::optional<HostedHold> hold_of(const HostedCaller& caller) const override;
   void put_down(const HostedCaller& caller) override;
-  void take_again(HostedCall&& call, const HostedHold& hold, bool answer) override;
   [[nodiscard]] bool is_exclusive() const override { return options_.kind == "Lock"; }
-  bool forget(std::uint64_t session, std::uint64_t call) override {
-    return line_.remove(session, call);
-  }
 
   static std::span<const HostedMethod<HostedPermits>> table();
   [[nodiscard]] std::string text() const override;
-  void abandoned(std::uint64_t session, std::uint64_t call) override;
+  void abandoned(std::uint64_t session, std::uint64_t call) override { forget(session, call); }
   void kept(std::uint64_t session, std::uint64_t call) override;
   void discarded(std::uint64_t session, std::uint64_t call) override;
   void session_ended(std::uint64_t session) override;
@@ -111,23 +132,19 @@ class HostedPermits final : public HostedBuiltin<HostedPermits>, public HostedMu
   [[nodiscard]] std::int64_t free() const {
     return options_.value - gone_ - static_cast<std::int64_t>(held_.size());
   }
-  void grant(HostedCall& call, const HostedWish& wish);
+  [[nodiscard]] bool is_free() const override { return free() > 0; }
+  void grant(HostedCall& call, const HostedWish& wish) override;
   void has_arrived(std::vector<HostedHolder>::iterator holder);
-  void serve_waiting();
   [[nodiscard]] Result<void> release_some(const HostedCaller& caller, std::int64_t n);
 
   HostedPermitsOptions options_;
   std::int64_t gone_ = 0;           // counted only: taken, and not given back
   std::vector<HostedHolder> held_;  // oldest first
-  HostedLine<HostedWish> line_;
-  std::uint64_t last_token_ = 0;
-  bool abandoned_ = false;
 };
 
 /// A lock that one thread of one session holds, any number of times.
-class HostedRLock final : public HostedBuiltin<HostedRLock>, public HostedMutex {
+class HostedRLock final : public HostedBuiltin<HostedRLock>, public HostedLockLine {
  public:
-  void acquire(HostedCall&& call) override;
   void release(HostedCall&& call) { call.reply.value(release_by(call.caller)); }
   void is_owned(HostedCall&& call) { call.reply.value(owned_by(call.caller)); }
   /// How often the caller has it.
@@ -135,19 +152,14 @@ class HostedRLock final : public HostedBuiltin<HostedRLock>, public HostedMutex 
     call.reply.value(owned_by(call.caller) ? count_ : std::uint64_t{0});
   }
   [[nodiscard]] bool locked() const override { return owner_.has_value(); }
-  [[nodiscard]] std::uint64_t token() const override { return last_token_; }
   [[nodiscard]] Result<void> release_by(const HostedCaller& caller) override;
   [[nodiscard]] std::optional<HostedHold> hold_of(const HostedCaller& caller) const override;
   void put_down(const HostedCaller&) override { let_go(); }
-  void take_again(HostedCall&& call, const HostedHold& hold, bool answer) override;
   [[nodiscard]] bool is_exclusive() const override { return true; }
-  bool forget(std::uint64_t session, std::uint64_t call) override {
-    return line_.remove(session, call);
-  }
 
   static std::span<const HostedMethod<HostedRLock>> table();
   [[nodiscard]] std::string text() const override;
-  void abandoned(std::uint64_t session, std::uint64_t call) override;
+  void abandoned(std::uint64_t session, std::uint64_t call) override { forget(session, call); }
   void kept(std::uint64_t session, std::uint64_t call) override;
   void discarded(std::uint64_t session, std::uint64_t call) override;
   void session_ended(std::uint64_t session) override;
@@ -156,16 +168,16 @@ class HostedRLock final : public HostedBuiltin<HostedRLock>, public HostedMutex 
   [[nodiscard]] bool owned_by(const HostedCaller& caller) const {
     return owner_ && *owner_ == caller;
   }
+  [[nodiscard]] bool is_free() const override { return !owner_; }
+  [[nodiscard]] bool is_reentered_by(const HostedCaller& caller) const override {
+    return owned_by(caller);
+  }
+  void grant(HostedCall& call, const HostedWish& wish) override;
   void let_go();
-  void serve_waiting();
-  void grant(HostedCall& call, const HostedWish& wish);
 
   std::optional<HostedCaller> owner_;
   std::uint64_t count_ = 0;
   std::vector<std::pair<std::uint64_t, std::uint64_t>> unsure_;  // session, call: not kept yet
-  HostedLine<HostedWish> line_;
-  std::uint64_t last_token_ = 0;
-  bool abandoned_ = false;
 };
 
 /// Python's Event.
