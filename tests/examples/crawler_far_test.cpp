@@ -18,6 +18,7 @@ namespace crawler_test {
 namespace {
 
 using namespace std::chrono_literals;
+using passel_test::ThirdHost;
 using passel_test::TwoHosts;
 using ::testing::HasSubstr;
 using Host = TwoHosts::Host;
@@ -105,6 +106,33 @@ TEST_F(FarCrawler, APageIsNotLostWithTheHostThatFetchesIt) {
   EXPECT_EQ(list->wait(), 0) << list->errors();
   EXPECT_EQ(names(results_of(directory.file("out"), site)), expected);
   EXPECT_THAT(content_of(directory.file("report")), HasSubstr("broken links: none"));
+}
+
+TEST_F(FarCrawler, OfTwoHostsThatFetchOneIsLostAndTheOtherOneFinishes) {
+  if (const auto why = TwoHosts::missing(); !why.empty()) GTEST_SKIP() << why;
+  const auto expected = site.many_pages(80);
+  site.set_answer_time(30ms);
+  TwoHosts hosts;
+  const ThirdHost third{hosts};
+  const std::string here = TwoHosts::address(Host::left);
+  TemporaryDirectory further;
+  std::optional<Program> list;
+  std::optional<Program> lost;
+  std::optional<Program> left;
+  hosts.on(Host::left, [&] {
+    site.start(here);
+    list.emplace(directory, this->list(here));
+  });
+  const std::string address = address_of(*list);
+  hosts.on(Host::right, [&] { lost.emplace(elsewhere, fetchers(address)); });
+  third.on([&] { left.emplace(further, fetchers(address)); });
+  site.wait_for_requests(30);
+  hosts.cut();
+  EXPECT_EQ(list->wait(), 0) << list->errors();
+  EXPECT_EQ(names(results_of(directory.file("out"), site)), expected);
+  EXPECT_THAT(content_of(directory.file("report")), HasSubstr("broken links: none"));
+  left->signal(SIGTERM);
+  EXPECT_EQ(left->wait(), 0) << left->errors();
 }
 
 TEST_F(FarCrawler, OptionsThatDoNotGoTogetherAreRefused) {

@@ -108,23 +108,12 @@ std::string kind_of(const testing::TestParamInfo<Address>& address) {
   return std::get<TcpAddress>(address.param).host == "::1" ? "TcpV6" : "Tcp";
 }
 
-/// Whether this host has an IPv6 loopback.
-bool has_v6() {
-  const int fd = ::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in6 raw{};
-  raw.sin6_family = AF_INET6;
-  raw.sin6_addr = in6addr_loopback;
-  const bool has = fd >= 0 && ::bind(fd, reinterpret_cast<sockaddr*>(&raw), sizeof raw) == 0;
-  ::close(fd);
-  return has;
-}
-
 /// A server of its own for each case, at each kind of address.
 class Manager : public testing::TestWithParam<Address> {
  protected:
   Manager() : manager{{.address = GetParam()}} { register_types(manager); }
   void SetUp() override {
-    if (GetParam() == Address{TcpAddress{"::1", 0}} && !has_v6())
+    if (GetParam() == Address{TcpAddress{"::1", 0}} && !passel_test::has_v6())
       GTEST_SKIP() << "this host has no ::1";
     manager.start().unwrap();
   }

@@ -9,8 +9,6 @@
 #include "support/chaos_proxy.hpp"
 #include "support/own_address.hpp"
 
-#include <netinet/in.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <csignal>
@@ -66,17 +64,6 @@ void register_types(BaseManager& manager) {
       .register_type<Shelf, passel::hosted_result<"Counter", &Shelf::counter, &Counter::add>>(
           "Shelf")
       .unwrap();
-}
-
-/// Whether this host has an IPv6 loopback.
-bool has_v6() {
-  const int fd = ::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in6 raw{};
-  raw.sin6_family = AF_INET6;
-  raw.sin6_addr = in6addr_loopback;
-  const bool has = fd >= 0 && ::bind(fd, reinterpret_cast<sockaddr*>(&raw), sizeof raw) == 0;
-  ::close(fd);
-  return has;
 }
 
 class ManagerReach : public testing::TestWithParam<Address> {};
@@ -145,7 +132,7 @@ void use_and_check(const std::string& host, std::uint16_t port) {
 TEST(ManagerEverywhere, ProxiesNameTheAddressThatReachedTheirServer) {
   for (const std::string everywhere : {"0.0.0.0", "::"}) {
     const bool v6 = everywhere == "::";
-    if (v6 && !has_v6()) continue;
+    if (v6 && !passel_test::has_v6()) continue;
     BaseManager manager{{.address = TcpAddress{everywhere, 0}}};
     register_types(manager);
     manager.start().unwrap();

@@ -23,6 +23,8 @@ namespace passel_test {
 namespace {
 
 constexpr const char* cable = "cable";
+constexpr const char* second_cable = "cable2";
+constexpr const char* narrow = "255.255.255.0";
 
 [[noreturn]] void fail(const std::string& what, int error_number = errno) {
   throw std::system_error{error_number, std::system_category(), what};
@@ -69,11 +71,11 @@ void fill(sockaddr& to, const std::string& address) {
   std::memcpy(&to, &raw, sizeof raw);
 }
 
-void give_address(const char* name, const std::string& address) {
+void give_address(const char* name, const std::string& address, const char* mask = narrow) {
   ifreq request = interface(name);
   fill(request.ifr_addr, address);
   control(SIOCSIFADDR, &request, "SIOCSIFADDR");
-  fill(request.ifr_netmask, "255.255.255.0");
+  fill(request.ifr_netmask, mask);
   control(SIOCSIFNETMASK, &request, "SIOCSIFNETMASK");
 }
 
@@ -120,12 +122,13 @@ class Message {
   alignas(nlmsghdr) std::array<char, 1024> bytes_{};
 };
 
-/// In the calling thread's namespace, with the other end in the namespace of that descriptor.
-void lay_cable(int other_end) {
+/// In the calling thread's namespace, where it has that name, with the other end in the namespace
+/// of that descriptor.
+void lay_cable(int other_end, const char* name = cable) {
   Message message{RTM_NEWLINK, NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK};
   const ifinfomsg any{};
   message.add(&any, sizeof any);
-  message.attribute(IFLA_IFNAME, cable, std::strlen(cable) + 1);
+  message.attribute(IFLA_IFNAME, name, std::strlen(name) + 1);
   const std::size_t kind = message.open(IFLA_LINKINFO);
   message.attribute(IFLA_INFO_KIND, "veth", 4);
   const std::size_t data = message.open(IFLA_INFO_DATA);
@@ -236,6 +239,31 @@ void TwoHosts::unmute(Host host) {
     arpreq wrong = neighbour(address(opposite(host)));
     control(SIOCDARP, &wrong, "SIOCDARP");
   });
+}
+
+ThirdHost::ThirdHost(const TwoHosts& others) : host_{new_namespace()} {
+  try {
+    others.on(TwoHosts::Host::left, [this] {
+      lay_cable(host_, second_cable);
+      give_address(second_cable, "10.203.118.1");
+      set_up(second_cable, true);
+    });
+    on([] {
+      set_up("lo", true);
+      // All of the left host's addresses are behind this cable.
+      give_address(cable, "10.203.118.2", "255.255.0.0");
+      set_up(cable, true);
+    });
+  } catch (...) {
+    ::close(host_);
+    throw;
+  }
+}
+
+ThirdHost::~ThirdHost() { ::close(host_); }
+
+std::string ThirdHost::place() const {
+  return "/proc/" + std::to_string(::getpid()) + "/fd/" + std::to_string(host_);
 }
 
 }  // namespace passel_test

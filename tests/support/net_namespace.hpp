@@ -1,4 +1,4 @@
-// Test support: two hosts of the test's own: network namespaces joined by a cable that can be cut.
+// Test support: hosts of the test's own: network namespaces joined by cables that can be cut.
 #pragma once
 
 #include <exception>
@@ -48,10 +48,14 @@ class TwoHosts {
   /// Runs `body` in a thread on that host and waits for it. What it throws is thrown.
   template <class F>
   void on(Host host, F body) const {
+    at(place(host), std::move(body));
+  }
+  template <class F>
+  static void at(const std::string& place, F body) {
     std::exception_ptr failed;
     std::thread{[&] {
       try {
-        enter(place(host));
+        enter(place);
         body();
       } catch (...) {
         failed = std::current_exception();
@@ -72,6 +76,26 @@ class TwoHosts {
 
   int left_ = -1;
   int right_ = -1;
+};
+
+/// One more host, with a cable of its own to the left one of two: it reaches that one by the
+/// address that the right one knows.
+class ThirdHost {
+ public:
+  /// Throws std::system_error.
+  explicit ThirdHost(const TwoHosts& others);
+  ThirdHost(const ThirdHost&) = delete;
+  ThirdHost& operator=(const ThirdHost&) = delete;
+  ~ThirdHost();
+
+  [[nodiscard]] std::string place() const;
+  template <class F>
+  void on(F body) const {
+    TwoHosts::at(place(), std::move(body));
+  }
+
+ private:
+  int host_ = -1;
 };
 
 }  // namespace passel_test

@@ -14,7 +14,6 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -27,6 +26,7 @@
 #include <ctime>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <set>
 #include <string>
 #include <thread>
@@ -46,6 +46,7 @@ using passel::TcpAddress;
 using passel::UnixAddress;
 using passel_test::greeting;
 using passel_test::Middle;
+using passel_test::NoMoreDescriptors;
 using passel_test::ProcessCensus;
 using passel_test::RawPeer;
 namespace fs = std::filesystem;
@@ -264,20 +265,14 @@ TEST(Strangers, Fault49WithoutDescriptorsTheServedGoOnAndNobodySpins) {
   first.join();
   std::vector<RawPeer> peers;
   for (int n = 0; n < 80; ++n) peers.emplace_back(listener.address());
-  rlimit old{};
-  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &old), 0);
-  rlimit none = old;
-  const int next = ::dup(0);
-  ::close(next);
-  none.rlim_cur = static_cast<rlim_t>(next);  // all below are in use
-  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  std::optional<NoMoreDescriptors> limit{std::in_place};
   for (const RawPeer& peer : peers) EXPECT_TRUE(peer.connect());  // they wait in the kernel's line
   const double before = thread_seconds();
   const auto tried = listener.accept_for(300ms);
   const double used = thread_seconds() - before;
   there.send_bytes("x").unwrap();
   const auto got = here.recv_bytes();
-  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &old), 0);
+  limit.reset();
   EXPECT_EQ(tried.error(), Errc::timeout);
   EXPECT_TRUE(got);
   EXPECT_LT(used, 0.15);  // processor time, of 0.3 s: whoever spins uses all of it

@@ -8,6 +8,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -90,6 +91,25 @@ inline std::string greeting() {
   out[24] = 1;
   return out;
 }
+
+/// From now until its end this process can have no more descriptors than it has.
+class NoMoreDescriptors {
+ public:
+  NoMoreDescriptors() {
+    EXPECT_EQ(::getrlimit(RLIMIT_NOFILE, &old_), 0);
+    rlimit none = old_;
+    const int next = ::dup(0);
+    ::close(next);
+    none.rlim_cur = static_cast<rlim_t>(next);  // all below are in use
+    EXPECT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  }
+  NoMoreDescriptors(const NoMoreDescriptors&) = delete;
+  NoMoreDescriptors& operator=(const NoMoreDescriptors&) = delete;
+  ~NoMoreDescriptors() { EXPECT_EQ(::setrlimit(RLIMIT_NOFILE, &old_), 0); }
+
+ private:
+  rlimit old_{};
+};
 
 /// In KiB, of this process so far.
 inline long peak_memory() {

@@ -12,7 +12,6 @@
 #include "session_fixture.hpp"
 #include "support/process_census.hpp"
 
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -20,6 +19,7 @@
 #include <chrono>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <thread>
@@ -39,6 +39,7 @@ using passel_test::ask;
 using passel_test::Echo;
 using passel_test::greeting;
 using passel_test::Middle;
+using passel_test::NoMoreDescriptors;
 using passel_test::peak_memory;
 using passel_test::process_seconds;
 using passel_test::ProcessCensus;
@@ -224,20 +225,14 @@ TEST_P(HostileSessions, Fault49WithoutDescriptorsTheServedGoOnAndNobodySpins) {
   ASSERT_TRUE(ask(*served));
   std::vector<RawPeer> peers;
   for (int n = 0; n < 80; ++n) peers.emplace_back(server.address(), nullptr, SOCK_STREAM);
-  rlimit old{};
-  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &old), 0);
-  rlimit none = old;
-  const int next = ::dup(0);
-  ::close(next);
-  none.rlim_cur = static_cast<rlim_t>(next);  // all below are in use
-  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  std::optional<NoMoreDescriptors> limit{std::in_place};
   for (const RawPeer& peer : peers) EXPECT_TRUE(peer.connect());  // they wait in the kernel's line
   const double before = process_seconds();
   std::this_thread::sleep_for(300ms);  // what is measured is what it does while nothing happens
   const double used = process_seconds() - before;
   const auto answer = ask(*served);
   for (const RawPeer& peer : peers) peer.wait_until_dropped();  // who still waits is told
-  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &old), 0);
+  limit.reset();
   EXPECT_TRUE(answer);
   EXPECT_LT(used, 0.15);  // processor time, of 0.3 s: whoever spins uses all of it
   for (const RawPeer& peer : peers) EXPECT_EQ(peer.heard(), no_room());
