@@ -4,6 +4,7 @@
 #include <passel/detail/child.hpp>
 #include <passel/detail/futex.hpp>
 #include <passel/detail/proxy_core.hpp>
+#include <passel/detail/wipe.hpp>
 #include <passel/finalize.hpp>
 #include <passel/pipe.hpp>
 
@@ -39,6 +40,11 @@ struct ManagerPlan {
   ManagerLimits limits{};
   std::vector<PlannedRole> roles{};
 };
+
+void wipe_keys(ManagerPlan& plan) {
+  wipe(plan.key);
+  for (PlannedRole& role : plan.roles) wipe(role.key);
+}
 
 /// What it answers: where it is, and which life of the server there.
 struct ManagerReady {
@@ -86,6 +92,7 @@ Result<Encoded> run_manager(std::span<const std::byte> args,
   if (!read) return read.error();
   auto& [line, plan] = *read;
   auto core = open_planned(plan, descriptors.subspan(1));
+  wipe_keys(plan);
   if (!core) {
     // Whoever starts it tells of the failure.
     static_cast<void>(line.send(Result<ManagerReady>{core.error()}).is_ok());
@@ -273,6 +280,7 @@ Result<void> BaseManager::start_server(std::optional<detail::ManagerInitializer>
   }
   PASSEL_TRY(Pipe pipe, Pipe::create());
   PASSEL_TRY(Encoded args, encode_pack(pipe.second, plan));
+  wipe_keys(plan);
   if (initializer) {
     auto& passed = initializer->args;
     args.descriptors.insert(args.descriptors.end(), passed.descriptors.begin(),

@@ -2,6 +2,7 @@
 #include "family.hpp"
 
 #include <passel/authkey.hpp>
+#include <passel/detail/wipe.hpp>
 #include <passel/finalize.hpp>
 #include <passel/log.hpp>
 
@@ -17,6 +18,7 @@
 #include <csignal>
 #include <cstdio>
 #include <iostream>
+#include <span>
 
 namespace passel::inline v0::detail {
 namespace {
@@ -138,10 +140,13 @@ Result<std::shared_ptr<Child>> Family::start(ProcessSpec spec) {
   if (spec.name.empty()) spec.name = "Process-" + identity;
   const std::string label = join_name(spec.name, identity);
   PASSEL_CHECK(ensure_link());
+  const std::size_t in_public = spec.args.bytes.size();
   add_authkey(spec.args.bytes);
   add_manager_keys(spec.args.bytes);
-  return spec.method == StartMethod::fork ? start_by_fork(spec, label)
-                                          : start_by_guardian(spec, label);
+  auto started = spec.method == StartMethod::fork ? start_by_fork(spec, label)
+                                                  : start_by_guardian(spec, label);
+  if (spec.args.bytes.size() > in_public) wipe(std::span{spec.args.bytes}.subspan(in_public));
+  return started;
 }
 
 Result<std::shared_ptr<Child>> Family::start_by_guardian(ProcessSpec& spec,

@@ -4,6 +4,7 @@
 #include <passel/codec.hpp>
 #include <passel/detail/child.hpp>
 #include <passel/detail/shared_object.hpp>
+#include <passel/detail/wipe.hpp>
 #include <passel/finalize.hpp>
 #include <passel/process.hpp>
 
@@ -33,6 +34,9 @@ struct TravellingKey {
   std::vector<std::byte> key;
   std::optional<Certificates> certificates;
 };
+void wipe_all(std::vector<TravellingKey>& keys) {
+  for (TravellingKey& one : keys) wipe(one.key);
+}
 using TravellingKeys = std::vector<TravellingKey>;
 
 struct OpenLink {
@@ -254,7 +258,9 @@ void add_manager_keys(std::vector<std::byte>& args) {
     }
   }
   std::vector<std::byte> text;
+  const WipedAtEnd secret{text};
   if (!keys.empty()) text = encode(keys).unwrap().bytes;
+  wipe_all(keys);
   const std::uint64_t size = text.size();
   const auto* raw_size = reinterpret_cast<const std::byte*>(&size);
   args.insert(args.end(), text.begin(), text.end());
@@ -271,12 +277,14 @@ Result<void> inherit_manager_keys(std::vector<std::byte>& args) {
   std::memcpy(&size, args.data() + rest, sizeof size);
   if (size > rest) return torn();
   if (size != 0) {
-    PASSEL_TRY(const auto keys, decode<TravellingKeys>(std::span{args}.subspan(rest - size, size)));
+    PASSEL_TRY(auto keys, decode<TravellingKeys>(std::span{args}.subspan(rest - size, size)));
+    wipe(std::span{args}.subspan(rest - size, size));
     Links& all = links();
     const std::lock_guard lock{all.mutex};
     for (const TravellingKey& one : keys)
       all.keys.insert_or_assign(one.where,
                                 Links::Known{{AuthKey{std::span{one.key}}, one.certificates}, 1});
+    wipe_all(keys);
   }
   args.resize(rest - size);
   return {};
