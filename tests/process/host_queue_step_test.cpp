@@ -95,6 +95,46 @@ TEST_P(EveryInstruction, APutIsWholeOrAbsent) {
   });
 }
 
+TEST_P(EveryInstruction, OfABatchThoseInFrontAreInAndWhole) {
+  const Shared queue = HostQueue::create({.maxsize = 3, .joinable = true}).unwrap();
+  const auto nothing_before = [](HostQueue&) {};
+  for (const bool at_once_or_not : {false, true}) {
+    const auto put = [&](HostQueue& to) { put_both(to, GetParam(), at_once_or_not); };
+    at_every_point(*queue, nothing_before, put, [&] {
+      const std::uint64_t count = queue->qsize();
+      ASSERT_LE(count, 2U);
+      ASSERT_TRUE(put_name(*queue, last));
+      for (const Name name : {item, next}) {
+        if (count < (name == item ? 1U : 2U)) continue;
+        ASSERT_EQ(taken(*queue), name);
+        queue->task_done().unwrap();
+      }
+      ASSERT_EQ(taken(*queue), last);
+      queue->task_done().unwrap();
+      queue->join(at_once).unwrap();
+      ASSERT_LE(queue->stats().bytes, one_chunk);
+    });
+  }
+}
+
+TEST_P(EveryInstruction, ABatchInHandComesBackInOrder) {
+  const Shared queue = HostQueue::create({.joinable = true}).unwrap();
+  const auto put = [&](HostQueue& to) { put_both(to, GetParam(), false); };
+  const auto get = [](HostQueue& from) {
+    const auto look = [](std::span<const std::byte>) {};
+    static_cast<void>(from.get_many(2, look, at_once));
+  };
+  at_every_point(*queue, put, get, [&] {
+    ASSERT_EQ(queue->qsize(), 2U);
+    for (const Name name : {item, next}) {
+      ASSERT_EQ(taken(*queue), name);
+      queue->task_done().unwrap();
+    }
+    queue->join(at_once).unwrap();
+    ASSERT_LE(queue->stats().bytes, one_chunk);
+  });
+}
+
 TEST_P(EveryInstruction, AGetTakesTheItemOrLeavesIt) {
   const Shared queue = HostQueue::create({}).unwrap();
   const std::size_t size = GetParam();

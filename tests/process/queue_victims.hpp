@@ -88,6 +88,18 @@ inline bool put_name(HostQueue& queue, Name name, std::size_t size = 8) {
 
 inline constexpr Name item{"item"};
 inline constexpr Name next{"next"};
+inline constexpr Name last{"last"};
 inline constexpr Name nothing{"nothing"};
+
+/// `item` and `next` in one batch.
+inline void put_both(HostQueue& queue, std::size_t size, bool all_or_none) {
+  const auto size_of = [size](std::size_t) { return size; };
+  const auto write = [](std::size_t index, std::byte* to) {
+    std::memcpy(to, (index == 0 ? item : next).data(), item.size());
+  };
+  const HostQueue::Batch<decltype(size_of), decltype(write)> batch{2, size_of, write};
+  std::size_t put = 0;
+  static_cast<void>(all_or_none ? queue.try_put_many(batch) : queue.put_many(batch, put, never));
+}
 
 }  // namespace passel_test

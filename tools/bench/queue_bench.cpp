@@ -6,6 +6,7 @@
 #include <passel/process.hpp>
 #include <passel/queue.hpp>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,36 @@ void consume(passel::Queue<T> items, passel::Queue<long> answers, long batch) {
     benchmark::DoNotOptimize(item);
     if (++got % batch == 0) answers.put(got).unwrap();
   }
+}
+
+void consume_together(passel::Queue<long> items, passel::Queue<long> answers, long batch,
+                      std::size_t together) {
+  long got = 0;
+  while (const auto several = items.get_many(together)) {
+    const long before = got / batch;
+    got += static_cast<long>(several->size());
+    if (got / batch != before) answers.put(got).unwrap();
+  }
+}
+
+Contender through_queue_together(std::size_t together, long batch, long maxsize) {
+  return {.name = "passel", .body = [=](benchmark::State& state) {
+            passel::Queue<long> items{maxsize};
+            passel::Queue<long> answers;
+            auto peer =
+                passel::Process::spawn<consume_together>(items, answers, batch, together).unwrap();
+            const std::vector<long> several(together, 1);
+            const auto send_all = [&] {
+              for (long i = 0; i < batch; i += static_cast<long>(together))
+                items.put_many(several).unwrap();
+              answers.get().unwrap();
+            };
+            send_all();  // the peer is running now
+            for (auto _ : state) send_all();
+            state.SetItemsProcessed(state.iterations() * batch);
+            items.shutdown();
+            peer.join().unwrap();
+          }};
 }
 
 template <class T>
@@ -103,6 +134,11 @@ void one_way(Table& table, const std::string& work, const T& item, std::size_t s
 
 void queue_rows(Table& table) {
   one_way(table, "one way, 8 B", 1L, sizeof(long), 20'000, 1024, 20'000);
+  const long together = table.count(20'000) / 100 * 100;
+  table.row("one way, 8 B, 100 at a time",
+            through_queue_together(100, std::max(together, 100L), 1024),
+            {table.python("multiprocessing.Queue",
+                          "queue 8 1024 " + std::to_string(table.count(20'000)))});
   one_way(table, "one way, 1 KiB", std::string(1024, 'x'), 1024, 20'000, 1024, 20'000);
   one_way(table, "one way, 1 MiB", std::string(1 << 20, 'x'), 1 << 20, 100, 16, 100);
   table.row("round trip, 8 B", {.name = "passel", .body = ping_pong},

@@ -5,24 +5,12 @@
 #include <cstring>
 
 namespace passel::inline v0::detail {
-namespace {
 
-Error closed_error() { return Error{Errc::closed, "queue is shut down"}; }
+Error host_queue_closed() { return Error{Errc::closed, "queue is shut down"}; }
 
-Error locked_error() {
+Error host_queue_locked() {
   return Error{Errc::timeout, "queue is locked by a process that does not run"};
 }
-
-}  // namespace
-
-/// What a get has taken and still has to look at, outside of the lock.
-struct HostQueue::Taken {
-  std::uint32_t slot = 0;
-  std::uint32_t entry = none;
-  std::uint32_t first = none;  ///< of a large item
-  std::uint64_t size = 0;
-  Delivery delivery;
-};
 
 Result<void> HostQueue::put(std::span<const std::byte> item, Deadline deadline) {
   const auto write = [item](std::byte* to) {
@@ -31,13 +19,16 @@ Result<void> HostQueue::put(std::span<const std::byte> item, Deadline deadline) 
   return put_with(item.size(), write, deadline);
 }
 
+Result<void> HostQueue::check_size(std::size_t size) const {
+  if (size <= shared_->message_limit) return {};
+  return Error{Errc::too_large, "item of " + std::to_string(size) +
+                                    " bytes is over the message limit of " +
+                                    std::to_string(shared_->message_limit)};
+}
+
 Result<void> HostQueue::put_item(std::size_t size, WriteFunction write, void* context,
                                  Deadline deadline) {
-  if (size > shared_->message_limit) {
-    return Error{Errc::too_large, "item of " + std::to_string(size) +
-                                      " bytes is over the message limit of " +
-                                      std::to_string(shared_->message_limit)};
-  }
+  PASSEL_CHECK(check_size(size));
   PASSEL_CHECK(slot());
   if (size > inline_limit) return put_large(size, write, context, deadline);
   return put_record(record_inline, size, write, context, deadline);
@@ -66,7 +57,7 @@ Result<void> HostQueue::wait_for_room(Deadline deadline) {
                                             shared_->gets.load(std::memory_order_acquire) <
                                         shared_->maxsize;
   };
-  if (is_shutdown()) return closed_error();
+  if (is_shutdown()) return host_queue_closed();
   if (room()) return {};
   if (deadline.is_try()) {
     return Error{Errc::full, "queue holds " + std::to_string(qsize()) + " of " +
@@ -97,9 +88,14 @@ Result<void> HostQueue::put_record(std::uint32_t kind, std::size_t size, WriteFu
 /// One attempt: false when the queue is full.
 Result<bool> HostQueue::append(std::uint32_t kind, std::size_t size, WriteFunction write,
                                void* context, Deadline deadline) {
-  if (!lock_puts(deadline)) return locked_error();
+  if (!lock_puts(deadline)) return host_queue_locked();
   const Unlock unlock{shared_->put_lock};
-  if (is_shutdown()) return closed_error();
+  if (is_shutdown()) return host_queue_closed();
+  return append_locked(kind, size, write, context);
+}
+
+Result<bool> HostQueue::append_locked(std::uint32_t kind, std::size_t size, WriteFunction write,
+                                      void* context) {
   const std::uint64_t puts = shared_->puts.load(std::memory_order_relaxed);
   if (shared_->maxsize != 0 && puts - shared_->seen_gets >= shared_->maxsize) {
     shared_->seen_gets = shared_->gets.load(std::memory_order_acquire);
@@ -137,6 +133,21 @@ Result<std::vector<std::byte>> HostQueue::get(Deadline deadline) {
 Result<Delivery> HostQueue::get_item(ReadFunction read, void* context, Deadline deadline) {
   PASSEL_TRY(const std::uint32_t slot_index, slot());
   Taken taken{.slot = slot_index, .delivery = {}};
+  for (;;) {
+    PASSEL_CHECK(wait_for_item(deadline));
+    PASSEL_TRY(const bool got, take(taken, read, context, deadline));
+    if (got) {
+      if (shared_->maxsize != 0) shared_->room.wake_one(FutexScope::host);
+      finish(taken, read, context);
+      reclaim_if_needed();
+      return taken.delivery;
+    }
+    reclaim_if_needed();
+  }
+}
+
+/// Until there is one; another may be quicker to take it.
+Result<void> HostQueue::wait_for_item(Deadline deadline) {
   const auto available = [this] {
     return shared_->puts.load(std::memory_order_acquire) !=
                shared_->gets.load(std::memory_order_relaxed) ||
@@ -144,19 +155,9 @@ Result<Delivery> HostQueue::get_item(ReadFunction read, void* context, Deadline 
   };
   for (;;) {
     const std::uint32_t state = shared_->state.load(std::memory_order_acquire);
-    if (state == queue_dropped) return closed_error();
-    if (available()) {
-      PASSEL_TRY(const bool got, take(taken, read, context, deadline));
-      if (got) {
-        if (shared_->maxsize != 0) shared_->room.wake_one(FutexScope::host);
-        finish(taken, read, context);
-        reclaim_if_needed();
-        return taken.delivery;
-      }
-      reclaim_if_needed();
-      continue;
-    }
-    if (state != queue_open) return closed_error();
+    if (state == queue_dropped) return host_queue_closed();
+    if (available()) return {};
+    if (state != queue_open) return host_queue_closed();
     if (deadline.is_try()) return Error{Errc::empty, "queue is empty"};
     const auto ready = [&] { return available() || is_shutdown(); };
     if (!shared_->items.wait(FutexScope::host, deadline, get_spinner_, shared_->put_cpu, ready)) {
@@ -167,8 +168,12 @@ Result<Delivery> HostQueue::get_item(ReadFunction read, void* context, Deadline 
 
 /// One attempt: false when somebody else was quicker.
 Result<bool> HostQueue::take(Taken& taken, ReadFunction read, void* context, Deadline deadline) {
-  if (!lock_gets(deadline)) return locked_error();
+  if (!lock_gets(deadline)) return host_queue_locked();
   const Unlock unlock{shared_->get_lock};
+  return take_locked(taken, read, context);
+}
+
+Result<bool> HostQueue::take_locked(Taken& taken, ReadFunction read, void* context) {
   if (shared_->first_returned != none && shared_->joinable != 0) {
     return take_returned(taken, read, context);
   }
@@ -280,7 +285,7 @@ Result<void> HostQueue::task_done() {
   if (!joinable()) return Error{Errc::invalid_state, "task_done() is for joinable queues"};
   PASSEL_TRY(const std::uint32_t slot_index, slot());
   {
-    if (!lock_gets(Deadline::never())) return locked_error();
+    if (!lock_gets(Deadline::never())) return host_queue_locked();
     const Unlock unlock{shared_->get_lock};
     const std::uint32_t entry = entry_to_finish(slot_index);
     if (entry == none) return Error{Errc::invalid_argument, "task_done() called too many times"};

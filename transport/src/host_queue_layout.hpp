@@ -192,4 +192,16 @@ class Unlock {
   RobustLock& lock_;
 };
 
+[[nodiscard]] Error host_queue_closed();
+[[nodiscard]] Error host_queue_locked();
+
+/// What a get has taken and still has to look at, outside of the lock.
+struct HostQueue::Taken {
+  std::uint32_t slot = 0;
+  std::uint32_t entry = none;
+  std::uint32_t first = none;  ///< of a large item
+  std::uint64_t size = 0;
+  Delivery delivery;
+};
+
 }  // namespace passel::inline v0::detail

@@ -10,6 +10,7 @@
 #include <iterator>
 #include <memory>
 #include <utility>
+#include <vector>
 
 namespace passel::inline v0 {
 
@@ -108,6 +109,61 @@ class Queue {
   Result<T> try_get() const { return get_until(detail::Deadline::now_or_never()); }
   /// try_get under its Python name.
   Result<T> get_nowait() const { return try_get(); }
+
+  /// Adds items in their order: each as soon as there is room, those that fit together under one
+  /// lock and with one wake-up; others may put between them. Waits until all are in. Errors: as
+  /// put. When it ends with one, those that are in stay, and `items` has the others. (No equivalent
+  /// in Python.)
+  ///
+  ///     queue.put_many({1, 2, 3}).unwrap();
+  Result<void> put_many(std::vector<T>&& items) const {
+    return put_all(items, detail::Deadline::never());
+  }
+  Result<void> put_many(const std::vector<T>& items) const {
+    return copy_all(items, detail::Deadline::never());
+  }
+  /// Waits for `timeout` at most. Errors: as put_many; full when they were not all in in that time;
+  /// invalid_argument when `timeout` is negative.
+  template <class Rep, class Period>
+  Result<void> put_many_for(std::vector<T>&& items,
+                            std::chrono::duration<Rep, Period> timeout) const {
+    PASSEL_TRY(const detail::Deadline deadline, detail::checked_deadline(timeout));
+    return put_all(items, deadline);
+  }
+  template <class Rep, class Period>
+  Result<void> put_many_for(const std::vector<T>& items,
+                            std::chrono::duration<Rep, Period> timeout) const {
+    PASSEL_TRY(const detail::Deadline deadline, detail::checked_deadline(timeout));
+    return copy_all(items, deadline);
+  }
+  /// All of them or none; never waits. Errors: as put; full. After no_space some may be in.
+  Result<void> try_put_many(std::vector<T>&& items) const {
+    return put_all(items, detail::Deadline::now_or_never());
+  }
+  Result<void> try_put_many(const std::vector<T>& items) const {
+    return copy_all(items, detail::Deadline::now_or_never());
+  }
+
+  /// Takes what is there, up to `most` items, in order, under one lock and with one wake-up of
+  /// those who wait for room; waits while there is none. Items over 16 KiB may come one at a time.
+  /// Errors: as get. An item that cannot be decoded is told of in the log when others can.
+  Result<std::vector<T>> get_many(std::size_t most) const {
+    return several_until(most, detail::Deadline::never());
+  }
+  /// Waits for `timeout` at most. Errors: as get_many; empty when no item came in that time;
+  /// invalid_argument when `timeout` is negative.
+  template <class Rep, class Period>
+  Result<std::vector<T>> get_many_for(std::size_t most,
+                                      std::chrono::duration<Rep, Period> timeout) const {
+    PASSEL_TRY(const detail::Deadline deadline, detail::checked_deadline(timeout));
+    return several_until(most, deadline);
+  }
+  /// Never waits. Errors: as get_many; empty.
+  Result<std::vector<T>> try_get_many(std::size_t most) const {
+    return several_until(most, detail::Deadline::now_or_never());
+  }
+  /// try_get_many under its other name.
+  Result<std::vector<T>> get_many_nowait(std::size_t most) const { return try_get_many(most); }
 
   /// As get, with the number of times that this item was handed out: 2 when a process died before
   /// its task_done(), so that a consumer can put an item aside that kills whoever takes it. (No
@@ -214,6 +270,22 @@ class Queue {
   }
   Result<void> copy_until(const T& item, detail::Deadline deadline) const {
     return core_ ? core_->put_copy(item, deadline) : detail::queue_is_closed();
+  }
+  Result<void> put_all(std::vector<T>& items, detail::Deadline deadline) const {
+    if (!core_) return detail::queue_is_closed();
+    struct Left {  // also when a move throws
+      std::vector<T>& items;
+      std::size_t put = 0;
+      ~Left() { items.erase(items.begin(), items.begin() + static_cast<std::ptrdiff_t>(put)); }
+    } left{items};
+    return core_->put_many(items, left.put, deadline);
+  }
+  Result<void> copy_all(const std::vector<T>& items, detail::Deadline deadline) const {
+    return core_ ? core_->put_copies(items, deadline) : detail::queue_is_closed();
+  }
+  Result<std::vector<T>> several_until(std::size_t most, detail::Deadline deadline) const {
+    if (!core_) return detail::queue_is_closed();
+    return core_->get_many(most, deadline);
   }
   Result<Delivered<T>> delivered_until(detail::Deadline deadline) const {
     if (!core_) return detail::queue_is_closed();

@@ -4,11 +4,13 @@
 #include <passel/codec.hpp>
 #include <passel/detail/host_queue.hpp>
 #include <passel/detail/thread_queue.hpp>
+#include <passel/log.hpp>
 #include <passel/reach.hpp>
 #include <passel/result.hpp>
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <optional>
 #include <span>
@@ -93,6 +95,26 @@ struct QueueCore {
     return threads->put(copy, deadline);
   }
 
+  /// `put` says how many are in, from the front. Between threads these are moved from.
+  Result<void> put_many(std::vector<T>& items, std::size_t& put, Deadline deadline) {
+    if (threads) {
+      return deadline.is_try() ? threads->try_put_many(items, put)
+                               : threads->put_many(items, put, deadline);
+    }
+    return put_many_host(items, put, deadline);
+  }
+
+  Result<void> put_copies(const std::vector<T>& items, Deadline deadline) {
+    std::size_t put = 0;
+    if (!threads) return put_many_host(items, put, deadline);
+    std::vector<T> copies{items};
+    return put_many(copies, put, deadline);
+  }
+
+  Result<std::vector<T>> get_many(std::size_t most, Deadline deadline) {
+    return threads ? threads->get_many(most, deadline) : get_many_host(most, deadline);
+  }
+
   Result<Delivered<T>> get(Deadline deadline) {
     if (threads) {
       PASSEL_TRY(T item, threads->get(deadline));
@@ -117,6 +139,81 @@ struct QueueCore {
       if (!encoded.descriptors.empty()) return only_by_inheritance(value);
       return host->put(encoded.bytes, deadline);
     }
+  }
+
+  template <class Size, class Write>
+  Result<void> put_batch(std::size_t count, Size size, Write write, std::size_t& put,
+                         Deadline deadline) {
+    const HostQueue::Batch<Size, Write> batch{count, size, write};
+    if (!deadline.is_try()) return host->put_many(batch, put, deadline);
+    PASSEL_CHECK(host->try_put_many(batch));
+    put = count;
+    return {};
+  }
+
+  Result<void> put_many_host(const std::vector<T>& items, std::size_t& put, Deadline deadline) {
+    put = 0;
+    if constexpr (!Encodable<T>) {
+      static_cast<void>(items), static_cast<void>(deadline);
+      return queue_needs_codec(compiler_name());
+    } else if constexpr (is_raw<T>) {
+      return put_batch(
+          items.size(), [&](std::size_t i) { return raw_size<T>(items[i]); },
+          [&](std::size_t i, std::byte* to) { raw_write<T>(items[i], to); }, put, deadline);
+    } else {
+      std::vector<std::vector<std::byte>> encoded;
+      encoded.reserve(items.size());
+      for (const T& item : items) {
+        const WireValue value = to_value(item);
+        PASSEL_TRY(Encoded one, encode_value(value));
+        if (!one.descriptors.empty()) return only_by_inheritance(value);
+        encoded.push_back(std::move(one.bytes));
+      }
+      return put_batch(
+          items.size(), [&](std::size_t i) { return encoded[i].size(); },
+          [&](std::size_t i, std::byte* to) {
+            std::memcpy(to, encoded[i].data(), encoded[i].size());
+          },
+          put, deadline);
+    }
+  }
+
+  Result<std::vector<T>> get_many_host(std::size_t most, Deadline deadline) {
+    if constexpr (!Encodable<T>) {
+      static_cast<void>(most), static_cast<void>(deadline);
+      return queue_needs_codec(compiler_name());
+    } else {
+      // Decoded outside of the queue's lock: a user's decode may take its time.
+      std::vector<std::vector<std::byte>> copies;
+      const auto read = [&copies](std::span<const std::byte> bytes) {
+        copies.emplace_back(bytes.begin(), bytes.end());
+      };
+      PASSEL_CHECK(host->get_many(most, read, deadline));
+      return decoded(copies);
+    }
+  }
+
+  /// What can be decoded. An error only when none can: the others would be lost with it.
+  static Result<std::vector<T>> decoded(const std::vector<std::vector<std::byte>>& copies) {
+    std::vector<T> items;
+    items.reserve(copies.size());
+    std::optional<Error> failed;
+    for (const auto& copy : copies) {
+      auto item = [&]() -> Result<T> {
+        if constexpr (is_raw<T>)
+          return raw_read<T>(copy);
+        else
+          return decode<T>(copy);
+      }();
+      if (item) {
+        items.push_back(*std::move(item));
+        continue;
+      }
+      get_logger().error("an item of a queue was taken and cannot be read: " + item.error().what());
+      failed = item.error();
+    }
+    if (items.empty() && failed) return *std::move(failed);
+    return items;
   }
 
   Result<Delivered<T>> get_host(Deadline deadline) {

@@ -13,7 +13,9 @@
 #include <condition_variable>
 #include <cstddef>
 #include <mutex>
+#include <span>
 #include <utility>
+#include <vector>
 
 namespace passel::inline v0::detail {
 
@@ -51,25 +53,35 @@ class ThreadQueue {
   /// closed when the queue is or gets shut down. `item` is moved from only on success.
   Result<void> put(T& item, Deadline deadline) {
     std::unique_lock lock{mutex_};
-    while (!shut_down_ && size() >= limit_) {
-      if (!wait(lock, not_full_, putters_spin_, getter_cpu_, deadline,
-                [this] { return size() < limit(); })) {
-        if (shut_down_ || size() < limit_) break;
-        return queue_full(size(), limit_);
-      }
-    }
-    if (shut_down_) return queue_shut_down();
-    try {
-      order_.push(item);
-    } catch (...) {
-      not_full_.notify_one();  // this thread may have used up the wake-up of another putter
-      throw;
-    }
-    ++unfinished_;
-    publish_size();
-    putter_cpu_.publish();
+    PASSEL_CHECK(wait_for_room(lock, deadline));
+    push(item);
     lock.unlock();
     not_empty_.notify_one();
+    return {};
+  }
+
+  /// Moves the items in, in order, as many at a time as there is room for. Errors as for put; `put`
+  /// says how many are in.
+  Result<void> put_many(std::span<T> items, std::size_t& put, Deadline deadline) {
+    std::unique_lock lock{mutex_};
+    for (put = 0; put < items.size();) {
+      PASSEL_CHECK(wait_for_room(lock, deadline));
+      for (; put < items.size() && size() < limit(); ++put) push(items[put]);
+      // Before the next wait: they make the room.
+      not_empty_.notify_all();
+    }
+    return {};
+  }
+
+  /// Moves all of them in, or none. Errors: full, closed; what a move throws leaves those before it
+  /// in the queue, and `put` counts them.
+  Result<void> try_put_many(std::span<T> items, std::size_t& put) {
+    const std::unique_lock lock{mutex_};
+    put = 0;
+    if (shut_down_) return queue_shut_down();
+    if (items.size() > limit() - std::min(size(), limit())) return queue_full(size(), limit());
+    for (; put < items.size(); ++put) push(items[put]);
+    not_empty_.notify_all();
     return {};
   }
 
@@ -77,18 +89,28 @@ class ThreadQueue {
   /// passes first, closed when the queue is shut down and has no item left.
   Result<T> get(Deadline deadline) {
     std::unique_lock lock{mutex_};
-    while (size() == 0) {
-      if (shut_down_) return queue_shut_down();
-      if (!wait(lock, not_empty_, getters_spin_, putter_cpu_, deadline,
-                [this] { return size() != 0; })) {
-        if (size() != 0) break;
-        return shut_down_ ? queue_shut_down() : queue_empty();
-      }
-    }
+    PASSEL_CHECK(wait_for_item(lock, deadline));
     Result<T> item = take();
     lock.unlock();
     not_full_.notify_one();
     return item;
+  }
+
+  /// Moves up to `most` items out; waits while there is none. Errors as for get.
+  Result<std::vector<T>> get_many(std::size_t most, Deadline deadline) {
+    std::vector<T> items;
+    if (most == 0) return items;
+    std::unique_lock lock{mutex_};
+    PASSEL_CHECK(wait_for_item(lock, deadline));
+    items.reserve(std::min(most, size()));
+    try {
+      while (items.size() < most && size() != 0) items.push_back(*take());
+    } catch (...) {
+      if (items.empty()) throw;
+    }
+    lock.unlock();
+    not_full_.notify_all();
+    return items;
   }
 
   /// One item that came by `get` is finished. Error: invalid_argument when there was none open.
@@ -158,6 +180,43 @@ class ThreadQueue {
     return limit_.load(std::memory_order_relaxed);
   }
   void publish_size() noexcept { size_.store(order_.size(), std::memory_order_relaxed); }
+
+  Result<void> wait_for_room(std::unique_lock<std::mutex>& lock, Deadline deadline) {
+    while (!shut_down_ && size() >= limit_) {
+      if (!wait(lock, not_full_, putters_spin_, getter_cpu_, deadline,
+                [this] { return size() < limit(); })) {
+        if (shut_down_ || size() < limit_) break;
+        return queue_full(size(), limit_);
+      }
+    }
+    if (shut_down_) return queue_shut_down();
+    return {};
+  }
+
+  Result<void> wait_for_item(std::unique_lock<std::mutex>& lock, Deadline deadline) {
+    while (size() == 0) {
+      if (shut_down_) return queue_shut_down();
+      if (!wait(lock, not_empty_, getters_spin_, putter_cpu_, deadline,
+                [this] { return size() != 0; })) {
+        if (size() != 0) break;
+        return shut_down_ ? queue_shut_down() : queue_empty();
+      }
+    }
+    return {};
+  }
+
+  void push(T& item) {
+    try {
+      order_.push(item);
+    } catch (...) {
+      not_full_.notify_one();   // this thread may have used up the wake-up of another putter
+      not_empty_.notify_all();  // of a batch some may be in
+      throw;
+    }
+    ++unfinished_;
+    publish_size();
+    putter_cpu_.publish();
+  }
 
   Result<T> take() {
     try {

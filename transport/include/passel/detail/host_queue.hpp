@@ -82,6 +82,26 @@ class PASSEL_API HostQueue final : public SharedObject {
         deadline);
   }
 
+  /// Items to be put together: `size(i)` bytes each, written by `write(i, to)`.
+  template <class Size, class Write>
+  struct Batch {
+    std::size_t count;
+    Size size;
+    Write write;
+  };
+  /// Adds them in order, as many at a time as there is room for, each time under one lock and with
+  /// one wake-up. Errors: as put_with; `put` says how many are in.
+  template <class Size, class Write>
+  [[nodiscard]] Result<void> put_many(const Batch<Size, Write>& batch, std::size_t& put,
+                                      Deadline deadline) {
+    return put_items(erased(batch), put, deadline);
+  }
+  /// All of them at once, or none. Errors: as put_with; after no_space some may be in. Never waits.
+  template <class Size, class Write>
+  [[nodiscard]] Result<void> try_put_many(const Batch<Size, Write>& batch) {
+    return try_put_items(erased(batch));
+  }
+
   /// Takes the oldest item. Waits while there is none. Errors: empty (also when the deadline
   /// passes), closed after shutdown when nothing is left.
   [[nodiscard]] Result<std::vector<std::byte>> get(Deadline deadline);
@@ -93,6 +113,18 @@ class PASSEL_API HostQueue final : public SharedObject {
     using Function = std::remove_reference_t<Read>;
     return get_item(
         [](void* f, std::span<const std::byte> item) { (*static_cast<Function*>(f))(item); },
+        erase(read), deadline);
+  }
+
+  /// Takes what is there, `most` items at most, under one lock and with one wake-up; waits while
+  /// there is none. `read` is called for each, in order, as in get_with: what it throws ends the
+  /// batch, and is thrown on when nothing was taken before. A large item is the last of its batch.
+  /// Returns how many were taken. Errors: as get.
+  template <class Read>
+  [[nodiscard]] Result<std::size_t> get_many(std::size_t most, Read&& read, Deadline deadline) {
+    using Function = std::remove_reference_t<Read>;
+    return get_items(
+        most, [](void* f, std::span<const std::byte> item) { (*static_cast<Function*>(f))(item); },
         erase(read), deadline);
   }
 
@@ -127,6 +159,26 @@ class PASSEL_API HostQueue final : public SharedObject {
   using WriteFunction = void (*)(void* context, std::byte* to);
   using ReadFunction = void (*)(void* context, std::span<const std::byte> item);
   struct Taken;
+  struct ErasedBatch {
+    std::size_t count;
+    const void* batch;
+    std::size_t (*size_of)(const void* batch, std::size_t index);
+    void (*write_to)(const void* batch, std::size_t index, std::byte* to);
+
+    [[nodiscard]] std::size_t size(std::size_t index) const { return size_of(batch, index); }
+    void write(std::size_t index, std::byte* to) const { write_to(batch, index, to); }
+  };
+  struct LargeItems;
+
+  template <class Size, class Write>
+  static ErasedBatch erased(const Batch<Size, Write>& batch) noexcept {
+    using Whole = Batch<Size, Write>;
+    return {batch.count, &batch,
+            [](const void* b, std::size_t i) { return static_cast<const Whole*>(b)->size(i); },
+            [](const void* b, std::size_t i, std::byte* to) {
+              static_cast<const Whole*>(b)->write(i, to);
+            }};
+  }
 
   explicit HostQueue(Segment segment) noexcept;
 
@@ -141,7 +193,21 @@ class PASSEL_API HostQueue final : public SharedObject {
                           Deadline deadline);
   Result<bool> append(std::uint32_t kind, std::size_t size, WriteFunction write, void* context,
                       Deadline deadline);
+  Result<bool> append_locked(std::uint32_t kind, std::size_t size, WriteFunction write,
+                             void* context);
+  Result<void> check_size(std::size_t size) const;
+  Result<void> put_items(const ErasedBatch& batch, std::size_t& put, Deadline deadline);
+  Result<std::size_t> append_items(const ErasedBatch& batch, std::size_t from, Deadline deadline);
+  Result<void> try_put_items(const ErasedBatch& batch);
+  Result<void> append_all(const ErasedBatch& batch, LargeItems& large);
+  void wake_getters(std::size_t count) noexcept;
   Result<void> wait_for_room(Deadline deadline);
+  Result<void> wait_for_item(Deadline deadline);
+  Result<std::size_t> get_items(std::size_t most, ReadFunction read, void* context,
+                                Deadline deadline);
+  Result<std::size_t> take_several(std::size_t most, Taken& last, ReadFunction read, void* context,
+                                   Deadline deadline);
+  Result<bool> take_locked(Taken& taken, ReadFunction read, void* context);
   Result<Delivery> get_item(ReadFunction read, void* context, Deadline deadline);
   Result<bool> take(Taken& taken, ReadFunction read, void* context, Deadline deadline);
   bool take_returned(Taken& taken, ReadFunction read, void* context);
