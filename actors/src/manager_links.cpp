@@ -138,6 +138,17 @@ std::shared_ptr<SessionLink> add_link(const Address& address, std::shared_ptr<Se
   return link;
 }
 
+/// What holds its objects over that connection goes on; whoever asks from now on gets another one.
+void forget_link(const Address& address) {
+  std::shared_ptr<SessionLink> gone;
+  Links& all = links();
+  const std::lock_guard lock{all.mutex};
+  const auto found = all.open.find(to_string(address));
+  if (found == all.open.end()) return;
+  gone = std::move(found->second.link);
+  all.open.erase(found);
+}
+
 /// Whether the server is still there: its end is noticed by whoever reads.
 bool answers(SessionLink& link) {
   return link
@@ -221,8 +232,11 @@ Result<std::shared_ptr<SessionLink>> link_to_manager(const Address& address, Dea
 
 Result<void> join_manager(const Address& address, const ManagerProof& key) {
   const auto known = open_link_to_manager(address);
-  if (known_key(address) != key || known == nullptr || !answers(*known)) {
+  const bool other_key = known_key(address) != key;
+  if (other_key || known == nullptr || !answers(*known)) {
     PASSEL_TRY(auto link, new_link(address, key));
+    // What the server allows depends on the key.
+    if (other_key) forget_link(address);
     hold_all_again(address, add_link(address, std::move(link)));
   }
   set_manager_key(address, key);

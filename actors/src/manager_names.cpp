@@ -6,6 +6,9 @@
 namespace passel::inline v0::detail {
 namespace {
 
+/// Names stay in the server as long as what they name.
+constexpr std::size_t longest_name = 1024;
+
 Error no_such_name(std::string_view name) {
   return {Errc::not_found, "no object is published as '" + std::string{name} + "'"};
 }
@@ -13,6 +16,11 @@ Error no_such_name(std::string_view name) {
 }  // namespace
 
 Result<void> check_manager_name(std::string_view name, std::string_view of_what) {
+  if (name.size() > longest_name) {
+    return Error{Errc::too_large, "a name of " + std::to_string(name.size()) + " bytes for " +
+                                      std::string{of_what} + ", limit " +
+                                      std::to_string(longest_name)};
+  }
   if (!name.empty() && name.find('\n') == std::string_view::npos) return {};
   return Error{Errc::invalid_argument,
                "'" + std::string{name} + "' is no name of " + std::string{of_what}};

@@ -196,6 +196,7 @@ Result<WireValue> ManagerCore::bind_new(const std::string& name, const std::stri
 // There is an object of that name now, or it could not be made and the next one tries.
 void ManagerCore::look_again(const std::string& name) {
   auto waiting = awaited_.extract(name);
+  if (!waiting) return;  // the server was closed meanwhile
   for (HostedCall& call : waiting.mapped()) {
     if (wanted_.erase({call.caller.session, call.id}) == 0) continue;
     const std::string_view asked = call.method.substr(get_or_create_prefix.size());

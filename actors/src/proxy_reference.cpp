@@ -134,17 +134,20 @@ void ProxyReference::forget_the_parents() {
 }
 
 void hold_all_again(const Address& address, const std::shared_ptr<SessionLink>& link) {
+  // All of them, whosever they are: the last one to let go of a reference locks this mutex.
   std::vector<std::shared_ptr<ProxyReference>> held;
   {
     References& known = references();
     const std::lock_guard lock{known.mutex};
+    held.reserve(known.all.size());
     for (const auto& [raw, weak] : known.all)
-      if (auto one = weak.lock(); one && one->place_.epoch == link->epoch())
-        held.push_back(std::move(one));
+      if (auto one = weak.lock()) held.push_back(std::move(one));
   }
   const std::string where = to_string(address);
-  for (const auto& one : held)
-    if (to_string(one->place_.address) == where) one->follow(link);
+  for (const auto& one : held) {
+    if (one->place_.epoch == link->epoch() && to_string(one->place_.address) == where)
+      one->follow(link);
+  }
 }
 
 }  // namespace passel::inline v0::detail

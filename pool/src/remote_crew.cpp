@@ -87,7 +87,8 @@ Result<std::string_view> RemoteCrew::name_of(TaskId task, const std::string& cal
 
 Result<RemoteCrew::Place> RemoteCrew::admit(Deadline deadline) {
   if (auto why = refusal()) return *std::move(why);
-  if (answering) {
+  // Whoever reads answers must not wait for one.
+  if (answering || on_io_thread()) {
     places_.enter_at_once();
   } else {
     PASSEL_CHECK(places_.enter(deadline));

@@ -131,6 +131,14 @@ TEST_F(CertificatesTest, FilesThatAreNotThereOrNotAPairAreNamed) {
   EXPECT_THAT(error_of(bad).what(), HasSubstr(bad.key_file));
 }
 
+TEST_F(CertificatesTest, AKeyThatNeedsAPassphraseIsAnErrorAndNobodyIsAsked) {
+  const Certificates locked = authority.issue("127.0.0.1", 3600, "a passphrase");
+  SyncManager manager{{.address = TcpAddress{}, .authkey = key, .certificates = locked}};
+  const auto refused = manager.start();
+  EXPECT_EQ(refused.error(), Errc::invalid_argument);
+  EXPECT_THAT(refused.error().what(), HasSubstr(locked.key_file));
+}
+
 TEST_F(CertificatesTest, RolesNeedKeys) {
   SyncManager manager{{.address = TcpAddress{},
                        .authkey = key,

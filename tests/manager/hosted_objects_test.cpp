@@ -210,6 +210,16 @@ TEST_F(HostedObjects, AConstructorThatWaitsHoldsUpNobody) {
   manager.create<Opener>("Opener").unwrap().call<&Opener::open>().unwrap();
 }
 
+TEST_F(HostedObjects, AServerMayBeClosedWhileWhatHasANameIsMade) {
+  BlockedThread asker{
+      [&] { EXPECT_TRUE(manager.get_or_create("late", "Late").is_err()); }};
+  Waiter::gate->inside.wait();
+  BlockedThread closer{[&] { server.reset(); }};
+  asker.join();
+  Waiter::gate->open.count_down();
+  closer.join();
+}
+
 TEST_F(HostedObjects, OneThingUnderTwoNamesHasTheMethodsOfEach) {
   auto writer = manager.create<Diary>("Writer").unwrap();
   auto reader = manager.create<Diary>("Reader").unwrap();

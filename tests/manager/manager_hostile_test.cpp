@@ -10,6 +10,7 @@
 
 #include "process/executed_copy.hpp"
 #include "support/seed.hpp"
+#include "transport/raw_peer.hpp"
 
 #include <chrono>
 #include <cstddef>
@@ -230,6 +231,23 @@ TEST(HostileClients, Fault56OneHostHasALimitOverTcp) {
   const Stranger second{manager.address()};
   EXPECT_TRUE(second.link);
   EXPECT_EQ(Stranger{manager.address()}.link.error(), Errc::full);
+}
+
+TEST(HostileClients, Fault56SilentStrangersKeepNobodyOut) {
+  for (const bool all : {true, false}) {
+    passel::ManagerLimits limits;
+    (all ? limits.sessions : limits.sessions_of_host) = 2;
+    auto manager =
+        SyncManager::started({.address = TcpAddress{}, .authkey = owners_key, .limits = limits})
+            .unwrap();
+    std::vector<passel_test::RawPeer> silent;
+    for (int i = 0; i < 3; ++i) EXPECT_TRUE(silent.emplace_back(manager.address()).connect());
+    const Stranger first{manager.address()};
+    EXPECT_TRUE(first.link);
+    const Stranger second{manager.address()};
+    EXPECT_TRUE(second.link);
+    EXPECT_EQ(Stranger{manager.address()}.link.error(), Errc::full);
+  }
 }
 
 // Its stderr is a pipe that is not read, and takes some hundred lines.

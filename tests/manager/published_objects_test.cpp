@@ -108,6 +108,7 @@ TEST_F(Published, AnotherTypeThanAskedForIsAnError) {
   EXPECT_EQ(refused.error().code(), Errc::type_mismatch);
   EXPECT_THAT(refused.error().what(), HasSubstr("'it' is a Lock, not a Queue"));
   EXPECT_EQ(manager.get_or_create("new", "no such type").error().code(), Errc::not_found);
+  EXPECT_EQ(manager.get_or_create(std::string(1025, 'n'), "Lock").error().code(), Errc::too_large);
   EXPECT_EQ(manager.get_or_create("new", "Semaphore", -1).error().code(), Errc::invalid_argument);
   EXPECT_EQ(manager.named("new").error().code(), Errc::not_found);
 }

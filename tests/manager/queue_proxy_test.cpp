@@ -7,6 +7,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "support/blocked_thread.hpp"
 #include "support/process_census.hpp"
 #include "support/stopped_process.hpp"
 
@@ -27,6 +28,7 @@ using passel::Process;
 using passel::QueueProxy;
 using passel::SyncManager;
 using passel::WireValue;
+using passel_test::BlockedThread;
 using passel_test::stop_all_of;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
@@ -77,6 +79,17 @@ TEST_F(ManagerQueue, APutWaitsForRoomAndAGetForAnItem) {
   auto third = queue.get_async();
   queue.put(3).unwrap();
   EXPECT_EQ(third.get().unwrap(), 3);
+}
+
+TEST_F(ManagerQueue, ALargeItemIsSentWhileAnotherThreadWaitsForIt) {
+  const auto queue = manager.queue<std::string>().unwrap();
+  const std::string large(std::size_t{4} << 20, 'x');
+  for (int round = 0; round < 5; ++round) {
+    // It reads the connection that the item has to go out by.
+    BlockedThread getter{[&] { EXPECT_TRUE(queue.get().unwrap() == large); }};
+    getter.wait_until_blocked();
+    queue.put(large).unwrap();
+  }
 }
 
 TEST_F(ManagerQueue, ThoseWhoWaitAreServedInTurn) {

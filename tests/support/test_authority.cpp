@@ -64,7 +64,8 @@ TestAuthority::~TestAuthority() {
   std::filesystem::remove_all(directory_, ignored);
 }
 
-passel::Certificates TestAuthority::issue(const std::string& name, long seconds) {
+passel::Certificates TestAuthority::issue(const std::string& name, long seconds,
+                                          const std::string& passphrase) {
   const std::string number = std::to_string(++issued_);
   const std::unique_ptr<EVP_PKEY, Free> key{EVP_EC_gen("P-256")};
   check(key != nullptr, "EVP_EC_gen");
@@ -79,7 +80,10 @@ passel::Certificates TestAuthority::issue(const std::string& name, long seconds)
   write_file(files.certificate_file,
              [&](std::FILE* file) { return PEM_write_X509(file, made.get()); });
   write_file(files.key_file, [&](std::FILE* file) {
-    return PEM_write_PrivateKey(file, key.get(), nullptr, nullptr, 0, nullptr, nullptr);
+    const auto* const secret = reinterpret_cast<const unsigned char*>(passphrase.data());
+    const EVP_CIPHER* const cipher = passphrase.empty() ? nullptr : EVP_aes_128_cbc();
+    return PEM_write_PrivateKey(file, key.get(), cipher, secret,
+                                static_cast<int>(passphrase.size()), nullptr, nullptr);
   });
   return files;
 }

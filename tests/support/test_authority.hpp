@@ -20,8 +20,10 @@ class TestAuthority {
   TestAuthority& operator=(const TestAuthority&) = delete;
   ~TestAuthority();
 
-  /// A certificate for a DNS name, or for an address, valid until so many seconds from now.
-  [[nodiscard]] passel::Certificates issue(const std::string& name, long seconds = 3600);
+  /// A certificate for a DNS name, or for an address, valid until so many seconds from now. Its key
+  /// is encrypted when there is a passphrase.
+  [[nodiscard]] passel::Certificates issue(const std::string& name, long seconds = 3600,
+                                           const std::string& passphrase = "");
   [[nodiscard]] std::string ca_file() const { return (directory_ / "ca.pem").string(); }
 
  private:

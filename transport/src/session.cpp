@@ -190,7 +190,8 @@ void Session::called(CallMessage&& call, SharedDescriptors&& descriptors, Time n
     actions.emplace_back(session_action::Send{ResultMessage{call.id, std::move(error)}, {}});
     return;
   }
-  const std::size_t bytes = call.args.size();
+  const auto* const method = std::get_if<std::string>(&call.method);
+  const std::size_t bytes = call.args.size() + (method != nullptr ? method->size() : 0);
   if (options_.max_open_bytes != 0 && bytes > options_.max_open_bytes - open_bytes_) {
     Error error{Errc::full, "bytes of calls in work: " + std::to_string(open_bytes_) + " and " +
                                 std::to_string(bytes) + " more, limit " +

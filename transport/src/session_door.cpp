@@ -20,12 +20,14 @@ constexpr int accepts_at_once = 64;
 
 Result<void> SessionDoor::open(std::function<void()> somebody_came) {
   PASSEL_TRY(reserve_, Descriptor::duplicate(socket_.socket.get()));
+  open_ = std::make_shared<const bool>(true);
   PASSEL_TRY(watch_, loop_.watch(socket_.socket.get(), EPOLLIN,
                                  [come = std::move(somebody_came)](std::uint32_t) { come(); }));
   return {};
 }
 
 void SessionDoor::close() {
+  open_.reset();
   watch_.reset();
   if (timer_) loop_.cancel(*timer_);
   timer_.reset();
@@ -35,6 +37,8 @@ void SessionDoor::close() {
 }
 
 void SessionDoor::accept(const std::function<void(SessionCarrier)>& let_in) {
+  // Another thread may have been quicker when it was wanted back.
+  if (!reserve_) keep_reserve();
   for (int n = 0; n < accepts_at_once; ++n) {
     auto carrier = accept_session(socket_);
     if (!carrier) {
@@ -66,16 +70,21 @@ void SessionDoor::turn_away_line() {
     if (!carrier) break;
     if (*carrier) turn_away(**std::move(carrier));
   }
-  // Another thread may have been quicker: then there is none until next time.
-  if (auto reserve = Descriptor::duplicate(socket_.socket.get())) reserve_ = *std::move(reserve);
+  keep_reserve();
   if (told == 0) return;
   get_logger().warning("no descriptors for new clients at " + to_string(socket_.address) + ": " +
                        std::to_string(told) + " turned away");
 }
 
+void SessionDoor::keep_reserve() {
+  if (auto reserve = Descriptor::duplicate(socket_.socket.get())) reserve_ = *std::move(reserve);
+}
+
 void SessionDoor::pause() {
   watch_.set_events(0);
-  timer_ = loop_.at(Deadline::after(descriptors_pause), [this] {
+  // It may be too late to cancel it: then it finds that the door is closed, or gone.
+  timer_ = loop_.at(Deadline::after(descriptors_pause), [this, open = std::weak_ptr{open_}] {
+    if (open.expired()) return;
     timer_.reset();
     watch_.set_events(EPOLLIN);
   });

@@ -8,6 +8,7 @@
 #include "session_socket.hpp"
 
 #include <functional>
+#include <memory>
 #include <optional>
 
 namespace passel::inline v0::detail {
@@ -37,6 +38,7 @@ class SessionDoor {
  private:
   void short_of_descriptors();
   void turn_away_line();
+  void keep_reserve();
   void pause();
 
   IoLoop& loop_;
@@ -45,6 +47,7 @@ class SessionDoor {
   Descriptor reserve_;
   bool short_ = false;  // there was no descriptor for whoever came last
   std::optional<IoLoop::TimerKey> timer_;
+  std::shared_ptr<const bool> open_;  // until it is closed
 };
 
 }  // namespace passel::inline v0::detail

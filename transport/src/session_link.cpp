@@ -252,6 +252,8 @@ Result<SessionReply> SessionLink::Core::call(SessionCall& call) {
       lead(locked.lock(), until);
       // What came for others is not to wait until this call has its answer.
       if (!told_.empty() || retired_) {
+        adjust_watch();
+        pass_on();  // somebody reads on while those who asked are told
         deliver(locked.lock());
         locked.lock().lock();
       }
@@ -294,6 +296,7 @@ void SessionLink::Core::lead(std::unique_lock<std::mutex>& lock, Deadline deadli
 void SessionLink::Core::follow(std::unique_lock<std::mutex>& lock, Waiter& waiter,
                                Deadline deadline) {
   followers_.push_back(&waiter);
+  adjust_watch();  // the leader does not send what the socket has not taken of this one's call
   const std::uint32_t seen = waiter.word.load();
   lock.unlock();
   futex_wait(waiter.word, seen, deadline, FutexScope::process);

@@ -78,7 +78,7 @@ class SessionServer::Core : public std::enable_shared_from_this<Core> {
   };
 
   void accept();
-  [[nodiscard]] bool has_room(const SessionCarrier& carrier) const;
+  bool make_place(const std::string& host);
   void add_guest(SessionCarrier carrier);
   void make_room();
   void drop_guest(std::uint64_t session);
@@ -93,13 +93,15 @@ class SessionServer::Core : public std::enable_shared_from_this<Core> {
   void answer(std::uint64_t session, std::uint64_t call, Result<Encoded> answer);
   void settle();
   void settle(Served& served);
+  void forget_open(const std::string& host);
 
   IoLoop& loop_;
   const SessionServerOptions options_;
   SessionService& service_;
   SessionDoor door_;
   std::map<std::uint64_t, std::unique_ptr<Served>> served_;
-  std::map<std::string, std::size_t> from_;  // clients of each address of a network
+  std::size_t open_ = 0;                     // who were let in
+  std::map<std::string, std::size_t> from_;  // and how many of them from each address of a network
   std::map<std::uint64_t, Guest> greeting_;  // who has not said hello, oldest first
   std::map<std::uint64_t, Parted> parted_;
   Refusals refusals_;
@@ -162,6 +164,7 @@ struct SessionServer::Core::Served final : SessionHandler {
   std::optional<IoLoop::TimerKey> ticking;
   std::uint32_t watched = EPOLLIN;
   bool is_open = false;
+  bool is_counted = false;  // among those who were let in
   bool touched = false;
 };
 
@@ -209,6 +212,7 @@ void SessionServer::Core::close() {
     greeting_.clear();
     served_.clear();
     from_.clear();
+    open_ = 0;
     count_ = 0;
   });
 }
@@ -216,7 +220,7 @@ void SessionServer::Core::close() {
 void SessionServer::Core::accept() {
   const Batch batch{*this};
   door_.accept([this](SessionCarrier carrier) {
-    if (has_room(carrier)) {
+    if (make_place(carrier.host)) {
       add_guest(std::move(carrier));
     } else {
       door_.turn_away(std::move(carrier));
@@ -224,10 +228,22 @@ void SessionServer::Core::accept() {
   });
 }
 
-bool SessionServer::Core::has_room(const SessionCarrier& carrier) const {
-  if (served_.size() >= options_.max_sessions) return false;
-  const auto known = from_.find(carrier.host);
-  return known == from_.end() || known->second < options_.max_sessions_of_host;
+/// False when there is no room for one more. Whoever was not let in yet makes place for those who
+/// come: silent strangers keep nobody out.
+bool SessionServer::Core::make_place(const std::string& host) {
+  const auto known = from_.find(host);
+  const std::size_t open = known == from_.end() ? 0 : known->second;
+  if (open_ >= options_.max_sessions || open >= options_.max_sessions_of_host) return false;
+  std::size_t guests = 0;
+  for (const auto& [id, guest] : greeting_) guests += guest.host == host ? 1 : 0;
+  if (!host.empty() && open + guests >= options_.max_sessions_of_host) {
+    drop_guest(std::find_if(greeting_.begin(), greeting_.end(), [&](const auto& one) {
+                 return one.second.host == host;
+               })->first);
+  } else if (open_ + greeting_.size() >= options_.max_sessions) {
+    make_room();
+  }
+  return true;
 }
 
 void SessionServer::Core::add_guest(SessionCarrier carrier) {
@@ -263,7 +279,6 @@ void SessionServer::Core::add_guest(SessionCarrier carrier) {
         if (const auto core = weak.lock()) core->drop_guest(id);
       });
   greeting_.emplace(id, Guest{timer, served->host});
-  if (!served->host.empty()) ++from_[served->host];
   Served& added = *served_.emplace(id, std::move(served)).first->second;
   count_ = served_.size();
   added.port.start(now);
@@ -300,7 +315,12 @@ void SessionServer::Core::let_in(std::uint64_t session) {
   if (!guest) return;
   loop_.cancel(guest.mapped().timer);
   if (door_.wants_key()) refusals_.let_in(guest.mapped().host);
-  if (const auto found = served_.find(session); found != served_.end()) arm(*found->second);
+  const auto found = served_.find(session);
+  if (found == served_.end()) return;
+  found->second->is_counted = true;
+  ++open_;
+  if (!found->second->host.empty()) ++from_[found->second->host];
+  arm(*found->second);
 }
 
 // Over a network a broken connection, or one that is closed here, tells the client nothing: it is
@@ -376,6 +396,12 @@ void SessionServer::Core::settle() {
   }
 }
 
+void SessionServer::Core::forget_open(const std::string& host) {
+  --open_;
+  if (const auto known = from_.find(host); known != from_.end() && --known->second == 0)
+    from_.erase(known);
+}
+
 void SessionServer::Core::settle(Served& served) {
   served.touched = false;
   const bool sent = served.port.flush(Clock::now());
@@ -383,8 +409,7 @@ void SessionServer::Core::settle(Served& served) {
   if (served.port.session().is_closed()) {
     if (const auto guest = greeting_.extract(served.id)) loop_.cancel(guest.mapped().timer);
     if (served.ticking) loop_.cancel(*served.ticking);
-    if (const auto host = from_.find(served.host); host != from_.end() && --host->second == 0)
-      from_.erase(host);
+    if (served.is_counted) forget_open(served.host);
     served_.erase(served.id);
     count_ = served_.size();
     return;

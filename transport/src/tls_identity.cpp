@@ -31,6 +31,8 @@ Result<Context> context_with(Side side, const Certificates& from) {
   ::ERR_clear_error();
   Context context{new_tls_context(side)};
   if (context == nullptr) return Error{Errc::system, "TLS 1.3 is not available"};
+  // One that needs a passphrase is an error: else the terminal would be asked for it.
+  ::SSL_CTX_set_default_passwd_cb(context.get(), [](char*, int, int, void*) { return 0; });
   ::SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
   if (::SSL_CTX_load_verify_file(context.get(), from.ca_file.c_str()) != 1)
     return bad_file("no certificate of an authority in", from.ca_file);
