@@ -94,7 +94,7 @@ void LinedObject::handle(HostedCall&& call) {
   const bool about = is_about_object(call.method);
   if (!about && !exposes(call.method)) return call.reply.set(no_such_method(call.method, *this));
   if (call.method == "#methods") return answer_about(*this, std::move(call));
-  if (is_quick()) return serve(std::move(call));
+  if (is_quick() && !line_->is_shared) return serve(std::move(call));
   call.keep();
   const auto site = call.site;
   const auto line = line_;
@@ -111,6 +111,7 @@ void LinedObject::handle(HostedCall&& call) {
 
 void LinedObject::share_line(HostedObject& other) {
   if (const auto* lined = dynamic_cast<LinedObject*>(&other)) line_ = lined->line_;
+  line_->is_shared = true;
 }
 
 void LinedObject::Line::refuse(const Error& error) {

@@ -290,15 +290,18 @@ void ManagerCore::serve(const ServedCall& served) {
 void ManagerCore::serve_call(const ServedCall& served, HostedCall&& call) {
   if (served.target == 0) return serve_self(std::move(call));
   const auto found = objects_.find(served.target);
-  if (found == objects_.end() || !registry_.holds(served.session, served.target)) {
+  const bool is_there = found != objects_.end();
+  if (const auto may =
+          is_there ? check_use(served.session, found->second.type, call.method) : Result<void>{};
+      !may)
+    return call.reply.set(may.error());
+  if (!is_there || !registry_.holds(served.session, served.target)) {
     return call.reply.set(Error{
         Errc::stale_object, "object " + std::to_string(served.target) + " is not there any more"});
   }
   // A call may be the end of the object it is for.
-  const Hosted hosted = found->second;
-  if (const auto may = check_use(served.session, hosted.type, call.method); !may)
-    return call.reply.set(may.error());
-  hosted.object->handle(std::move(call));
+  const auto object = found->second.object;
+  object->handle(std::move(call));
 }
 
 void ManagerCore::call_abandoned(std::uint64_t session, std::uint64_t call, std::uint64_t target) {
@@ -329,10 +332,12 @@ void ManagerCore::notified(std::uint64_t session, std::uint64_t target, std::str
   if (topic == "drop") return step(registry_event::Drop{session, target});
   const auto number = decode<std::uint64_t>(value);
   if (!number) return;
-  if (topic == "hold") return step(registry_event::Hold{session, target, *number});
-  if (topic == "lend") return step(registry_event::Lend{session, target, *number});
   const auto found = objects_.find(target);
   if (found == objects_.end()) return;
+  // Nobody keeps alive what he may not use.
+  if ((topic == "hold" || topic == "lend") && !check_use(session, found->second.type)) return;
+  if (topic == "hold") return step(registry_event::Hold{session, target, *number});
+  if (topic == "lend") return step(registry_event::Lend{session, target, *number});
   const auto object = found->second.object;
   if (topic == "kept") object->kept(session, *number);
   if (topic == "back") object->discarded(session, *number);

@@ -63,6 +63,7 @@ struct Waiter {
     return 1;
   }
   int take(Even even) { return even.value; }
+  [[nodiscard]] bool is_running() const { return running; }
   [[nodiscard]] std::string to_string() const {
     if (running) disturbed = true;
     return "Waiter";
@@ -96,6 +97,11 @@ Diary& the_diary() {
   return diary;
 }
 
+Waiter& the_waiter() {
+  static Waiter waiter;
+  return waiter;
+}
+
 /// Keeps what it is given, which may name objects.
 struct Keeper {
   void keep(WireValue value) { kept = std::move(value); }
@@ -127,6 +133,11 @@ class HostedObjects : public ::testing::Test {
  protected:
   HostedObjects() {
     manager.register_type<Waiter, &Waiter::wait, &Waiter::take>("Waiter").unwrap();
+    manager.register_type<Waiter, passel::factory<&the_waiter>, &Waiter::wait>("Slow").unwrap();
+    manager
+        .register_type<Waiter, passel::factory<&the_waiter>, passel::quick_methods,
+                       &Waiter::is_running>("Quick")
+        .unwrap();
     manager.register_type<Opener, &Opener::open>("Opener").unwrap();
     manager.register_type<Mute>("Mute").unwrap();
     manager.register_type<Late, &Late::one>("Late").unwrap();
@@ -210,9 +221,20 @@ TEST_F(HostedObjects, AConstructorThatWaitsHoldsUpNobody) {
   manager.create<Opener>("Opener").unwrap().call<&Opener::open>().unwrap();
 }
 
+TEST_F(HostedObjects, AQuickMethodDoesNotPassByAnotherOneOfTheSameThing) {
+  const auto slow = manager.create("Slow").unwrap();
+  const auto quick = manager.create("Quick").unwrap();
+  auto waits = slow.call_async<int>("wait");
+  Waiter::gate->inside.wait();
+  auto running = quick.call_async<bool>("is_running");
+  manager.create("Mute").unwrap();  // that has been heard by now
+  Waiter::gate->open.count_down();
+  EXPECT_FALSE(running.get().unwrap());
+  EXPECT_EQ(waits.get().unwrap(), 1);
+}
+
 TEST_F(HostedObjects, AServerMayBeClosedWhileWhatHasANameIsMade) {
-  BlockedThread asker{
-      [&] { EXPECT_TRUE(manager.get_or_create("late", "Late").is_err()); }};
+  BlockedThread asker{[&] { EXPECT_TRUE(manager.get_or_create("late", "Late").is_err()); }};
   Waiter::gate->inside.wait();
   BlockedThread closer{[&] { server.reset(); }};
   asker.join();

@@ -137,6 +137,17 @@ TEST_P(HostileClient, Fault56ARoleHasItsTypesAndTheirMethodsAndNothingElse) {
   EXPECT_EQ(dict.at("a").unwrap(), 3);
 }
 
+TEST_P(HostileClient, Fault56ARoleKeepsNothingAliveThatItMayNotUse) {
+  auto manager = started({.roles = {{"readers", readers_key, {{"dict", {"get"}}}}}});
+  auto list = manager.list<int>({1}).unwrap();
+  const auto objects = manager.number_of_objects().unwrap();
+  Stranger reader{manager.address(), readers_key};
+  reader.grab(list.core()->object());
+  EXPECT_TRUE(reader.call(0, "types"));  // that has been heard by now
+  list = {};
+  EXPECT_EQ(manager.number_of_objects().unwrap(), objects - 1);
+}
+
 TEST_P(HostileClient, Fault56ARoleFindsTheNamesOfItsTypesOnlyAndGivesNone) {
   auto manager = started({.roles = {{"readers", readers_key, {{"dict", {"get"}}, {"Event", {}}}}}});
   const auto dict = manager.dict<std::string, int>({{"a", 1}}).unwrap();

@@ -44,6 +44,9 @@ class PASSEL_API LinedObject : public HostedObject,
     };
     using Key = std::pair<std::uint64_t, std::uint64_t>;  // session, call
 
+    /// Of a thing under several names: a quick method must not pass by one that takes its time.
+    bool is_shared = false;
+
     void drain();
     void refuse(const Error& error);
 
