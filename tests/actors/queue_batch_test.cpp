@@ -7,6 +7,7 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <string>
 #include <thread>
 #include <utility>
@@ -158,6 +159,9 @@ TEST_P(QueueBatches, LargeItemsKeepTheirPlaceAmongSmallOnes) {
   std::vector<std::string> got;
   while (got.size() < 2 * sent.size()) {
     auto several = queue.get_many(100).unwrap();
+    if (GetParam() == Reach::host && several.size() > 1) {
+      for (const auto& one : several) EXPECT_LE(one.size(), 16'384U) << "large ones come alone";
+    }
     got.insert(got.end(), several.begin(), several.end());
   }
   for (std::size_t i = 0; i < got.size(); ++i) EXPECT_TRUE(got[i] == sent[i % sent.size()]) << i;
@@ -197,6 +201,32 @@ TEST_P(QueueBatches, FromManyToManyLoseAndDuplicateNothing) {
     ASSERT_EQ(of_one.size(), static_cast<std::size_t>(each));
     for (int i = 0; i < each; ++i) ASSERT_EQ(of_one[static_cast<std::size_t>(i)], i);
   }
+}
+
+/// Copies of it can be made so often.
+struct Costly {
+  explicit Costly(int n) : number{n} {}
+  Costly(const Costly& other) : number{other.number} {
+    if (left-- == 0) throw std::bad_alloc{};
+  }
+  Costly& operator=(const Costly&) = default;
+  int number;
+  static inline int left = 1000;
+};
+
+TEST(QueueBatch, WhatThrowsStaysInTheQueueAndTheOthersAreGot) {
+  const Queue<Costly> queue{{.reach = Reach::threads}};
+  for (int i = 0; i < 4; ++i) queue.put(Costly{i}).unwrap();
+  Costly::left = 2;
+  const auto got = queue.get_many(4).unwrap();
+  ASSERT_EQ(got.size(), 2U);
+  Costly::left = 0;
+  EXPECT_THROW(static_cast<void>(queue.get_many(4)), std::bad_alloc);
+  Costly::left = 1000;
+  const auto rest = queue.get_many(4).unwrap();
+  ASSERT_EQ(rest.size(), 2U);
+  EXPECT_EQ(rest[0].number, 2);
+  EXPECT_EQ(rest[1].number, 3);
 }
 
 TEST(QueueBatch, ItemsThatCanOnlyBeMovedAreMoved) {

@@ -79,6 +79,7 @@ Result<std::size_t> HostQueue::append_items(const ErasedBatch& batch, std::size_
 Result<void> HostQueue::try_put_items(const ErasedBatch& batch) {
   PASSEL_TRY(const std::uint32_t owner, slot());
   LargeItems large{*this};
+  large.items.reserve(batch.count);
   for (std::size_t i = 0; i < batch.count; ++i) {
     const std::size_t size = batch.size(i);
     PASSEL_CHECK(check_size(size));
@@ -150,7 +151,7 @@ Result<std::size_t> HostQueue::take_several(std::size_t most, Taken& last, ReadF
   if (!lock_gets(deadline)) return host_queue_locked();
   const Unlock unlock{shared_->get_lock};
   std::size_t count = 0;
-  while (count < most && last.first == none) {
+  while (count < most && (count == 0 || !next_is_large())) {
     Taken taken{.slot = last.slot, .delivery = {}};
     try {
       const auto got = take_locked(taken, read, context);
@@ -163,8 +164,24 @@ Result<std::size_t> HostQueue::take_several(std::size_t most, Taken& last, ReadF
     }
     last = taken;
     ++count;
+    if (last.first != none) break;
   }
   return count;
+}
+
+/// With the get lock held. A large item is copied outside of it, and if that fails nothing else is
+/// to be lost: it comes alone.
+bool HostQueue::next_is_large() const noexcept {
+  if (shared_->first_returned != none && shared_->joinable != 0) {
+    const Entry& entry = shared_->entry(shared_->first_returned);
+    return shared_->record({.chunk = entry.chunk, .offset = entry.offset}).kind == record_large;
+  }
+  const std::uint64_t gets = shared_->gets.load(std::memory_order_relaxed);
+  if (shared_->puts.load(std::memory_order_acquire) <= gets) return false;
+  Position at = shared_->head[gets & 1];
+  if (at.offset >= chunk_size || shared_->record(at).kind == record_end)
+    at = Position{.chunk = shared_->info(at.chunk).next, .offset = 0};
+  return shared_->record(at).kind == record_large;
 }
 
 }  // namespace passel::inline v0::detail

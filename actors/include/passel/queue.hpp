@@ -145,7 +145,7 @@ class Queue {
   }
 
   /// Takes what is there, up to `most` items, in order, under one lock and with one wake-up of
-  /// those who wait for room; waits while there is none. Items over 16 KiB may come one at a time.
+  /// those who wait for room; waits while there is none. Items over 16 KiB come alone.
   /// Errors: as get. An item that cannot be decoded is told of in the log when others can.
   Result<std::vector<T>> get_many(std::size_t most) const {
     return several_until(most, detail::Deadline::never());

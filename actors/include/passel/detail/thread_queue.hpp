@@ -104,8 +104,12 @@ class ThreadQueue {
     PASSEL_CHECK(wait_for_item(lock, deadline));
     items.reserve(std::min(most, size()));
     try {
-      while (items.size() < most && size() != 0) items.push_back(*take());
+      while (items.size() < most && size() != 0) {
+        items.push_back(std::move_if_noexcept(order_.next()));
+        forget_next();
+      }
     } catch (...) {
+      not_empty_.notify_one();  // the item stays: another getter that waits may have it
       if (items.empty()) throw;
     }
     lock.unlock();
@@ -218,13 +222,17 @@ class ThreadQueue {
     putter_cpu_.publish();
   }
 
+  void forget_next() {
+    order_.pop();
+    publish_size();
+    getter_cpu_.publish();
+  }
+
   Result<T> take() {
     try {
       // Copied when the move could throw half-way, so that the item stays whole in the queue.
       Result<T> item{std::move_if_noexcept(order_.next())};
-      order_.pop();
-      publish_size();
-      getter_cpu_.publish();
+      forget_next();
       return item;
     } catch (...) {
       not_empty_.notify_one();  // the item stays: another getter that waits may have it

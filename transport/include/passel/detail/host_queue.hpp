@@ -118,7 +118,7 @@ class PASSEL_API HostQueue final : public SharedObject {
 
   /// Takes what is there, `most` items at most, under one lock and with one wake-up; waits while
   /// there is none. `read` is called for each, in order, as in get_with: what it throws ends the
-  /// batch, and is thrown on when nothing was taken before. A large item is the last of its batch.
+  /// batch, and is thrown on when nothing was taken before. A large item comes alone.
   /// Returns how many were taken. Errors: as get.
   template <class Read>
   [[nodiscard]] Result<std::size_t> get_many(std::size_t most, Read&& read, Deadline deadline) {
@@ -207,6 +207,7 @@ class PASSEL_API HostQueue final : public SharedObject {
                                 Deadline deadline);
   Result<std::size_t> take_several(std::size_t most, Taken& last, ReadFunction read, void* context,
                                    Deadline deadline);
+  [[nodiscard]] bool next_is_large() const noexcept;
   Result<bool> take_locked(Taken& taken, ReadFunction read, void* context);
   Result<Delivery> get_item(ReadFunction read, void* context, Deadline deadline);
   Result<bool> take(Taken& taken, ReadFunction read, void* context, Deadline deadline);
