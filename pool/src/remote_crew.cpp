@@ -101,29 +101,35 @@ Result<RemoteCrew::Place> RemoteCrew::admit(Deadline deadline) {
 ProxyCore::Pending RemoteCrew::send_order(Place place, std::string_view name,
                                           const TaskOptions& options, std::vector<std::byte> args,
                                           SessionLink::Answered answered_with) {
+  untold_.enter_at_once();
+  Place untold{this, [self = shared_from_this()](void*) { self->untold_.leave(); }};
   const auto broker = this->broker();
   if (!broker) {
+    place.reset();
     answered_with(broker.error());
     return {};
   }
   auto encoded = encode_pack(order_of(name, options, std::move(args), options_.unknown_task));
   if (!encoded) {
+    place.reset();
     answered_with(encoded.error());
     return {};
   }
   // The server decides that the time is up; it is not waited for much longer.
   const Deadline deadline =
       options.deadline ? Deadline::after(*options.deadline + server_patience) : Deadline::never();
-  return (*broker)->call_async(
-      "submit", *std::move(encoded), deadline,
-      [self = shared_from_this(), by = *broker, place = std::move(place),
-       tell = std::move(answered_with)](Result<SessionReply> reply) mutable {
-        self->answered(by, reply);
-        const bool before = std::exchange(answering, true);
-        tell(std::move(reply));
-        answering = before;
-        place.reset();
-      });
+  return (*broker)->call_async("submit", *std::move(encoded), deadline,
+                               [self = shared_from_this(), by = *broker, place = std::move(place),
+                                untold = std::move(untold), tell = std::move(answered_with)](
+                                   Result<SessionReply> reply) mutable {
+                                 self->answered(by, reply);
+                                 // Whoever sees the answer may submit.
+                                 place.reset();
+                                 const bool before = std::exchange(answering, true);
+                                 tell(std::move(reply));
+                                 answering = before;
+                                 untold.reset();
+                               });
 }
 
 void RemoteCrew::answered(const std::shared_ptr<ProxyCore>& by, const Result<SessionReply>& reply) {
@@ -148,8 +154,11 @@ void RemoteCrew::close(bool cancel) {
 
 Result<void> RemoteCrew::join(Deadline deadline) {
   if (fork_generation() != generation_) return {};  // the answers are for the parent
-  if (const std::size_t left = places_.drain(deadline); left != 0)
-    return Error{Errc::timeout, std::to_string(left) + " tasks are not done"};
+  // A call has its place before it counts among the untold.
+  for (CallPlaces* const calls : {&places_, &untold_}) {
+    if (const std::size_t left = calls->drain(deadline); left != 0)
+      return Error{Errc::timeout, std::to_string(left) + " tasks are not done"};
+  }
   return {};
 }
 

@@ -410,6 +410,13 @@ TEST_F(RemoteExecutorTest, WhoLeavesFinishesWhatRunsAndGivesBackTheRest) {
   first.wait().unwrap();
 }
 
+TEST_F(RemoteExecutorTest, WhoHasTheAnswerHasRoomForTheNextCall) {
+  auto executor = this->executor({.max_pending = 1});
+  const auto worker = this->worker(1);
+  for (int i = 0; i < 200; ++i)
+    ASSERT_EQ(executor.try_submit<square>(i).unwrap().get().unwrap(), i * i);
+}
+
 TEST_F(RemoteExecutorTest, CallsThatMayBeUnansweredAreBounded) {
   auto executor = this->executor({.max_pending = 2});
   Future<int> one = executor.submit<square>(1);

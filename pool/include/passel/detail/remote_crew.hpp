@@ -131,6 +131,7 @@ class PASSEL_API RemoteCrew : public std::enable_shared_from_this<RemoteCrew> {
   const RemoteExecutorOptions options_;
   const std::uint32_t generation_;
   CallPlaces places_;
+  CallPlaces untold_{0};  // calls whose future is not done: their place is free a moment earlier
   std::shared_ptr<FutureRoll> roll_ = std::make_shared<FutureRoll>();
   mutable std::mutex mutex_;
   std::mutex connecting_;
