@@ -114,6 +114,22 @@ Result<Encoded> run_manager(std::span<const std::byte> args,
 
 const TaskNode manager_node{&run_manager};
 
+/// Why there can be no such manager.
+std::optional<Error> misuse_of(const ManagerOptions& options) {
+  if (!options.certificates) return std::nullopt;
+  if (options.authkey) {
+    return Error{Errc::invalid_argument, "an authkey and certificates are given for " +
+                                             to_string(options.address) +
+                                             ": certificates are instead of a key"};
+  }
+  if (std::holds_alternative<UnixAddress>(options.address)) {
+    return Error{Errc::invalid_argument, "certificates are for TCP, not for the Unix socket '" +
+                                             to_string(options.address) +
+                                             "': there one proves the authkey"};
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 }  // namespace detail
 
@@ -185,7 +201,8 @@ Address ManagerServer::address() const { return body_ ? body_->address() : Addre
 struct BaseManager::State {
   enum class Phase { fresh, started, serving, connected, ended };
 
-  explicit State(ManagerOptions given) : options{std::move(given)}, address{options.address} {
+  explicit State(ManagerOptions given)
+      : options{std::move(given)}, address{options.address}, misuse{detail::misuse_of(options)} {
     if (!options.authkey) options.authkey = authkey();
   }
   [[nodiscard]] const AuthKey& key() const noexcept { return *options.authkey; }
@@ -200,6 +217,13 @@ struct BaseManager::State {
       case Phase::fresh: break;
     }
     return {Errc::invalid_state, "server not yet started"};
+  }
+
+  /// Whether it can be started or connected.
+  [[nodiscard]] Result<void> check_fresh() const {
+    if (phase != Phase::fresh) return wrong_phase();
+    if (misuse) return *misuse;
+    return {};
   }
 
   Result<void> shutdown() {
@@ -223,7 +247,8 @@ struct BaseManager::State {
 
   ManagerOptions options;
   Address address;
-  std::uint64_t epoch = 0;  ///< of the server that was started
+  std::optional<Error> misuse;  ///< why these options cannot be
+  std::uint64_t epoch = 0;      ///< of the server that was started
   Phase phase = Phase::fresh;
   std::map<std::string, detail::ManagerType> types;
   std::shared_ptr<detail::Child> child;
@@ -257,7 +282,7 @@ Result<void> BaseManager::add_type(std::string name, detail::ManagerType type) {
 
 Result<void> BaseManager::start_server(std::optional<detail::ManagerInitializer> initializer) {
   using namespace detail;
-  if (state_->phase != State::Phase::fresh) return state_->wrong_phase();
+  PASSEL_CHECK(state_->check_fresh());
   ManagerPlan plan;
   if (const auto* tcp = std::get_if<TcpAddress>(&state_->address)) {
     plan.address = std::pair{tcp->host, tcp->port};
@@ -316,14 +341,14 @@ Result<void> BaseManager::start_server(std::optional<detail::ManagerInitializer>
 }
 
 Result<void> BaseManager::connect() {
-  if (state_->phase != State::Phase::fresh) return state_->wrong_phase();
+  PASSEL_CHECK(state_->check_fresh());
   PASSEL_CHECK(detail::join_manager(state_->address, state_->proof()));
   state_->phase = State::Phase::connected;
   return {};
 }
 
 Result<ManagerServer> BaseManager::get_server() {
-  if (state_->phase != State::Phase::fresh) return state_->wrong_phase();
+  PASSEL_CHECK(state_->check_fresh());
   PASSEL_TRY(detail::IoLoop* const loop, detail::runtime_io());
   detail::ManagerCoreOptions options;
   options.address = state_->address;

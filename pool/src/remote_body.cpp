@@ -44,7 +44,9 @@ std::string RemoteWorker::Body::host_name() {
 // --- joining ---
 
 Result<void> RemoteWorker::Body::connect() {
-  BaseManager manager{{.address = options_.address, .authkey = options_.authkey}};
+  BaseManager manager{{.address = options_.address,
+                       .authkey = options_.authkey,
+                       .certificates = options_.certificates}};
   PASSEL_CHECK(manager.connect());
   PASSEL_TRY(const DynamicProxy found, manager.create(broker_type, options_.pool));
   WorkerHello hello;

@@ -55,7 +55,9 @@ Result<std::shared_ptr<ProxyCore>> RemoteCrew::broker() {
   if (auto broker = known()) return broker;
   const std::lock_guard one_at_a_time{connecting_};
   if (auto broker = known()) return broker;
-  BaseManager manager{{.address = options_.address, .authkey = options_.authkey}};
+  BaseManager manager{{.address = options_.address,
+                       .authkey = options_.authkey,
+                       .certificates = options_.certificates}};
   PASSEL_CHECK(manager.connect());
   PASSEL_TRY(const DynamicProxy found, manager.create(broker_type, options_.pool));
   SubmitterHello hello;

@@ -5,7 +5,31 @@
 
 #include "environment.hpp"
 
+#include <array>
+#include <utility>
+
 namespace passel::inline v0 {
+namespace {
+
+/// The certificates that it names. Errors: invalid_argument when it names some of their files only.
+Result<std::optional<Certificates>> certificates_in_environment() {
+  const std::array files{std::pair{"PASSEL_CA_FILE", &Certificates::ca_file},
+                         std::pair{"PASSEL_CERT_FILE", &Certificates::certificate_file},
+                         std::pair{"PASSEL_CERT_KEY_FILE", &Certificates::key_file}};
+  Certificates found;
+  for (const auto& [name, member] : files) found.*member = detail::variable(name).value_or("");
+  found.peer_name = detail::variable("PASSEL_PEER_NAME").value_or("");
+  if (found == Certificates{}) return std::optional<Certificates>{};
+  for (const auto& [name, member] : files) {
+    if ((found.*member).empty())
+      return Error{Errc::invalid_argument, std::string{name} +
+                                               " is not set: certificates are in PASSEL_CA_FILE, "
+                                               "PASSEL_CERT_FILE and PASSEL_CERT_KEY_FILE"};
+  }
+  return std::optional{std::move(found)};
+}
+
+}  // namespace
 
 Result<RemoteExecutorOptions> RemoteExecutorOptions::from_environment() {
   using detail::variable;
@@ -15,7 +39,13 @@ Result<RemoteExecutorOptions> RemoteExecutorOptions::from_environment() {
   auto address = parse_address(*where);
   if (!address) return Error{address.error().code(), "PASSEL_CONNECT: " + address.error().what()};
   options.address = *std::move(address);
+  PASSEL_TRY(options.certificates, certificates_in_environment());
   if (const auto path = variable("PASSEL_AUTHKEY_FILE")) {
+    if (options.certificates) {
+      return Error{Errc::invalid_argument,
+                   "PASSEL_AUTHKEY_FILE and PASSEL_CERT_FILE are both set: certificates are "
+                   "instead of a key"};
+    }
     PASSEL_TRY(options.authkey, AuthKey::load(*path));
   }
   options.pool = variable("PASSEL_POOL").value_or("");

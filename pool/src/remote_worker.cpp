@@ -25,6 +25,7 @@ Result<RemoteWorkerOptions> RemoteWorkerOptions::from_environment() {
   RemoteWorkerOptions options;
   options.address = server.address;
   options.authkey = server.authkey;
+  options.certificates = server.certificates;
   options.pool = server.pool;
   options.name = variable("PASSEL_WORKER_NAME").value_or("");
   if (const auto number = variable("PASSEL_PROCESSES")) {

@@ -34,7 +34,7 @@ const AuthKey key{"a key that is of no use where certificates are"};
 class CertificatesTest : public testing::Test {
  protected:
   SyncManager started(Certificates shown) {
-    return SyncManager::started({.address = TcpAddress{}, .authkey = key, .certificates = shown})
+    return SyncManager::started({.address = TcpAddress{}, .certificates = std::move(shown)})
         .unwrap();
   }
   /// As another process would: this one knows the server already.
@@ -46,8 +46,9 @@ class CertificatesTest : public testing::Test {
     return passel::Error{static_cast<Errc>(code), "from elsewhere"};
   }
   static void meet_from_elsewhere(std::uint16_t port, const std::optional<Certificates>& shown) {
-    SyncManager manager{
-        {.address = TcpAddress{"127.0.0.1", port}, .authkey = key, .certificates = shown}};
+    ManagerOptions options{.address = TcpAddress{"127.0.0.1", port}, .certificates = shown};
+    if (!shown) options.authkey = key;
+    SyncManager manager{std::move(options)};
     auto connected = manager.connect();
     if (connected) connected = manager.list<int>().map([](const auto&) {});
     if (!connected) std::exit(static_cast<int>(connected.error().code()));
@@ -114,8 +115,7 @@ TEST_F(CertificatesTest, OneThatHasEndedIsNone) {
 
 TEST_F(CertificatesTest, FilesThatAreNotThereOrNotAPairAreNamed) {
   const auto error_of = [](Certificates shown) {
-    SyncManager manager{
-        {.address = TcpAddress{}, .authkey = key, .certificates = std::move(shown)}};
+    SyncManager manager{{.address = TcpAddress{}, .certificates = std::move(shown)}};
     return manager.start().error();
   };
   const Certificates good = authority.issue("127.0.0.1");
@@ -133,15 +133,34 @@ TEST_F(CertificatesTest, FilesThatAreNotThereOrNotAPairAreNamed) {
 
 TEST_F(CertificatesTest, AKeyThatNeedsAPassphraseIsAnErrorAndNobodyIsAsked) {
   const Certificates locked = authority.issue("127.0.0.1", 3600, "a passphrase");
-  SyncManager manager{{.address = TcpAddress{}, .authkey = key, .certificates = locked}};
+  SyncManager manager{{.address = TcpAddress{}, .certificates = locked}};
   const auto refused = manager.start();
   EXPECT_EQ(refused.error(), Errc::invalid_argument);
   EXPECT_THAT(refused.error().what(), HasSubstr(locked.key_file));
 }
 
+TEST_F(CertificatesTest, AKeyBesideThemAUnixSocketAndHalfOfThemAreErrors) {
+  const auto says = [](const ManagerOptions& options) {
+    SyncManager manager{options};
+    const auto started = manager.start();
+    EXPECT_EQ(started.error(), Errc::invalid_argument);
+    EXPECT_EQ(manager.connect().error().what(), started.error().what());
+    EXPECT_EQ(manager.get_server().error().what(), started.error().what());
+    return started.error().what();
+  };
+  const Certificates whole = authority.issue("127.0.0.1");
+  EXPECT_THAT(says({.address = TcpAddress{}, .authkey = key, .certificates = whole}),
+              HasSubstr("instead of a key"));
+  EXPECT_THAT(says({.address = passel::UnixAddress{"/a/socket"}, .certificates = whole}),
+              HasSubstr("'/a/socket'"));
+  Certificates half = whole;
+  half.key_file.clear();
+  EXPECT_THAT(says({.address = TcpAddress{}, .certificates = half}),
+              HasSubstr("without a key_file"));
+}
+
 TEST_F(CertificatesTest, RolesNeedKeys) {
   SyncManager manager{{.address = TcpAddress{},
-                       .authkey = key,
                        .certificates = authority.issue("127.0.0.1"),
                        .roles = {{"readers", AuthKey{"another one, long enough"}, {}}}}};
   EXPECT_EQ(manager.start().error(), Errc::invalid_argument);

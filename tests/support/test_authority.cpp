@@ -5,6 +5,8 @@
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
+#include <fcntl.h>
+#include <unistd.h>
 #include <cstdio>
 #include <stdexcept>
 #include <vector>
@@ -34,9 +36,12 @@ X509* new_certificate(EVP_PKEY* key, const std::string& name, long serial, long 
   return certificate;
 }
 
+/// Files that nobody else can read, as private keys have to be.
 template <class Write>
 void write_file(const std::filesystem::path& path, const Write& write) {
-  std::FILE* const file = std::fopen(path.c_str(), "w");
+  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  check(fd >= 0, "open");
+  std::FILE* const file = ::fdopen(fd, "w");
   check(file != nullptr && write(file) == 1, "PEM_write");
   std::fclose(file);
 }

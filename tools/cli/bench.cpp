@@ -164,13 +164,15 @@ void add_bench(CLI::App& app, BenchOptions& options, const Run& run) {
       "bench", "Measures this host, or with --connect what a server answers to this client");
   command->add_option("--connect", options.server.connect, "HOST:PORT or path of a server")
       ->envname("PASSEL_CONNECT");
-  command->add_option("--key-file", options.server.key_file, "The key of the server")
-      ->envname("PASSEL_AUTHKEY_FILE");
+  add_proof_options(*command, options.server.proof);
   command->add_option("--seconds", options.seconds, "For each row")
       ->check(CLI::Range(0.001, 60.0))
       ->capture_default_str();
   command->add_flag("--json", options.json, "Seconds of each as JSON");
-  command->callback([&options, run] { run([&] { return bench(options); }); });
+  command->callback([&options, run] {
+    if (!options.server.connect.empty()) throw_misuse(require_proof(options.server.proof));
+    run([&] { return bench(options); });
+  });
 }
 
 }  // namespace passel_cli

@@ -4,8 +4,6 @@
 #include "table.hpp"
 #include "wire_json.hpp"
 
-#include <passel/parse_address.hpp>
-
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
@@ -174,18 +172,15 @@ void add_server_options(CLI::App& command, ServerOptions& options) {
       .add_option("--connect", options.connect, "HOST:PORT or path of the server (passel serve)")
       ->envname("PASSEL_CONNECT")
       ->required();
-  command.add_option("--key-file", options.key_file, "The key of the server")
-      ->envname("PASSEL_AUTHKEY_FILE")
-      ->required();
+  add_proof_options(command, options.proof);
   command.add_option("--timeout", options.timeout, "Seconds that an answer may take")
       ->check(CLI::Range(0.0, 86'400.0))
       ->capture_default_str();
 }
 
 Result<SyncManager> connect_to(const ServerOptions& options) {
-  PASSEL_TRY(auto address, passel::parse_address(options.connect));
-  PASSEL_TRY(auto key, passel::AuthKey::load(options.key_file));
-  SyncManager manager{{.address = std::move(address), .authkey = std::move(key)}};
+  PASSEL_TRY(auto settings, manager_at(options.connect, options.proof));
+  SyncManager manager{std::move(settings)};
   PASSEL_CHECK(manager.connect());
   return manager;
 }
@@ -195,7 +190,10 @@ void add_client_commands(CLI::App& app, ClientOptions& options, const Run& run) 
                        Result<int> (*command)(const ClientOptions&)) {
     CLI::App* const added = app.add_subcommand(name, help);
     add_server_options(*added, options.server);
-    added->callback([&options, run, command] { run([&] { return command(options); }); });
+    added->callback([&options, run, command] {
+      throw_misuse(require_proof(options.server.proof));
+      run([&] { return command(options); });
+    });
     return added;
   };
   CLI::App* const pings = add("ping", "Whether a server answers, and how fast", ping);

@@ -1,6 +1,8 @@
 // Tool passel: `passel ping`, `call`, `get` and `put`: clients of a manager.
 #pragma once
 
+#include "proof.hpp"
+
 #include <passel/result.hpp>
 #include <passel/sync_manager.hpp>
 
@@ -16,13 +18,13 @@ namespace passel_cli {
 /// Where a server is, and how long it has for an answer.
 struct ServerOptions {
   std::string connect;
-  std::string key_file;
+  ProofOptions proof;
   double timeout = 10.0;  ///< seconds
 };
 
-/// --connect, --key-file and --timeout.
+/// --connect, what proves who one is, and --timeout.
 void add_server_options(CLI::App& command, ServerOptions& options);
-/// Errors: those of the address, of the key file, and of BaseManager::connect.
+/// Errors: those of manager_at and of BaseManager::connect.
 [[nodiscard]] passel::Result<passel::SyncManager> connect_to(const ServerOptions& options);
 
 struct ClientOptions {

@@ -128,6 +128,7 @@ int main(int argc, char** argv) {
   CLI::App* serve = passel_cli::add_serve(app, options.serve);
   serve->callback([&] { outcome = passel_cli::serve(*serve, options.serve, argc, argv); });
   passel_cli::add_worker(app, options.worker)->callback([&] {
+    passel_cli::throw_misuse(passel_cli::check_proof(options.worker.proof));
     outcome = passel_cli::supervise_worker(options.worker);
   });
   const passel_cli::Run run_client = [&](const auto& command) {

@@ -5,10 +5,8 @@
 #include "service_manager.hpp"
 #include "signals.hpp"
 
-#include <passel/authkey.hpp>
 #include <passel/log.hpp>
 #include <passel/manager.hpp>
-#include <passel/parse_address.hpp>
 #include <passel/runtime.hpp>
 
 #include <CLI/CLI.hpp>
@@ -17,11 +15,10 @@
 #include <csignal>
 #include <iostream>
 #include <optional>
+#include <utility>
 
 namespace passel_cli {
 
-using passel::Errc;
-using passel::Error;
 using passel::Result;
 using namespace std::chrono_literals;
 
@@ -61,9 +58,7 @@ CLI::App* add_serve(CLI::App& app, ServeOptions& options) {
   command->add_option("--address", options.address, "HOST:PORT, or the path of a socket")
       ->envname("PASSEL_ADDRESS")
       ->capture_default_str();
-  command
-      ->add_option("--key-file", options.key_file, "The key of server and clients (passel keygen)")
-      ->envname("PASSEL_AUTHKEY_FILE");
+  add_proof_options(*command, options.proof);
   command->add_option("--name", options.name, "How it calls itself")->capture_default_str();
   command
       ->add_option("--log", options.log, "What is written to stderr: debug, info, warning, error")
@@ -80,17 +75,13 @@ CLI::App* add_serve(CLI::App& app, ServeOptions& options) {
 
 Result<int> serve(CLI::App& command, ServeOptions& options, int argc, char** argv) {
   if (!options.config.empty()) PASSEL_CHECK(apply_config(command, options.config));
-  if (options.key_file.empty())
-    return Error{Errc::invalid_argument,
-                 "no key: --key-file FILE, or PASSEL_AUTHKEY_FILE; passel keygen makes one"};
+  PASSEL_TRY(auto settings, manager_at(options.address, options.proof));
+  settings.name = options.name;
   passel::Runtime runtime{argc, argv};
   const AwaitedSignals signals{SIGTERM, SIGINT};
   PASSEL_TRY(const auto level, passel::parse_log_level(options.log));
   passel::log_to_stderr(level);
-  PASSEL_TRY(auto address, passel::parse_address(options.address));
-  PASSEL_TRY(auto key, passel::AuthKey::load(options.key_file));
-  passel::Manager manager{
-      {.address = std::move(address), .authkey = std::move(key), .name = options.name}};
+  passel::Manager manager{std::move(settings)};
   PASSEL_TRY(const auto server, manager.get_server());
   const std::string where = passel::to_string(server.address());
   std::cout << "listening at " << where << std::endl;

@@ -1,6 +1,8 @@
 // Tool passel: `passel serve`, a server of shared objects and of pools that span hosts.
 #pragma once
 
+#include "proof.hpp"
+
 #include <passel/result.hpp>
 
 #include <CLI/App.hpp>
@@ -11,7 +13,7 @@ namespace passel_cli {
 
 struct ServeOptions {
   std::string address = "127.0.0.1:4711";
-  std::string key_file;
+  ProofOptions proof;
   std::string name = "passel";
   std::string log = "info";
   double drain = 30.0;  ///< seconds that tasks have to come to their ends

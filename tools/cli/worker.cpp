@@ -40,7 +40,11 @@ void set_environment(const WorkerOptions& options) {
     if (!value.empty()) ::setenv(name, value.c_str(), 1);
   };
   set("PASSEL_CONNECT", options.connect);
-  set("PASSEL_AUTHKEY_FILE", options.key_file);
+  set("PASSEL_AUTHKEY_FILE", options.proof.key_file);
+  set("PASSEL_CA_FILE", options.proof.certificates.ca_file);
+  set("PASSEL_CERT_FILE", options.proof.certificates.certificate_file);
+  set("PASSEL_CERT_KEY_FILE", options.proof.certificates.key_file);
+  set("PASSEL_PEER_NAME", options.proof.certificates.peer_name);
   set("PASSEL_POOL", options.pool);
   set("PASSEL_WORKER_NAME", options.name);
   if (options.processes != 0) set("PASSEL_PROCESSES", std::to_string(options.processes));
@@ -122,8 +126,7 @@ CLI::App* add_worker(CLI::App& app, WorkerOptions& options) {
   command->add_option("--connect", options.connect, "HOST:PORT of the server (passel serve)")
       ->envname("PASSEL_CONNECT")
       ->required();
-  command->add_option("--key-file", options.key_file, "The key of the server")
-      ->envname("PASSEL_AUTHKEY_FILE");
+  add_proof_options(*command, options.proof);
   command->add_option("--pool", options.pool, "Which of the server's pools");
   command->add_option("--processes", options.processes, "How many tasks run at a time")
       ->check(CLI::Range(1U, 10'000U));

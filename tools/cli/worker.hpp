@@ -1,6 +1,8 @@
 // Tool passel: `passel worker`, a program that works for a pool, and is started again when it dies.
 #pragma once
 
+#include "proof.hpp"
+
 #include <passel/result.hpp>
 
 #include <CLI/App.hpp>
@@ -12,7 +14,7 @@ namespace passel_cli {
 
 struct WorkerOptions {
   std::string connect;
-  std::string key_file;
+  ProofOptions proof;
   std::string pool;
   std::string name;
   unsigned processes = 0;  ///< 0: as the program has it

@@ -26,6 +26,18 @@ Error bad_file(const std::string& what, const std::string& file) {
           what + " '" + file + "'" + (text != nullptr ? std::string{": "} + text : std::string{})};
 }
 
+Result<void> check_whole(const Certificates& given) {
+  for (const auto& [name, file] : {std::pair{"ca_file", &given.ca_file},
+                                   std::pair{"certificate_file", &given.certificate_file},
+                                   std::pair{"key_file", &given.key_file}}) {
+    if (file->empty())
+      return Error{Errc::invalid_argument, std::string{"certificates without a "} + name +
+                                               ": ca_file, certificate_file and key_file go "
+                                               "together"};
+  }
+  return {};
+}
+
 /// What both sides ask of each other is the same.
 Result<Context> context_with(Side side, const Certificates& from) {
   ::ERR_clear_error();
@@ -80,6 +92,7 @@ TlsIdentity::~TlsIdentity() {
 }
 
 Result<std::shared_ptr<const TlsIdentity>> TlsIdentity::load(const Certificates& certificates) {
+  PASSEL_CHECK(check_whole(certificates));
   PASSEL_TRY(Context client, context_with(Side::client, certificates));
   PASSEL_TRY(Context listener, context_with(Side::listener, certificates));
   return std::make_shared<const TlsIdentity>(client.release(), listener.release(),

@@ -127,7 +127,7 @@ class PASSEL_API BaseManager {
 
   /// Starts the server process; returns when it serves. Errors: invalid_state ("already started",
   /// "has been shut down", no Runtime), those of Process::start, those of Listener::open for the
-  /// address.
+  /// address; for `certificates` invalid_argument and those of AuthKey::load.
   Result<void> start() { return start_server({}); }
   /// The same; `Init` runs there first, with these arguments. What it throws is the error.
   template <auto Init, class... A>
@@ -138,7 +138,7 @@ class PASSEL_API BaseManager {
     return start_server(detail::ManagerInitializer{Task::id(), std::move(encoded)});
   }
   /// Uses the server at `address`. Errors: not_found or refused when nobody is there, auth_failed,
-  /// timeout, invalid_state when it is started already.
+  /// timeout, invalid_state when it is started already; for `certificates` those of start.
   Result<void> connect();
   /// Makes the server in this process. Errors: as start.
   Result<ManagerServer> get_server();

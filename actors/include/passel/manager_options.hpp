@@ -49,7 +49,8 @@ struct ManagerOptions {
   /// are started later know it, whatever it is. Over TCP it also encrypts.
   std::optional<AuthKey> authkey{};
   /// Over TCP, instead of the secret: server and clients show certificates. The server reads the
-  /// files when it starts, clients when they connect. There are no roles then.
+  /// files when it starts, clients when they connect. There are no roles then. With an authkey
+  /// beside it, at a Unix socket or without one of its files it is an error (invalid_argument).
   std::optional<Certificates> certificates{};
   /// How long the server has to end when it is shut down, before SIGTERM, and then before SIGKILL.
   std::chrono::milliseconds shutdown_timeout{1000};

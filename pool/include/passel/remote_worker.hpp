@@ -2,6 +2,7 @@
 #pragma once
 
 #include <passel/authkey.hpp>
+#include <passel/certificates.hpp>
 #include <passel/detail/deadline.hpp>
 #include <passel/export.hpp>
 #include <passel/exposed_tasks.hpp>
@@ -21,16 +22,18 @@ namespace passel::inline v0 {
 struct RemoteWorkerOptions {
   Address address = TcpAddress{};    ///< of a Manager, such as `passel serve`
   std::optional<AuthKey> authkey{};  ///< empty: this process's
-  std::string pool{};                ///< which of the server's pools
-  std::string name{};                ///< in reports and errors; empty: "HOST-PID"
-  PoolOptions processes{};           ///< of the worker processes here: their number, memory, ...
+  /// Over TCP, instead of the key: ManagerOptions::certificates. Read with each connection.
+  std::optional<Certificates> certificates{};
+  std::string pool{};       ///< which of the server's pools
+  std::string name{};       ///< in reports and errors; empty: "HOST-PID"
+  PoolOptions processes{};  ///< of the worker processes here: their number, memory, ...
   /// How long to try again when the server is gone or cannot be reached; empty: for ever.
   std::optional<std::chrono::nanoseconds> reconnect_for{};
 
   /// What `passel worker` and service managers say in the environment: PASSEL_CONNECT
-  /// (HOST:PORT, [V6]:PORT or the path of a socket), PASSEL_AUTHKEY_FILE (the path of a key file),
-  /// PASSEL_POOL, PASSEL_PROCESSES, PASSEL_WORKER_NAME. Errors: invalid_argument naming the
-  /// variable, not_found when PASSEL_CONNECT is not set, those of AuthKey::load.
+  /// (HOST:PORT, [V6]:PORT or the path of a socket), PASSEL_AUTHKEY_FILE (the path of a key file)
+  /// or the certificates of RemoteExecutorOptions::from_environment, PASSEL_POOL, PASSEL_PROCESSES,
+  /// PASSEL_WORKER_NAME. Errors: those of that function.
   [[nodiscard]] PASSEL_API static Result<RemoteWorkerOptions> from_environment();
 };
 
@@ -55,8 +58,8 @@ struct RemoteWorkerStats {
 /// It takes as many tasks ahead as hide the way to the server, none when they take long. A process
 /// of its own that dies costs one task, as in Pool, and is replaced. When the connection is lost,
 /// what runs here is stopped, since others are doing it by then, and it joins again, with pauses
-/// from 0.1 to 5 s. It ends for good when it is told to leave, when the server refuses it, or when
-/// its own Pool has failed.
+/// from 0.1 to 5 s. It ends for good when it is told to leave, when the server refuses it (its
+/// certificate has run out, say), or when its own Pool has failed.
 ///
 /// Move-only; any thread. The destructor ends it at once: what it has goes to others, if its
 /// attempts allow. It must be gone before the Runtime.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <passel/authkey.hpp>
+#include <passel/certificates.hpp>
 #include <passel/detail/call_places.hpp>
 #include <passel/detail/exposed_answer.hpp>
 #include <passel/detail/exposed_task.hpp>
@@ -35,16 +36,20 @@ enum class UnknownTask {
 struct RemoteExecutorOptions {
   Address address = TcpAddress{};    ///< of a Manager, such as `passel serve`
   std::optional<AuthKey> authkey{};  ///< empty: this process's
-  ExposedTasks tasks{};              ///< what submit<f> and map<f> know by name
-  std::string pool{};                ///< which of the server's pools
+  /// Over TCP, instead of the key: ManagerOptions::certificates. Read with each connection.
+  std::optional<Certificates> certificates{};
+  ExposedTasks tasks{};  ///< what submit<f> and map<f> know by name
+  std::string pool{};    ///< which of the server's pools
   UnknownTask unknown_task = UnknownTask::refused;
   TaskOptions task{};  ///< of calls that are given none, maps among them: `{.attempts = 3}`
   /// Calls that may be unanswered at a time; then submit waits, try_submit refuses.
   std::size_t max_pending = 10'000;
 
   /// What the environment says: PASSEL_CONNECT (HOST:PORT, [V6]:PORT or the path of a socket),
-  /// PASSEL_AUTHKEY_FILE (the path of a key file), PASSEL_POOL. Errors: not_found when
-  /// PASSEL_CONNECT is not set, invalid_argument naming the variable, those of AuthKey::load.
+  /// PASSEL_AUTHKEY_FILE (the path of a key file) or PASSEL_CA_FILE, PASSEL_CERT_FILE and
+  /// PASSEL_CERT_KEY_FILE (certificates), with PASSEL_PEER_NAME if need be, and PASSEL_POOL.
+  /// Errors: not_found when PASSEL_CONNECT is not set, invalid_argument naming the variable that is
+  /// wrong, missing or too much, those of AuthKey::load.
   [[nodiscard]] PASSEL_API static Result<RemoteExecutorOptions> from_environment();
 };
 
