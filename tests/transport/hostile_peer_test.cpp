@@ -282,6 +282,22 @@ TEST(Strangers, Fault49WithoutDescriptorsTheServedGoOnAndNobodySpins) {
   second.join();
 }
 
+TEST(Strangers, Fault49WhoCameWithoutDescriptorsIsServedWhenThereAreSome) {
+  Listener listener = Listener::open(UnixAddress{}).unwrap();
+  const RawPeer peer{listener.address()};
+  std::optional<NoMoreDescriptors> limit{std::in_place};
+  EXPECT_TRUE(peer.connect());
+  std::string without_key = greeting();
+  without_key[24] = 0;
+  EXPECT_TRUE(peer.say(without_key));
+  EXPECT_EQ(listener.try_accept().error(), Errc::empty);
+  EXPECT_EQ(listener.accept_for(100ms).error(), Errc::timeout);  // it has looked more than once
+  limit.reset();
+  Connection line = listener.accept().unwrap();
+  line.send_bytes("x").unwrap();
+  EXPECT_FALSE(peer.dropped());
+}
+
 TEST(Strangers, Fault54TheDirectoryOfAKilledListenerIsRemovedByTheNextOne) {
   std::string parent = (fs::temp_directory_path() / "passel-test-XXXXXX").string();
   ASSERT_NE(::mkdtemp(parent.data()), nullptr);

@@ -27,8 +27,9 @@ struct ClientOptions {
 ///
 /// At a UnixAddress the listener must be a process of the same user. Without a key the connection
 /// can be used at once, before it is accepted; when the listener wants one, receiving gives
-/// auth_failed (over TCP perhaps closed). With a key connecting waits until the listener accepts
-/// and both have proved that they know the key.
+/// auth_failed (over TCP perhaps closed). With a key connecting waits until the listener accepts,
+/// which may be when its process has room for more descriptors again, and both have proved that
+/// they know the key: connect_for if that shall have an end.
 /// Source of the semantics: Python's multiprocessing.connection.Client.
 struct PASSEL_API Client {
   /// Waits until there is a connection. Errors: auth_failed when the listener has another key, or

@@ -102,7 +102,9 @@ class PASSEL_API Listener {
                                              ListenerOptions options = {});
 
   /// Waits for a client. Errors: closed "listener is closed", also when it is closed meanwhile.
-  /// When this process may have no more descriptors it waits until it may. (Python: accept)
+  /// When this process may have no more descriptors it waits until it may. Who comes meanwhile
+  /// stays in the kernel's line, up to `backlog`, and is served then: one without a key has been
+  /// connected all the time, and may have sent already. (Python: accept)
   Result<Connection> accept() { return accept_until(detail::Deadline::never()); }
   /// Waits at most `timeout`. Errors: as accept, timeout, invalid_argument when it is negative.
   template <class Rep, class Period>
