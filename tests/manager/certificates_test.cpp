@@ -9,6 +9,7 @@
 #include "support/test_authority.hpp"
 
 #include <cstdlib>
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <utility>
@@ -129,6 +130,26 @@ TEST_F(CertificatesTest, FilesThatAreNotThereOrNotAPairAreNamed) {
   bad.key_file = authority.issue("127.0.0.1").key_file;
   EXPECT_EQ(error_of(bad), Errc::invalid_argument);
   EXPECT_THAT(error_of(bad).what(), HasSubstr(bad.key_file));
+}
+
+TEST_F(CertificatesTest, APrivateKeyThatOthersMayUseIsRefused) {
+  const Certificates shown = authority.issue("127.0.0.1");
+  namespace fs = std::filesystem;
+  for (const auto forbidden : {fs::perms::group_read, fs::perms::group_write,
+                               fs::perms::others_read, fs::perms::others_write}) {
+    fs::permissions(shown.key_file, fs::perms::owner_read | fs::perms::owner_write | forbidden);
+    SyncManager manager{{.address = TcpAddress{}, .certificates = shown}};
+    const auto refused = manager.start();
+    EXPECT_EQ(refused.error(), Errc::refused);
+    EXPECT_THAT(refused.error().what(), HasSubstr("private key file " + shown.key_file));
+    EXPECT_THAT(refused.error().what(), HasSubstr("others may use it"));
+    EXPECT_EQ(manager.connect().error(), Errc::refused);
+  }
+  fs::permissions(shown.key_file, fs::perms::owner_read);
+  EXPECT_TRUE(meet(started(shown).address(), shown));
+  fs::remove(shown.key_file);
+  SyncManager manager{{.address = TcpAddress{}, .certificates = shown}};
+  EXPECT_EQ(manager.start().error(), Errc::not_found);
 }
 
 TEST_F(CertificatesTest, AKeyThatNeedsAPassphraseIsAnErrorAndNobodyIsAsked) {

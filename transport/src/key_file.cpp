@@ -3,15 +3,14 @@
 
 #include <passel/detail/descriptor.hpp>
 
+#include "private_file.hpp"
+
 #include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
-#include <cstring>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -19,60 +18,12 @@
 namespace passel::inline v0 {
 namespace {
 
+using detail::file_error;
+using detail::SecretText;
+
 constexpr std::string_view line_begin = "passel-key-1 ";
 constexpr std::string_view digits = "0123456789abcdef";
 constexpr std::size_t max_file_size = 16384;
-
-/// Text with keys in it, which is wiped when it goes.
-struct SecretText {
-  std::string text;
-  SecretText() = default;
-  SecretText(const SecretText&) = delete;
-  SecretText& operator=(const SecretText&) = delete;
-  ~SecretText() {
-    if (!text.empty()) ::explicit_bzero(text.data(), text.size());
-  }
-};
-
-Error file_error(const std::string& call, const std::string& path, int error_number) {
-  const std::string what = call + "(" + path + "): " + std::strerror(error_number);
-  if (error_number == ENOENT || error_number == ENOTDIR) return {Errc::not_found, what};
-  if (error_number == EEXIST) return {Errc::refused, what};
-  if (error_number == ENOSPC || error_number == EDQUOT) return {Errc::no_space, what};
-  return detail::system_error(call + "(" + path + ")", error_number);
-}
-
-Result<void> check_privacy(int file, const std::string& path) {
-  struct stat found {};
-  if (::fstat(file, &found) != 0) return file_error("fstat", path, errno);
-  if (!S_ISREG(found.st_mode)) return Error{Errc::malformed, path + " is no file with keys"};
-  if (found.st_uid != ::geteuid() && found.st_uid != 0) {
-    return Error{Errc::refused, "key file " + path + " belongs to user " +
-                                    std::to_string(found.st_uid) + ", not to this one or root"};
-  }
-  if ((found.st_mode & 077U) == 0) return {};
-  std::string mode = "000";
-  for (std::size_t i = 0; i < 3; ++i) mode[i] = digits[(found.st_mode >> (6 - 3 * i)) & 7U];
-  return Error{Errc::refused, "key file " + path + " has mode 0" + mode +
-                                  ": others may use it, it has to be 0600 or 0400"};
-}
-
-Result<void> read_all(int file, const std::string& path, std::string& text) {
-  text.resize(max_file_size + 1);  // at once, so that no copy of it stays in freed memory
-  std::size_t have = 0;
-  while (have < text.size()) {
-    const ssize_t count = ::read(file, text.data() + have, text.size() - have);
-    if (count == 0) break;
-    if (count > 0) have += static_cast<std::size_t>(count);
-    if (count < 0 && errno != EINTR) return file_error("read", path, errno);
-  }
-  if (have > max_file_size) {
-    return Error{Errc::too_large, "key file " + path + " has more than " +
-                                      std::to_string(max_file_size) + " bytes, the limit"};
-  }
-  text.resize(have);
-  return {};
-}
 
 std::optional<std::vector<std::byte>> from_digits(std::string_view text) {
   if (text.empty() || text.size() % 2 != 0) return std::nullopt;
@@ -115,11 +66,7 @@ Result<std::vector<AuthKey>> keys_in(std::string_view text, const std::string& p
 }  // namespace
 
 Result<std::vector<AuthKey>> AuthKey::load_all(const std::string& path) {
-  const detail::Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
-  if (!file) return file_error("open", path, errno);
-  PASSEL_CHECK(check_privacy(file.get(), path));
-  SecretText secret;
-  PASSEL_CHECK(read_all(file.get(), path, secret.text));
+  PASSEL_TRY(const SecretText secret, detail::read_private_file(path, "key file", max_file_size));
   return keys_in(secret.text, path);
 }
 

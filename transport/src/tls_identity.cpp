@@ -1,7 +1,10 @@
 // Layer transport: who one is in TLS: certificates, and whose are believed.
 #include "tls_identity.hpp"
 
+#include "private_file.hpp"
+
 #include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
@@ -17,6 +20,16 @@ struct FreeContext {
   void operator()(SSL_CTX* context) const noexcept { ::SSL_CTX_free(context); }
 };
 using Context = std::unique_ptr<SSL_CTX, FreeContext>;
+
+struct FreeBio {
+  void operator()(BIO* bio) const noexcept { ::BIO_free(bio); }
+};
+struct FreeKey {
+  void operator()(EVP_PKEY* key) const noexcept { ::EVP_PKEY_free(key); }
+};
+using PrivateKey = std::unique_ptr<EVP_PKEY, FreeKey>;
+
+constexpr std::size_t max_key_file_size = 65536;  // with certificates in it, too
 
 Error bad_file(const std::string& what, const std::string& file) {
   const unsigned long why = ::ERR_peek_last_error();
@@ -38,21 +51,39 @@ Result<void> check_whole(const Certificates& given) {
   return {};
 }
 
+/// A file that needs one is an error: else the terminal would be asked for it.
+int no_passphrase(char*, int, int, void*) { return 0; }
+
+Error no_private_key(const Certificates& from) {
+  return bad_file("no private key of '" + from.certificate_file + "' in", from.key_file);
+}
+
+Result<PrivateKey> private_key_of(const Certificates& from) {
+  PASSEL_TRY(const SecretText secret,
+             read_private_file(from.key_file, "private key file", max_key_file_size));
+  ::ERR_clear_error();
+  const std::unique_ptr<BIO, FreeBio> text{
+      ::BIO_new_mem_buf(secret.text.data(), static_cast<int>(secret.text.size()))};
+  if (text == nullptr) return Error{Errc::no_space, "no memory for a private key"};
+  PrivateKey key{::PEM_read_bio_PrivateKey(text.get(), nullptr, no_passphrase, nullptr)};
+  if (key == nullptr) return no_private_key(from);
+  return key;
+}
+
 /// What both sides ask of each other is the same.
-Result<Context> context_with(Side side, const Certificates& from) {
+Result<Context> context_with(Side side, const Certificates& from, EVP_PKEY* key) {
   ::ERR_clear_error();
   Context context{new_tls_context(side)};
   if (context == nullptr) return Error{Errc::system, "TLS 1.3 is not available"};
-  // One that needs a passphrase is an error: else the terminal would be asked for it.
-  ::SSL_CTX_set_default_passwd_cb(context.get(), [](char*, int, int, void*) { return 0; });
+  ::SSL_CTX_set_default_passwd_cb(context.get(), no_passphrase);
   ::SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
   if (::SSL_CTX_load_verify_file(context.get(), from.ca_file.c_str()) != 1)
     return bad_file("no certificate of an authority in", from.ca_file);
   if (::SSL_CTX_use_certificate_chain_file(context.get(), from.certificate_file.c_str()) != 1)
     return bad_file("no certificate in", from.certificate_file);
-  if (::SSL_CTX_use_PrivateKey_file(context.get(), from.key_file.c_str(), SSL_FILETYPE_PEM) != 1 ||
+  if (::SSL_CTX_use_PrivateKey(context.get(), key) != 1 ||
       ::SSL_CTX_check_private_key(context.get()) != 1)
-    return bad_file("no private key of '" + from.certificate_file + "' in", from.key_file);
+    return no_private_key(from);
   return context;
 }
 
@@ -92,9 +123,11 @@ TlsIdentity::~TlsIdentity() {
 }
 
 Result<std::shared_ptr<const TlsIdentity>> TlsIdentity::load(const Certificates& certificates) {
+  use_crypto();
   PASSEL_CHECK(check_whole(certificates));
-  PASSEL_TRY(Context client, context_with(Side::client, certificates));
-  PASSEL_TRY(Context listener, context_with(Side::listener, certificates));
+  PASSEL_TRY(const PrivateKey key, private_key_of(certificates));
+  PASSEL_TRY(Context client, context_with(Side::client, certificates, key.get()));
+  PASSEL_TRY(Context listener, context_with(Side::listener, certificates, key.get()));
   return std::make_shared<const TlsIdentity>(client.release(), listener.release(),
                                              certificates.peer_name);
 }

@@ -17,8 +17,9 @@ namespace passel::inline v0::detail {
 /// Certificates that have been read, for any number of connections. Immutable.
 class TlsIdentity {
  public:
-  /// Errors: invalid_argument, which names the file that cannot be read, holds no PEM of its kind,
-  /// or does not belong to the other one; system.
+  /// Errors: invalid_argument, which names the file that is missing, cannot be read, holds no PEM
+  /// of its kind, or does not belong to the other one; of the private key those of
+  /// read_private_file; system.
   [[nodiscard]] static Result<std::shared_ptr<const TlsIdentity>> load(
       const Certificates& certificates);
   TlsIdentity(ssl_ctx_st* client, ssl_ctx_st* listener, std::string peer_name) noexcept;
