@@ -11,30 +11,39 @@
 namespace passel::inline v0::detail {
 namespace {
 
-constexpr std::chrono::seconds idle_time{10};
+/// Threads that have nothing more to do, whose ends are waited for when this goes.
+struct Leavers {
+  Leavers() = default;
+  Leavers(const Leavers&) = delete;
+  Leavers& operator=(const Leavers&) = delete;
+  ~Leavers() {
+    for (std::thread& thread : threads) thread.join();
+  }
+  std::vector<std::thread> threads;
+};
 
 }  // namespace
 
 void HostedThreads::stop() {
-  std::vector<std::thread> threads;
+  Leavers all;
+  std::deque<Waiting> dropped;  // users' arguments: destroyed first, and without the mutex
   {
     const std::lock_guard lock{mutex_};
     stop_ = true;
-    line_.clear();
-    threads.swap(threads_);
+    dropped.swap(line_);
+    all.threads.swap(threads_);
   }
   changed_.notify_all();
-  for (std::thread& thread : threads) thread.join();
 }
 
 Result<void> HostedThreads::run(std::function<void()> work) {
-  std::vector<std::thread> ended;
+  Leavers ended;
   Result<void> begun;
   {
     const std::lock_guard lock{mutex_};
     if (stop_) return Error{Errc::closed, "the server is closed"};
     const auto now = Clock::now();
-    take_ended(ended);
+    take_ended(ended.threads);
     const bool all_busy = line_.size() >= idle_;
     if (all_busy && threads_.size() < options_.at_once) begun = start_thread();
     if (!begun && threads_.empty()) return begun;
@@ -44,7 +53,6 @@ Result<void> HostedThreads::run(std::function<void()> work) {
       watch_line(now + options_.patience);
   }
   changed_.notify_one();
-  for (std::thread& thread : ended) thread.join();
   return {};
 }
 
@@ -98,7 +106,7 @@ void HostedThreads::work() {
   while (true) {
     ++idle_;
     const bool found =
-        changed_.wait_for(lock, idle_time, [this] { return stop_ || !line_.empty(); });
+        changed_.wait_for(lock, options_.idle, [this] { return stop_ || !line_.empty(); });
     --idle_;
     if (stop_) return;
     if (!found) {

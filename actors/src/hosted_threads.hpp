@@ -21,6 +21,7 @@ struct HostedThreadsOptions {
   std::chrono::milliseconds patience{100};  ///< work waits so long before there is one more ...
   std::chrono::milliseconds pause{10};      ///< ... and then another one after each of these
   std::size_t most = 10'000;                ///< further work waits until one is free
+  std::chrono::milliseconds idle{10'000};   ///< a thread without work goes after so long
 };
 
 /// Threads that come when work waits and none is free, and go after a while without any. Methods
