@@ -316,7 +316,9 @@ template <class F>
 void ManagerCore::tell_all(const F& tell) {
   std::vector<std::shared_ptr<HostedObject>> told;
   told.reserve(objects_.size());
-  for (const auto& [id, hosted] : objects_) told.push_back(hosted.object);
+  // The youngest first: a condition asks the lock that it was made for what the session has of it.
+  for (auto one = objects_.rbegin(); one != objects_.rend(); ++one)
+    told.push_back(one->second.object);
   for (const auto& object : told) tell(*object);
 }
 

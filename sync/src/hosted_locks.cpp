@@ -209,6 +209,7 @@ std::span<const HostedMethod<HostedRLock>> HostedRLock::table() {
       hosted_method<&HostedRLock::locked>{"locked"},
       hosted_method<&HostedRLock::is_owned>{"is_owned"},
       hosted_method<&HostedRLock::recursion_count>{"recursion_count"},
+      hosted_method<&HostedRLock::waiting>{"waiting"},
       hosted_method<&HostedRLock::token>{"token"},
   };
   return methods;
@@ -256,7 +257,8 @@ void HostedRLock::discarded(std::uint64_t session, std::uint64_t call) {
 
 void HostedRLock::session_ended(std::uint64_t session) {
   if (!owner_ || owner_->session != session) return;
-  abandoned_ = true;
+  // A grant that never arrived was of no use to it.
+  if (count_ > unsure_.size()) abandoned_ = true;
   let_go();
 }
 

@@ -290,6 +290,31 @@ TEST_F(ManagerLocks, AKilledWaiterOfAConditionIsForgotten) {
   other.join().unwrap();
 }
 
+// Fault 23.
+TEST_F(ManagerLocks, TheNotificationOfAWaiterThatDiesWithTheLockIsPassedOn) {
+  const auto lock = manager.lock().unwrap();
+  const auto rlock = manager.rlock().unwrap();
+  for (const auto& condition : {manager.condition(lock).unwrap(), manager.condition(rlock).unwrap(),
+                                manager.condition().unwrap()}) {
+    const passel::Queue<int> told;
+    std::vector<Process> waiters;
+    for (std::uint64_t n = 1; n <= 2; ++n) {
+      waiters.push_back(Process::spawn<wait_for_a_notify>(condition, told).unwrap());
+      EXPECT_EQ(told.get().unwrap(), 0);
+      while (condition.waiting().unwrap() != n) std::this_thread::yield();
+    }
+    {
+      const auto guard = condition.acquire().unwrap();
+      condition.notify().unwrap();
+    }
+    EXPECT_EQ(told.get().unwrap(), 1);
+    waiters.front().kill().unwrap();
+    EXPECT_EQ(told.get().unwrap(), 1);
+    waiters.back().kill().unwrap();
+    for (Process& waiter : waiters) waiter.join().unwrap();
+  }
+}
+
 // CPython: TestSyncManagerTypes.test_barrier
 TEST_F(ManagerLocks, ABarrierLetsAllPassTogether) {
   const auto barrier = manager.barrier(3).unwrap();
@@ -425,21 +450,27 @@ TEST_F(ManagerLocks, WhatIsOnlyCountedDoesNotComeBack) {
   }
 }
 
-void take_and_wait(const LockProxy& lock) {
+template <class Lock>
+void take_and_wait(const Lock& lock) {
   const auto guard = lock.acquire().unwrap();
   for (;;) ::pause();
 }
 
-TEST_F(ManagerLocks, AGrantThatNobodyLearntOfLeavesNothingAbandoned) {
-  const auto lock = manager.lock().unwrap();
+template <class Lock>
+void expect_nothing_abandoned(const Lock& lock) {
   auto mine = lock.acquire().unwrap();
-  auto waiter = Process::spawn<take_and_wait>(lock).unwrap();
-  while (lock.call<int>("waiting").unwrap() == 0) std::this_thread::yield();
+  auto waiter = Process::spawn<take_and_wait<Lock>>(lock).unwrap();
+  while (lock.template call<int>("waiting").unwrap() == 0) std::this_thread::yield();
   passel_test::stop_all_of(*waiter.pid());
   mine.release().unwrap();
   waiter.kill().unwrap();
   EXPECT_FALSE(lock.acquire().unwrap().abandoned());
   waiter.join().unwrap();
+}
+
+TEST_F(ManagerLocks, AGrantThatNobodyLearntOfLeavesNothingAbandoned) {
+  expect_nothing_abandoned(manager.lock().unwrap());
+  expect_nothing_abandoned(manager.rlock().unwrap());
 }
 
 void wait_for(const passel::ConditionProxy& condition, const LockProxy& lives) {
