@@ -72,6 +72,7 @@ bool WakeBatch::put_off(std::atomic<std::uint32_t>& word) noexcept {
 }
 
 void FutureCore::stop_wished() noexcept {}
+void FutureCore::given_up() noexcept {}
 void FutureCore::fetch(Deadline) noexcept {}
 void FutureCore::wake_fetcher() noexcept {}
 
@@ -92,9 +93,9 @@ FutureCore::~FutureCore() {
   }
 }
 
-bool FutureCore::begin_set() noexcept {
+bool FutureCore::begin_set_unless(std::uint32_t bits) noexcept {
   std::uint32_t word = word_.load(std::memory_order_relaxed);
-  while ((word & phase_mask) <= running) {
+  while ((word & phase_mask) <= running && (word & bits) == 0) {
     if (word_.compare_exchange_weak(word, (word & ~phase_mask) | setting,
                                     std::memory_order_acq_rel)) {
       return true;
@@ -124,6 +125,7 @@ bool FutureCore::cancel() noexcept {
   // The hook comes first: an executor has taken the work out of its line before anybody hears of
   // it.
   wish(FutureWish::cancel);
+  given_up();
   tell(watchers_.exchange(closed_mark, std::memory_order_acq_rel), cancelled, cancelled);
   return true;
 }
@@ -226,6 +228,7 @@ void FutureCore::drop_handle() noexcept {
   while ((word & phase_mask) <= running && (word & watched_bit) == 0) {
     if (word_.compare_exchange_weak(word, word | abandon_bit, std::memory_order_seq_cst)) {
       wish(FutureWish::abandon);
+      given_up();
       break;
     }
   }

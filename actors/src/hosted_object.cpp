@@ -59,6 +59,7 @@ Result<WireValue> HostedObject::copy() const {
 void HostedObject::abandoned(std::uint64_t, std::uint64_t) {}
 void HostedObject::kept(std::uint64_t, std::uint64_t) {}
 void HostedObject::discarded(std::uint64_t, std::uint64_t) {}
+void HostedObject::session_ready(std::uint64_t) {}
 void HostedObject::session_ended(std::uint64_t) {}
 std::optional<std::string> HostedObject::text_at_once() const { return text(); }
 const void* HostedObject::identity() const noexcept { return nullptr; }

@@ -1,6 +1,7 @@
 // Layer actors: the server of a manager.
 #include "manager_core.hpp"
 
+#include <passel/detail/brief_text.hpp>
 #include <passel/log.hpp>
 
 #include <chrono>
@@ -196,12 +197,14 @@ std::optional<WireValue> ManagerCore::replaced(const WireValue& value, const F& 
   return std::nullopt;
 }
 
-void ManagerCore::adopt(WireValue& value) {
-  if (!loop_.on_loop_thread()) return adopt_from_elsewhere(value);
-  auto adopted = replaced(value, [this](const WireValue& one) -> std::optional<WireValue> {
+void ManagerCore::adopt(WireValue& value, std::uint64_t session) {
+  if (!loop_.on_loop_thread()) return adopt_from_elsewhere(value, session);
+  auto adopted = replaced(value, [this, session](const WireValue& one) -> std::optional<WireValue> {
     const auto found = read_proxy(one);
-    if (!found || found->place.epoch != epoch_ || !objects_.contains(found->place.object))
-      return std::nullopt;
+    if (!found || found->place.epoch != epoch_) return std::nullopt;
+    const auto hosted = objects_.find(found->place.object);
+    // Nobody keeps alive what he may not use.
+    if (hosted == objects_.end() || !check_use(session, hosted->second.type)) return std::nullopt;
     // Session 0 is this server: it takes over what the sender lent.
     const std::uint64_t object = found->place.object;
     step(registry_event::Keep{object});
@@ -213,7 +216,7 @@ void ManagerCore::adopt(WireValue& value) {
 }
 
 // A method that runs on a thread reads its arguments there.
-void ManagerCore::adopt_from_elsewhere(WireValue& value) {
+void ManagerCore::adopt_from_elsewhere(WireValue& value, std::uint64_t session) {
   // Most values name no object, and need not go to the I/O thread.
   const auto named = replaced(value, [](const WireValue& one) {
     return read_proxy(one) ? std::optional{one} : std::nullopt;
@@ -221,9 +224,9 @@ void ManagerCore::adopt_from_elsewhere(WireValue& value) {
   if (!named) return;
   const auto adopted = std::make_shared<std::promise<WireValue>>();
   auto outcome = adopted->get_future();
-  loop_.post([weak = weak_from_this(), adopted, value] {
+  loop_.post([weak = weak_from_this(), adopted, value, session] {
     WireValue here = value;
-    if (const auto core = weak.lock()) core->adopt(here);
+    if (const auto core = weak.lock()) core->adopt(here, session);
     adopted->set_value(std::move(here));
   });
   try {
@@ -261,11 +264,17 @@ Result<WireValue> ManagerCore::host(const std::string& type, std::shared_ptr<Hos
   return held(id);
 }
 
-std::shared_ptr<HostedObject> ManagerCore::object_of(const WireValue& proxy) const {
+Result<std::shared_ptr<HostedObject>> ManagerCore::object_of(
+    const WireValue& proxy, std::uint64_t session,
+    std::initializer_list<std::string_view> methods) const {
   const auto found = read_proxy(proxy);
-  if (!found || found->place.epoch != epoch_) return nullptr;
-  const auto hosted = objects_.find(found->place.object);
-  return hosted == objects_.end() ? nullptr : hosted->second.object;
+  const auto hosted =
+      found && found->place.epoch == epoch_ ? objects_.find(found->place.object) : objects_.end();
+  if (hosted == objects_.end())
+    return Error{Errc::not_found, "no object of this manager: " + brief_text(proxy)};
+  for (const std::string_view method : methods)
+    PASSEL_CHECK(check_use(session, hosted->second.type, method));
+  return hosted->second.object;
 }
 
 void ManagerCore::serve(const ServedCall& served) {
@@ -320,6 +329,10 @@ void ManagerCore::tell_all(const F& tell) {
   for (auto one = objects_.rbegin(); one != objects_.rend(); ++one)
     told.push_back(one->second.object);
   for (const auto& object : told) tell(*object);
+}
+
+void ManagerCore::session_ready(std::uint64_t session) {
+  tell_all([session](HostedObject& object) { object.session_ready(session); });
 }
 
 void ManagerCore::answer_unwanted(std::uint64_t session, std::uint64_t call, std::uint64_t target) {

@@ -63,12 +63,15 @@ class ManagerCore final : public SessionService,
   [[nodiscard]] const Address& address() const noexcept { return address_; }
   [[nodiscard]] std::uint64_t epoch() const noexcept { return epoch_; }
 
-  void adopt(WireValue& value) override;
+  void adopt(WireValue& value, std::uint64_t session) override;
   [[nodiscard]] WireValue lend(const WireValue& value) override;
   [[nodiscard]] Result<WireValue> host(const std::string& type,
                                        std::shared_ptr<HostedObject> object,
                                        std::uint64_t session) override;
-  [[nodiscard]] std::shared_ptr<HostedObject> object_of(const WireValue& proxy) const override;
+  [[nodiscard]] Result<std::shared_ptr<HostedObject>> object_of(
+      const WireValue& proxy, std::uint64_t session,
+      std::initializer_list<std::string_view> methods) const override;
+  [[nodiscard]] bool has_room(std::uint64_t session) override { return server_->has_room(session); }
   Result<void> run(std::function<void()> work) override { return threads_->run(std::move(work)); }
   [[nodiscard]] IoLoop& loop() noexcept override { return loop_; }
 
@@ -89,6 +92,7 @@ class ManagerCore final : public SessionService,
 
   void session_opened(std::uint64_t session, const SessionPeer& peer) override;
   void serve(const ServedCall& call) override;
+  void session_ready(std::uint64_t session) override;
   void call_abandoned(std::uint64_t session, std::uint64_t call, std::uint64_t target) override;
   void answer_unwanted(std::uint64_t session, std::uint64_t call, std::uint64_t target) override;
   void notified(std::uint64_t session, std::uint64_t target, std::string_view topic,
@@ -127,7 +131,7 @@ class ManagerCore final : public SessionService,
   void destroy_leaving();
   void arm();
   void unkeep(std::uint64_t object);
-  void adopt_from_elsewhere(WireValue& value);
+  void adopt_from_elsewhere(WireValue& value, std::uint64_t session);
   [[nodiscard]] WireValue held(std::uint64_t object);
   template <class F>
   void tell_all(const F& tell);

@@ -208,7 +208,7 @@ void ManagerCore::publish(HostedCall&& call) {
   auto args = call.arguments<std::string, WireValue>();
   if (!args) return call.reply.set(args.error());
   auto& [name, object] = *args;
-  if (object_of(object) == nullptr)
+  if (!object_of(object, call.caller.session, {}))
     return call.reply.set(
         Error{Errc::invalid_argument, "only an object of this manager can be published in it"});
   call.reply.value(names_.bind(name, std::move(object)));

@@ -15,16 +15,6 @@
 
 namespace passel::inline v0 {
 namespace detail {
-namespace {
-
-/// What a server that listens at all addresses of its host knows of itself.
-bool is_everywhere(const Address& address) {
-  const auto* const tcp = std::get_if<TcpAddress>(&address);
-  return tcp != nullptr && (tcp->host == "0.0.0.0" || tcp->host == "::");
-}
-
-}  // namespace
-
 class ProxyCore::Body {
  public:
   Body(ProxyPlace place, std::shared_ptr<SessionLink> link)
@@ -51,10 +41,9 @@ Result<std::shared_ptr<ProxyCore>> ProxyCore::create(const Address& address, std
 Result<std::shared_ptr<ProxyCore>> ProxyCore::from_value(const WireValue& value) {
   auto found = read_proxy(value);
   if (!found) return mismatch("proxy of a hosted object", value);
-  if (is_everywhere(found->place.address)) {
-    if (auto reached = address_of_manager(found->place.epoch))
-      found->place.address = *std::move(reached);
-  }
+  // The server knows itself by another address than those who come through a tunnel, or by none.
+  if (auto reached = address_of_manager(found->place.epoch))
+    found->place.address = *std::move(reached);
   auto body = std::make_unique<Body>(std::move(found->place), nullptr);
   (*body)->arrive(found->ticket);
   return std::make_shared<ProxyCore>(std::move(body));

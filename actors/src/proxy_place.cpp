@@ -11,10 +11,13 @@
 namespace passel::inline v0::detail {
 namespace {
 
+constexpr std::size_t all_lines = 6;
+
+/// The last one may have line breaks in it: it is a path.
 std::vector<std::string_view> lines_of(std::string_view text) {
   std::vector<std::string_view> lines;
   while (true) {
-    const std::size_t end = text.find('\n');
+    const std::size_t end = lines.size() + 1 < all_lines ? text.find('\n') : text.npos;
     lines.push_back(text.substr(0, end));
     if (end == text.npos) return lines;
     text.remove_prefix(end + 1);
@@ -46,7 +49,7 @@ std::optional<ProxyTicket> read_proxy(const WireValue& value) {
   const Handle* handle = value.handle();
   if (handle == nullptr || handle->kind != proxy_kind) return std::nullopt;
   const auto lines = lines_of(handle->type);
-  if (lines.size() != 6) return std::nullopt;
+  if (lines.size() != all_lines) return std::nullopt;
   const auto epoch = number_in<std::uint64_t>(lines[1]);
   const auto ticket = number_in<std::uint64_t>(lines[2]);
   const auto port = number_in<std::uint16_t>(lines[4]);

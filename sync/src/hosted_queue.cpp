@@ -168,6 +168,11 @@ void HostedQueue::wait_for_items(HostedCall&& call, Wish wish, bool wait) {
     if (!wait) return call.reply.set(std::move(nothing));
     return getters_.add(std::move(call), wish, std::move(nothing));
   }
+  // Who does not read what he has got waits for more until he does.
+  if (wait && !call.site->has_room(call.caller.session)) {
+    return getters_.add(std::move(call), wish,
+                        Error{Errc::empty, "the client has too much to read for one more item"});
+  }
   hand_out(call, wish);
   serve_waiting();
 }
@@ -216,11 +221,27 @@ void HostedQueue::hand_out(HostedCall& call, Wish wish) {
   }
 }
 
+// Items come back in the middle of it, when they are more than their taker has room for.
 void HostedQueue::serve_waiting() {
+  if (is_serving_) return;
+  struct Turn {
+    explicit Turn(bool& taken) : is_taken{taken} { is_taken = true; }
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+    ~Turn() { is_taken = false; }
+    bool& is_taken;
+  } const turn{is_serving_};
+  serve_all();
+}
+
+void HostedQueue::serve_all() {
+  const auto has_room = [](const auto& getter) {
+    return getter.call.site->has_room(getter.call.caller.session);
+  };
   while (true) {
-    if (!items_.empty() && !getters_.empty()) {
-      auto getter = getters_.take_front();
-      hand_out(getter.call, getter.data);
+    auto getter = items_.empty() ? std::nullopt : getters_.take_first(has_room);
+    if (getter) {
+      hand_out(getter->call, getter->data);
     } else if (!putters_.empty() && !full()) {
       take_room(putters_.front().data);
       if (putters_.front().data.items.empty()) putters_.take_front().call.reply.value();

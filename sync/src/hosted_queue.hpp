@@ -64,6 +64,7 @@ class HostedQueue final : public HostedBuiltin<HostedQueue> {
   void abandoned(std::uint64_t session, std::uint64_t call) override;
   void kept(std::uint64_t session, std::uint64_t call) override;
   void discarded(std::uint64_t session, std::uint64_t call) override;
+  void session_ready(std::uint64_t) override { serve_waiting(); }
   void session_ended(std::uint64_t session) override;
 
  private:
@@ -102,6 +103,7 @@ class HostedQueue final : public HostedBuiltin<HostedQueue> {
   void give_back(std::vector<Given> given);
   void hand_out(HostedCall& call, Wish wish);
   void serve_waiting();
+  void serve_all();
   void finished_one();
   [[nodiscard]] Error shut_down_error() const;
   [[nodiscard]] Error no_room() const;
@@ -115,6 +117,7 @@ class HostedQueue final : public HostedBuiltin<HostedQueue> {
   HostedLine<Wish> getters_;
   HostedLine<Load> putters_;  // and what they have not put yet
   HostedLine<std::monostate> joiners_;
+  bool is_serving_ = false;
   std::optional<std::pair<std::uint64_t, std::uint64_t>> handing_out_;  // session and call
   std::uint64_t unfinished_ = 0;
   bool shut_down_ = false;

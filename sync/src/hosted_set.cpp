@@ -1,6 +1,8 @@
 // Layer sync: a set that lives in a manager's server.
 #include "hosted_set.hpp"
 
+#include <passel/detail/brief_text.hpp>
+
 #include "hosted_values.hpp"
 
 #include <algorithm>
@@ -35,7 +37,7 @@ Result<std::shared_ptr<HostedObject>> make_hosted_set(const HostedCall& call) {
   ValueSet set;
   const auto args = call.arguments<WireValue>();
   if (args) {
-    PASSEL_TRY(const auto items, items_of(*call.site, std::get<0>(*args)));
+    PASSEL_TRY(const auto items, items_of(call, std::get<0>(*args)));
     PASSEL_TRY(set, ValueSet::of(items));
   } else if (!call.arguments<>()) {
     return args.error();
@@ -83,7 +85,7 @@ Result<void> HostedSet::discard(const WireValue& item) {
 
 Result<void> HostedSet::remove(const WireValue& item) {
   if (!item.is_hashable()) return unhashable(item);
-  if (!set_.erase(item)) return Error{Errc::not_found, item.to_string() + " is not in the set"};
+  if (!set_.erase(item)) return Error{Errc::not_found, brief_text(item) + " is not in the set"};
   return {};
 }
 

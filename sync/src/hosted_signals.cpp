@@ -52,7 +52,9 @@ Result<std::shared_ptr<HostedObject>> make_hosted_condition(const HostedCall& ca
   if (given.is_none()) {
     lock = std::make_shared<HostedRLock>();
   } else {
-    lock = call.site->object_of(given);
+    auto found = call.site->object_of(given, call.caller.session, {"acquire", "release"});
+    if (!found && found.error() == Errc::refused) return found.error();
+    if (found) lock = *std::move(found);
     const auto* const mutex = dynamic_cast<HostedMutex*>(lock.get());
     if (mutex == nullptr || !mutex->is_exclusive()) {
       return Error{Errc::type_mismatch,

@@ -1,6 +1,7 @@
 // Layer sync: keys and items of hosted containers.
 #include "hosted_values.hpp"
 
+#include <passel/detail/brief_text.hpp>
 #include <passel/detail/hosted_type.hpp>
 
 #include <memory>
@@ -10,23 +11,26 @@ namespace passel::inline v0::detail {
 
 Error unhashable(const WireValue& key) {
   return {Errc::type_mismatch,
-          "a " + std::string{to_string(key.kind())} + " cannot be a key: " + key.to_string()};
+          "a " + std::string{to_string(key.kind())} + " cannot be a key: " + brief_text(key)};
 }
 
-Result<std::vector<WireValue>> items_of(const HostedSite& site, const WireValue& value) {
+Result<std::vector<WireValue>> items_of(const HostedCall& call, const WireValue& value) {
   if (const auto* const items = value.items()) return *items;
   if (const auto* const entries = value.entries()) {
     std::vector<WireValue> keys;
     for (const auto& [key, held] : *entries) keys.push_back(key);
     return keys;
   }
-  const auto object = site.object_of(value);
-  // Users' objects are looked at on their own threads.
-  if (object != nullptr && dynamic_cast<const LinedObject*>(object.get()) == nullptr) {
-    const auto copy = object->copy();
-    if (copy && copy->kind() != ValueKind::handle) return items_of(site, *copy);
+  if (value.kind() == ValueKind::handle) {
+    const auto object = call.site->object_of(value, call.caller.session, {"#copy"});
+    if (!object && object.error() == Errc::refused) return object.error();
+    // Users' objects are looked at on their own threads.
+    if (object && dynamic_cast<const LinedObject*>(object->get()) == nullptr) {
+      const auto copy = (*object)->copy();
+      if (copy && copy->kind() != ValueKind::handle) return items_of(call, *copy);
+    }
   }
-  return Error{Errc::type_mismatch, "not a container: " + value.to_string()};
+  return Error{Errc::type_mismatch, "not a container: " + brief_text(value)};
 }
 
 }  // namespace passel::inline v0::detail

@@ -13,8 +13,9 @@ namespace passel::inline v0::detail {
 [[nodiscard]] Error unhashable(const WireValue& key);
 
 /// What stands for a number of items: a list, a tuple, a set, the keys of a dictionary, or a proxy
-/// of one of these in the same server. Errors: type_mismatch for anything else.
-[[nodiscard]] Result<std::vector<WireValue>> items_of(const HostedSite& site,
+/// of one of these in the same server that the caller may copy. Errors: refused, type_mismatch for
+/// anything else.
+[[nodiscard]] Result<std::vector<WireValue>> items_of(const HostedCall& call,
                                                       const WireValue& value);
 
 /// A method of a container that takes the items of another one.
@@ -22,7 +23,7 @@ template <auto F, class Object>
 void with_items(Object& object, HostedCall&& call) {
   const auto args = call.arguments<WireValue>();
   if (!args) return call.reply.set(args.error());
-  auto items = items_of(*call.site, std::get<0>(*args));
+  auto items = items_of(call, std::get<0>(*args));
   if (!items) return call.reply.set(items.error());
   call.reply.value((object.*F)(*std::move(items)));
 }

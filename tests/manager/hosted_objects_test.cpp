@@ -112,6 +112,7 @@ struct Keeper {
 /// It has no text.
 struct Mute {
   [[nodiscard]] std::string to_string() const { throw std::runtime_error{"no words"}; }
+  void complain(std::uint64_t length) const { throw std::runtime_error{std::string(length, 'x')}; }
 };
 
 }  // namespace
@@ -139,7 +140,7 @@ class HostedObjects : public ::testing::Test {
                        &Waiter::is_running>("Quick")
         .unwrap();
     manager.register_type<Opener, &Opener::open>("Opener").unwrap();
-    manager.register_type<Mute>("Mute").unwrap();
+    manager.register_type<Mute, &Mute::complain>("Mute").unwrap();
     manager.register_type<Late, &Late::one>("Late").unwrap();
     manager.register_type<Diary, passel::factory<&the_diary>, &Diary::write>("Writer").unwrap();
     manager.register_type<Diary, passel::factory<&the_diary>, &Diary::read>("Reader").unwrap();
@@ -195,6 +196,17 @@ TEST_F(HostedObjects, TextsAndCodecsThatThrowAreErrorsOfTheCallAlone) {
   ASSERT_FALSE(odd);
   EXPECT_THAT(odd.error().what(), HasSubstr("that is odd"));
   EXPECT_EQ(waiter.call<int>("take", 4).unwrap(), 4);
+}
+
+TEST_F(HostedObjects, AnErrorThatIsTooLongForAMessageIsCutShortAndTheSessionGoesOn) {
+  const DynamicProxy mute = manager.create("Mute").unwrap();
+  const auto failed = mute.call<void>("complain", std::uint64_t{70} << 20);
+  ASSERT_FALSE(failed);
+  EXPECT_EQ(failed.error(), Errc::task_failed);
+  const std::string what = failed.error().what();
+  EXPECT_THAT(what, HasSubstr("xxx..."));
+  EXPECT_LT(what.size(), 10'000U);
+  EXPECT_EQ(mute.text().error(), Errc::task_failed);  // over the same connection
 }
 
 TEST_F(HostedObjects, MethodsThatWaitForAnotherOneNeverTakeAllThreads) {

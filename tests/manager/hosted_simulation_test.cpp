@@ -31,7 +31,7 @@ class Site final : public HostedSite {
   explicit Site(IoLoop& loop) : loop_{loop} {}
   std::function<void(const WireValue&)> answered;
 
-  void adopt(WireValue&) override {}
+  void adopt(WireValue&, std::uint64_t) override {}
   WireValue lend(const WireValue& value) override {
     answered(value);
     return value;
@@ -40,7 +40,11 @@ class Site final : public HostedSite {
                          std::uint64_t) override {
     return WireValue{};
   }
-  std::shared_ptr<HostedObject> object_of(const WireValue&) const override { return nullptr; }
+  Result<std::shared_ptr<HostedObject>> object_of(
+      const WireValue&, std::uint64_t, std::initializer_list<std::string_view>) const override {
+    return passel::Error{passel::Errc::not_found, "no object"};
+  }
+  bool has_room(std::uint64_t) override { return true; }
   Result<void> run(std::function<void()> work) override {
     work();
     return {};

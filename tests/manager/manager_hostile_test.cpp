@@ -12,12 +12,16 @@
 #include "support/seed.hpp"
 #include "transport/raw_peer.hpp"
 
+#include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <functional>
+#include <future>
 #include <memory>
 #include <random>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -63,6 +67,19 @@ class Stranger {
                                 .args = encode_pack(args...).unwrap(),
                                 .deadline = Deadline::never()},
                                [](const Result<SessionReply>&) {});
+  }
+  /// Takes one item of a queue, some time.
+  void begin_get(std::uint64_t queue, std::function<void(bool)> told) {
+    (*link)->call_async(
+        {.target = queue,
+         .method = "get",
+         .args = encode_pack(true, false).unwrap(),
+         .deadline = Deadline::never()},
+        [told = std::move(told)](const Result<SessionReply>& reply) { told(reply.is_ok()); });
+  }
+  /// Reads nothing until then.
+  void pause(std::shared_future<void> until) {
+    loop_.post([until = std::move(until)] { until.wait(); });
   }
   /// The number of a new object.
   template <class... A>
@@ -148,6 +165,47 @@ TEST_P(HostileClient, Fault56ARoleKeepsNothingAliveThatItMayNotUse) {
   EXPECT_EQ(manager.number_of_objects().unwrap(), objects - 1);
 }
 
+/// A proxy of that object that nobody has given to anybody.
+WireValue forged(const Stranger& by, const passel::DynamicProxy& proxy) {
+  const std::string life = std::to_string((*by.link)->epoch());
+  return WireValue{passel::Handle{"Proxy", "\n" + life + "\n0\nunix\n0\n", proxy.core()->object(),
+                                  nullptr, nullptr}};
+}
+
+TEST_P(HostileClient, Fault56WhatARoleMayNotUseItCannotUseThroughAnotherObject) {
+  auto manager = started(
+      {.roles = {{"readers", readers_key, {{"Condition", {}}, {"set", {}}, {"list", {"size"}}}}}});
+  const auto lock = manager.lock().unwrap();
+  const auto guard = lock.acquire().unwrap();
+  const auto list = manager.list<int>({1, 2}).unwrap();
+  Stranger reader{manager.address(), readers_key};
+  ASSERT_TRUE(reader.link);
+  const WireValue forged_lock = forged(reader, lock);
+  const WireValue forged_list = forged(reader, list);
+  EXPECT_EQ(text_of(reader.call(0, "create Condition", forged_lock)),
+            "refused: role 'readers' may not use objects of type 'Lock'");
+  EXPECT_EQ(text_of(reader.call(0, "create set", forged_list)),
+            "refused: role 'readers' may not call '#copy' of type 'list'");
+  const std::uint64_t set = reader.make("set");
+  EXPECT_EQ(reader.call(set, "update", forged_list).error(), Errc::refused);
+  EXPECT_EQ(decode_reply<std::uint64_t>(reader.call(set, "size")).unwrap(), 0U);
+
+  Stranger owner{manager.address()};
+  EXPECT_TRUE(owner.call(0, "create Condition", forged_lock));
+  EXPECT_TRUE(owner.call(0, "create set", forged_list));
+}
+
+TEST_P(HostileClient, Fault56ARoleKeepsNothingAliveByPuttingItIntoAnother) {
+  auto manager = started({.roles = {{"readers", readers_key, {{"set", {}}}}}});
+  auto list = manager.list<int>({1}).unwrap();
+  const auto objects = manager.number_of_objects().unwrap();
+  Stranger reader{manager.address(), readers_key};
+  const std::uint64_t set = reader.make("set");
+  EXPECT_TRUE(reader.call(set, "add", forged(reader, list)));
+  list = {};
+  EXPECT_EQ(manager.number_of_objects().unwrap(), objects);
+}
+
 TEST_P(HostileClient, Fault56ARoleFindsTheNamesOfItsTypesOnlyAndGivesNone) {
   auto manager = started({.roles = {{"readers", readers_key, {{"dict", {"get"}}, {"Event", {}}}}}});
   const auto dict = manager.dict<std::string, int>({{"a", 1}}).unwrap();
@@ -216,6 +274,34 @@ TEST_P(HostileClient, Fault56WhatProducersAtAFullQueueHaveInHandHasALimit) {
   EXPECT_THAT(refused.error().what(), HasSubstr("limit 4194304"));
   EXPECT_TRUE(greedy.call(queue, "get", true, false));
   EXPECT_TRUE(greedy.call(queue, "qsize"));
+}
+
+TEST_P(HostileClient, Fault56WhoDoesNotReadHasHisItemsLaterAndKeepsThemFromNobody) {
+  constexpr int items = 120;
+  const std::string mebibyte(std::size_t{1} << 20, 'm');
+  auto manager = started({});
+  const auto queue = manager.queue<std::string>().unwrap();
+  Stranger slow{manager.address()};
+  slow.grab(queue.core()->object());
+  std::atomic<int> got = 0;
+  std::atomic<int> failed = 0;
+  std::promise<void> reads;
+  for (int n = 0; n < items; ++n)
+    slow.begin_get(queue.core()->object(), [&](bool ok) { ++(ok ? got : failed); });
+  EXPECT_TRUE(slow.call(queue.core()->object(), "qsize"));  // they wait there by now
+  slow.pause(reads.get_future().share());
+  for (int n = 0; n < items; ++n) queue.put(mebibyte).unwrap();
+  // What the slow one has no room for goes to others.
+  int mine = 0;
+  while (queue.try_get()) ++mine;
+  EXPECT_GT(mine, items / 2);
+  reads.set_value();
+  for (; mine < items && got + mine < items; std::this_thread::sleep_for(1ms)) {
+  }
+  for (int n = mine; n > 0; --n) queue.put(mebibyte).unwrap();
+  while (got < items) std::this_thread::sleep_for(1ms);
+  EXPECT_EQ(failed, 0);
+  EXPECT_TRUE(queue.empty().unwrap());
 }
 
 TEST_P(HostileClient, Fault56SessionsHaveALimit) {

@@ -9,11 +9,14 @@
 
 #include "support/blocked_thread.hpp"
 #include "support/process_census.hpp"
+#include "support/seed.hpp"
 #include "support/stopped_process.hpp"
 
 #include <unistd.h>
+#include <algorithm>
 #include <csignal>
 #include <optional>
+#include <random>
 #include <string>
 #include <thread>
 #include <tuple>
@@ -177,6 +180,65 @@ TEST_F(ManagerQueue, AGetThatIsGivenUpTakesNothing) {
   { const auto dropped = queue.get_async(); }
   queue.put(1).unwrap();
   EXPECT_EQ(queue.get().unwrap(), 1);
+}
+
+TEST_F(ManagerQueue, AGetThatIsCancelledInTheInstantOfItsAnswerTakesItsItemOrLeavesIt) {
+  std::mt19937_64 random{passel_test::seed()};
+  const auto queue = manager.queue<unsigned>().unwrap();
+  const unsigned rounds = passel_test::rounds(500);
+  std::vector<unsigned> got;
+  std::jthread producer{[&] {
+    for (unsigned n = 0; n < rounds; ++n) queue.put(n).unwrap();
+  }};
+  for (unsigned n = 0; n < rounds; ++n) {
+    auto item = queue.get_async();
+    for (auto spins = random() % 4096; spins > 0; --spins)
+      if (item.done()) break;
+    if (!item.cancel()) got.push_back(item.get().unwrap());
+  }
+  producer.join();
+  while (got.size() < rounds) got.push_back(queue.get().unwrap());
+  // What went back lies where it was, but may have been passed meanwhile by a cancelled turn.
+  std::sort(got.begin(), got.end());
+  for (unsigned n = 0; n < rounds; ++n) ASSERT_EQ(got[n], n);
+  EXPECT_TRUE(queue.empty().unwrap());
+}
+
+// Whoever waits reads for all; some wait, some look, some go away.
+TEST_F(ManagerQueue, FuturesOfSeveralThreadsAreAllAnswered) {
+  const auto seed = passel_test::seed();
+  const auto dict = manager.dict<int, int>({{0, 0}}).unwrap();
+  std::vector<std::jthread> threads;
+  for (unsigned which = 0; which < 4; ++which) {
+    threads.emplace_back([&, random = std::mt19937_64{seed + which}]() mutable {
+      for (unsigned round = 0; round < passel_test::rounds(150); ++round) {
+        std::vector<passel::Future<WireValue>> asked;
+        for (auto left = random() % 40; left > 0; --left) asked.push_back(dict.call_async("at", 0));
+        std::shuffle(asked.begin(), asked.end(), random);
+        for (auto& one : asked) {
+          switch (random() % 5) {
+            case 0: one = {}; break;
+            case 1:
+              while (!one.done()) std::this_thread::yield();
+              break;
+            case 2: ASSERT_EQ(dict.at(0).unwrap(), 0); break;
+            case 3: ASSERT_TRUE(one.wait_for(60s)); break;
+            default: ASSERT_EQ(one.get().unwrap(), WireValue{0}); break;
+          }
+        }
+      }
+    });
+  }
+}
+
+TEST_F(ManagerQueue, AWaitForAFutureThatIsTooShortSaysForWhat) {
+  const auto queue = manager.queue<int>().unwrap();
+  auto item = queue.get_async();
+  const auto late = item.get_for(1ms);
+  EXPECT_EQ(late.error(), Errc::timeout);
+  EXPECT_THAT(late.error().what(), HasSubstr("'get' of <Proxy[Queue] object"));
+  queue.put(3).unwrap();
+  EXPECT_EQ(item.get().unwrap(), 3);
 }
 
 TEST_F(ManagerQueue, AnAnswerThatReachedNobodyGivesItsItemBack) {

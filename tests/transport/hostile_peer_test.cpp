@@ -313,6 +313,16 @@ TEST(Strangers, Fault54TheDirectoryOfAKilledListenerIsRemovedByTheNextOne) {
   leave("passel-killed", 2min);
   leave("passel-Nowmad", 0s);  // its maker may be about to take the lock
   leave("passel-of-somebody-else", 2min);
+  // Somebody else has listened at the path meanwhile and taken away what was his.
+  const auto leave_empty = [&](const char* name, std::chrono::seconds ago) {
+    const std::string directory = parent + "/" + name;
+    EXPECT_EQ(::mkdir(directory.c_str(), 0700), 0);
+    timespec times[2]{};
+    times[0].tv_sec = times[1].tv_sec = ::time(nullptr) - ago.count();
+    EXPECT_EQ(::utimensat(AT_FDCWD, directory.c_str(), times, 0), 0);
+  };
+  leave_empty("passel-vacant", 2min);
+  leave_empty("passel-youngs", 0s);  // its maker may be about to make the lock
   const char* const set = std::getenv("XDG_RUNTIME_DIR");
   const std::string kept = set != nullptr ? set : "";
   ASSERT_EQ(::setenv("XDG_RUNTIME_DIR", parent.c_str(), 1), 0);
@@ -326,14 +336,16 @@ TEST(Strangers, Fault54TheDirectoryOfAKilledListenerIsRemovedByTheNextOne) {
     Listener next = Listener::open().unwrap();
     EXPECT_TRUE(fs::exists(path));
     EXPECT_FALSE(fs::exists(parent + "/passel-killed"));
+    EXPECT_FALSE(fs::exists(parent + "/passel-vacant"));
     EXPECT_TRUE(fs::exists(parent + "/passel-Nowmad"));
+    EXPECT_TRUE(fs::exists(parent + "/passel-youngs"));
     EXPECT_TRUE(fs::exists(parent + "/passel-of-somebody-else"));
   }
   if (set != nullptr)
     ::setenv("XDG_RUNTIME_DIR", kept.c_str(), 1);
   else
     ::unsetenv("XDG_RUNTIME_DIR");
-  EXPECT_EQ(std::distance(fs::directory_iterator{parent}, fs::directory_iterator{}), 2);
+  EXPECT_EQ(std::distance(fs::directory_iterator{parent}, fs::directory_iterator{}), 3);
   fs::remove_all(parent);
 }
 

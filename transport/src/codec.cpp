@@ -151,13 +151,15 @@ Error at_step(const Error& error, std::string_view step) {
   return {error.code(), std::move(text), error.detail_pointer()};
 }
 
-std::string brief_text(const WireValue& value) {
-  std::string text = value.to_string();
-  if (text.size() <= max_shown) return text;
-  std::size_t end = max_shown;
+std::string cut_text(std::string text, std::size_t most) {
+  if (text.size() <= most) return text;
+  std::size_t end = most;
   while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
-  return text.substr(0, end) + "...";
+  text.resize(end);
+  return text += "...";
 }
+
+std::string brief_text(const WireValue& value) { return cut_text(value.to_string(), max_shown); }
 
 Error at_index(const Error& error, std::size_t index) {
   return at_step(error, "[" + std::to_string(index) + "]");

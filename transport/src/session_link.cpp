@@ -5,6 +5,7 @@
 #include <passel/detail/shared_object.hpp>
 #include <passel/detail/spare_buffers.hpp>
 
+#include "host_sleep.hpp"
 #include "session_port.hpp"
 #include "session_socket.hpp"
 
@@ -49,20 +50,6 @@ bool hung_up(int fd) {
   return ::poll(&watched, 1, 0) == 1;
 }
 
-/// How long this host was suspended since it was started.
-std::chrono::nanoseconds time_asleep() {
-  const auto read = [](clockid_t clock) {
-    timespec now{};
-    ::clock_gettime(clock, &now);
-    return std::chrono::seconds{now.tv_sec} + std::chrono::nanoseconds{now.tv_nsec};
-  };
-  const auto waking = read(CLOCK_MONOTONIC);
-  return read(CLOCK_BOOTTIME) - waking;
-}
-
-/// What lies between the readings of two clocks is no sleep.
-constexpr std::chrono::seconds noticed_sleep{1};
-
 }  // namespace
 
 /// What a lease asks.
@@ -97,6 +84,7 @@ class SessionLink::Core : public SessionHandler,
   Result<SessionReply> call(SessionCall& call);
   std::uint64_t call_async(const SessionCall& call, Answered answered);
   void cancel(std::uint64_t call, Errc why);
+  void fetch(std::uint64_t call, Deadline deadline);
   void notify(std::uint64_t target, std::string_view topic, std::span<const std::byte> value);
   void leave();
   [[nodiscard]] bool is_open() const noexcept { return open_.load(std::memory_order_acquire); }
@@ -142,7 +130,7 @@ class SessionLink::Core : public SessionHandler,
   SessionPort port_;
   IoLoop::Watch watch_;
   std::uint32_t watched_ = 0;
-  std::chrono::nanoseconds asleep_ = time_asleep();
+  HostSleep sleep_;
   bool reading_ = false;  // a caller reads; the I/O thread does not
   bool sending_ = false;  // and waits for room to write in
   Spinner spinner_;
@@ -225,6 +213,7 @@ void SessionLink::Core::tick() {
 
 /// Puts the call into the outbox.
 std::uint64_t SessionLink::Core::put(const SessionCall& call, Clock::time_point now) {
+  notice_sleep();
   std::optional<Clock::time_point> until;
   if (!call.deadline.is_never()) {
     until = call.deadline.is_try() ? now : call.deadline.when();
@@ -316,35 +305,31 @@ void SessionLink::Core::pass_on() {
 bool SessionLink::Core::holds(std::uint64_t lease) const {
   const std::lock_guard lock{mutex_};
   if (!port_.session().holds(lease, Clock::now())) return false;
-  return far_ ? time_asleep() - asleep_ < noticed_sleep : !hung_up(port_.fd());
+  return far_ ? !sleep_.has_slept() : !hung_up(port_.fd());
 }
 
-/// With the mutex held. The clock that leases are counted by stands still in a host that sleeps;
-/// those of others do not.
+/// With the mutex held. What was granted before a sleep may be somebody else's.
 void SessionLink::Core::notice_sleep() {
-  if (!far_) return;
-  const auto asleep = time_asleep();
-  if (asleep - asleep_ < noticed_sleep) return;
-  asleep_ = asleep;
-  port_.slept(Clock::now());
+  if (far_ && sleep_.notice()) port_.slept(Clock::now());
 }
 
 /// Gives the mutex back and tells those who asked with call_async.
 void SessionLink::Core::deliver(std::unique_lock<std::mutex>& lock) {
-  const auto told = std::exchange(told_, {});
+  auto told = std::exchange(told_, {});
   const IoLoop::Watch retired = std::move(retired_);
   lock.unlock();
-  for (const auto& [asked, result] : told) {
+  for (auto& [asked, result] : told) {
     if (asked.timer) loop_.cancel(*asked.timer);
-    asked.answered(result);
+    asked.answered(std::move(result));
   }
 }
 
 void SessionLink::Core::answered(session_action::Answer&& answer) {
   Result<SessionReply> reply = SessionReply{};
-  notice_sleep();
+  // Of the time before a sleep: the answer may have lain here all the while.
   reply->lease = {std::weak_ptr<const SessionLease::Keeper>{weak_from_this()},
                   port_.session().lease()};
+  notice_sleep();
   if (answer.result) {
     reply->bytes = take_buffer(answer.result->size());
     reply->bytes.assign(answer.result->begin(), answer.result->end());
@@ -393,6 +378,21 @@ std::uint64_t SessionLink::Core::call_async(const SessionCall& call, Answered an
   }
   asked_.emplace(id, std::move(asked));
   return id;
+}
+
+void SessionLink::Core::fetch(std::uint64_t call, Deadline deadline) {
+  Locked locked{*this};
+  // While another one reads, that one or the I/O thread brings the answer.
+  while (!reading_ && asked_.contains(call) && !deadline.passed()) {
+    port_.flush(Clock::now());
+    lead(locked.lock(), deadline);
+    if (told_.empty() && !retired_) continue;
+    adjust_watch();
+    pass_on();
+    deliver(locked.lock());
+    locked.lock().lock();
+  }
+  pass_on();
 }
 
 void SessionLink::Core::cancel(std::uint64_t call, Errc why) {
@@ -475,6 +475,7 @@ Result<SessionReply> SessionLink::call(SessionCall call) { return core_->call(ca
 std::uint64_t SessionLink::call_async(const SessionCall& call, Answered answered) {
   return core_->call_async(call, std::move(answered));
 }
+void SessionLink::fetch(std::uint64_t call, Deadline deadline) { core_->fetch(call, deadline); }
 void SessionLink::cancel(std::uint64_t call) { core_->cancel(call, Errc::cancelled); }
 void SessionLink::notify(std::uint64_t target, std::string_view topic,
                          std::span<const std::byte> value) {
@@ -483,8 +484,11 @@ void SessionLink::notify(std::uint64_t target, std::string_view topic,
 void SessionLink::leave() { core_->leave(); }
 Deadline SessionCall::end() const {
   if (patience.count() == 0 || deadline.is_never()) return deadline;
-  if (patience == std::chrono::milliseconds::max()) return Deadline::never();
-  return Deadline::after(deadline.left() + patience);
+  if (deadline.is_try()) return Deadline::after(patience);
+  // In the coarser unit, which does not overflow.
+  const auto most = Clock::time_point::max() - deadline.when();
+  if (patience >= std::chrono::floor<std::chrono::milliseconds>(most)) return Deadline::never();
+  return Deadline::at(deadline.when() + patience);
 }
 
 bool SessionLink::is_open() const { return core_->is_open(); }

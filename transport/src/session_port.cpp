@@ -1,8 +1,11 @@
 // Layer transport: a session over a frame socket.
 #include "session_port.hpp"
 
+#include <passel/detail/brief_text.hpp>
+
 #include "overloaded.hpp"
 
+#include <string_view>
 #include <utility>
 
 namespace passel::inline v0::detail {
@@ -19,6 +22,14 @@ std::uint16_t told_cpu(const SessionMessage& message) {
   if (const auto* call = std::get_if<CallMessage>(&message)) return call->cpu;
   if (const auto* answer = std::get_if<ResultMessage>(&message)) return answer->cpu;
   return 0;
+}
+
+/// As much of the text of an error as fits into any frame.
+constexpr std::size_t most_of_error = 4096;
+
+bool is_long(const Error& error) {
+  return std::string_view{error.what()}.size() > most_of_error + 3 ||
+         error.detail_pointer() != nullptr;
 }
 
 }  // namespace
@@ -122,15 +133,25 @@ void SessionPort::send(session_action::Send& send, Time now) {
   if (sent) return;
   if (auto* call = std::get_if<CallMessage>(&send.message)) {
     step(session_event::Unsent{call->id, sent.error()}, now);
-  } else if (auto* answer = std::get_if<ResultMessage>(&send.message);
-             answer != nullptr && answer->result) {
-    const std::uint64_t id = answer->id;
-    session_action::Send instead{ResultMessage{id, sent.error()}, {}};
-    this->send(instead, now);
-    handler_.unwanted(id, send.target);
+  } else if (auto* answer = std::get_if<ResultMessage>(&send.message)) {
+    send_instead(*answer, send.target, sent.error(), now);
   } else {
     step(session_event::Lost{sent.error()}, now);
   }
+}
+
+/// What an answer became that could not be sent.
+void SessionPort::send_instead(const ResultMessage& answer, std::uint64_t target, const Error& why,
+                               Time now) {
+  const bool had_value = answer.result.is_ok();
+  if (!had_value && (why != Errc::too_large || !is_long(answer.result.error())))
+    return step(session_event::Lost{why}, now);
+  Error error = had_value ? why
+                          : Error{answer.result.error().code(),
+                                  cut_text(answer.result.error().what(), most_of_error)};
+  session_action::Send instead{ResultMessage{answer.id, std::move(error)}, {}};
+  this->send(instead, now);
+  if (had_value) handler_.unwanted(answer.id, target);
 }
 
 void SessionPort::perform(SessionAction& action, Time now) {

@@ -104,6 +104,7 @@ class SessionPort {
   void step(SessionEvent event, Time now);
   void perform(SessionAction& action, Time now);
   void send(session_action::Send& send, Time now);
+  void send_instead(const ResultMessage& answer, std::uint64_t target, const Error& why, Time now);
 
   Session session_;
   FrameSocket socket_;

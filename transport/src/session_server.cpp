@@ -33,12 +33,15 @@ std::vector<AuthKey> all_keys(const SessionServerOptions& options) {
 
 /// Answers that one client has not read: beyond that it is dropped.
 constexpr FrameSocket::Limits served_limits{default_frame_limit, 2 * default_frame_limit};
+/// Beyond that what can wait is not added.
+constexpr std::size_t much_unsent = std::size_t{16} << 20;
 
 }  // namespace
 
 SessionService::~SessionService() = default;
 void SessionService::session_opened(std::uint64_t, const SessionPeer&) {}
 void SessionService::call_abandoned(std::uint64_t, std::uint64_t, std::uint64_t) {}
+void SessionService::session_ready(std::uint64_t) {}
 void SessionService::answer_unwanted(std::uint64_t, std::uint64_t, std::uint64_t) {}
 void SessionService::notified(std::uint64_t, std::uint64_t, std::string_view,
                               std::span<const std::byte>) {}
@@ -59,6 +62,7 @@ class SessionServer::Core : public std::enable_shared_from_this<Core> {
   void on_loop(F function);
   void close();
   void reply(std::uint64_t session, std::uint64_t call, Result<Encoded> answer);
+  bool has_room(std::uint64_t session);
   [[nodiscard]] const Address& address() const noexcept { return door_.address(); }
   [[nodiscard]] std::size_t sessions() const noexcept { return count_.load(); }
   [[nodiscard]] std::uint64_t rejected() const noexcept { return rejected_.load(); }
@@ -166,6 +170,7 @@ struct SessionServer::Core::Served final : SessionHandler {
   bool is_open = false;
   bool is_counted = false;  // among those who were let in
   bool touched = false;
+  bool is_awaited = false;  // somebody wants to know when there is room
 };
 
 /// While one is there answers collect; with the last one they are sent.
@@ -414,6 +419,10 @@ void SessionServer::Core::settle(Served& served) {
     count_ = served_.size();
     return;
   }
+  if (served.is_awaited && served.port.unsent() <= much_unsent) {
+    served.is_awaited = false;
+    service_.session_ready(served.id);
+  }
   if (served.watched == 0) return;  // it is not listened to yet
   const std::uint32_t wanted = sent ? EPOLLIN : EPOLLOUT;
   if (wanted != served.watched && served.watch) served.watch.set_events(wanted);
@@ -426,6 +435,15 @@ void SessionServer::Core::reply(std::uint64_t session, std::uint64_t call, Resul
   loop_.post([weak = weak_from_this(), session, call, kept] {
     if (const auto core = weak.lock()) core->answer(session, call, std::move(*kept));
   });
+}
+
+bool SessionServer::Core::has_room(std::uint64_t session) {
+  const auto found = served_.find(session);
+  if (found == served_.end() || found->second->port.unsent() <= much_unsent) return true;
+  const Batch batch{*this};
+  found->second->is_awaited = true;
+  found->second->touch();
+  return false;
 }
 
 void SessionServer::Core::answer(std::uint64_t session, std::uint64_t call,
@@ -472,6 +490,7 @@ void SessionServer::reply(const std::weak_ptr<Core>& core, std::uint64_t session
                           std::uint64_t call, Result<Encoded> answer) {
   if (const auto held = core.lock()) held->reply(session, call, std::move(answer));
 }
+bool SessionServer::has_room(std::uint64_t session) { return core_->has_room(session); }
 const Address& SessionServer::address() const noexcept { return core_->address(); }
 std::size_t SessionServer::sessions() const { return core_->sessions(); }
 std::uint64_t SessionServer::rejected() const noexcept { return core_->rejected(); }

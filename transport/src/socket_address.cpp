@@ -99,18 +99,26 @@ Result<Descriptor> lock_place(const std::string& path) {
 constexpr std::string_view own_directory = "passel-XXXXXX";
 constexpr std::string_view own_socket = "/listener";
 
-/// Removes a directory that a killed process left behind: the lock in it is free. One that was just
-/// made may not have its lock taken yet.
+/// Left behind by a process of this user, and not just made: then its lock may not be taken yet.
+bool is_old(const struct stat& found) {
+  constexpr time_t just_made = 60;
+  return found.st_uid == ::geteuid() && ::time(nullptr) - found.st_mtime >= just_made;
+}
+
+/// Removes a directory that a killed process left behind: the lock in it is free, or it is empty,
+/// since somebody else listened there afterwards or the process did not come so far.
 void remove_if_left(const std::string& directory) {
   const std::string socket = directory + std::string{own_socket};
   const Descriptor lock{::open(lock_path(socket).c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW)};
   struct stat found {};
-  if (!lock || ::fstat(lock.get(), &found) != 0 || found.st_uid != ::geteuid()) return;
-  constexpr time_t just_made = 60;
-  if (::time(nullptr) - found.st_mtime < just_made) return;
-  if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) return;  // it lives
-  ::unlink(socket.c_str());
-  ::unlink(lock_path(socket).c_str());
+  if (lock) {
+    if (::fstat(lock.get(), &found) != 0 || !is_old(found)) return;
+    if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) return;  // it lives
+    ::unlink(socket.c_str());
+    ::unlink(lock_path(socket).c_str());
+  } else if (errno != ENOENT || ::lstat(directory.c_str(), &found) != 0 || !is_old(found)) {
+    return;
+  }
   ::rmdir(directory.c_str());
 }
 

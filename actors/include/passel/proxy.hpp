@@ -1,6 +1,7 @@
 // Layer actors: proxies: objects that live in a manager's server, called from elsewhere.
 #pragma once
 
+#include <passel/detail/asked_state.hpp>
 #include <passel/detail/hosted_methods.hpp>
 #include <passel/detail/proxy_core.hpp>
 #include <passel/expose.hpp>

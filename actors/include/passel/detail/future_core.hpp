@@ -161,7 +161,9 @@ class PASSEL_API FutureCore {
   [[nodiscard]] bool is_done() const noexcept { return phase() >= cancelled; }
 
   /// pending or running -> setting. False when it is cancelled or somebody else has set it.
-  [[nodiscard]] bool begin_set() noexcept;
+  [[nodiscard]] bool begin_set() noexcept { return begin_set_unless(0); }
+  /// The same, but false also when it was dropped and the answer would reach nobody.
+  [[nodiscard]] bool begin_set_if_wanted() noexcept { return begin_set_unless(abandon_bit); }
   /// setting -> finished: wakes the sleepers, tells the watchers.
   void finish_set() noexcept;
   /// pending -> running. False when cancelled, or not pending.
@@ -212,6 +214,8 @@ class PASSEL_API FutureCore {
   [[nodiscard]] virtual std::string work() const;
   /// Somebody has called request_stop and it is not done: for those who answer and need no hook.
   virtual void stop_wished() noexcept;
+  /// It was cancelled, or dropped before it was done: for those who answer and need no hook.
+  virtual void given_up() noexcept;
 
   /// A thread is about to sleep until this is done: who answers may have it fetch the answer by
   /// itself instead. Returns when this is done, at the deadline, or when the thread had better
@@ -219,6 +223,12 @@ class PASSEL_API FutureCore {
   virtual void fetch(Deadline deadline) noexcept;
   /// This is done, and a thread that sleeps elsewhere has said so by `sleep_elsewhere`.
   virtual void wake_fetcher() noexcept;
+  /// For whoever answered and has a reference still: nobody else has one, and nobody has seen the
+  /// value.
+  [[nodiscard]] bool reaches_nobody() const noexcept {
+    return references_.load(std::memory_order_acquire) == 1 &&
+           (word_.load(std::memory_order_acquire) & (taken_bit | watched_bit)) == 0;
+  }
   /// User code is told when this is done.
   [[nodiscard]] bool has_callbacks() const noexcept {
     return (word_.load(std::memory_order_acquire) & callback_bit) != 0;
@@ -242,6 +252,7 @@ class PASSEL_API FutureCore {
     std::atomic<GateSeat*> next{nullptr};
   };
 
+  [[nodiscard]] bool begin_set_unless(std::uint32_t bits) noexcept;
   void open_gate() noexcept;
   void tell(FutureWatcher* list, Phase from, Phase to) noexcept;
   void wish(FutureWish wish) noexcept;

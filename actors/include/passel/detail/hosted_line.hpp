@@ -4,6 +4,7 @@
 
 #include <passel/detail/hosted_object.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -68,6 +69,15 @@ class HostedLine {
   /// The first one, to be answered now.
   [[nodiscard]] Waiting take_front() {
     Waiting first = waiting_->take(waiting_->begin());
+    stop_timer(first);
+    return first;
+  }
+  /// The first one of those, if any.
+  template <class F>
+  [[nodiscard]] std::optional<Waiting> take_first(F is_one) {
+    const auto found = std::find_if(waiting_->begin(), waiting_->end(), is_one);
+    if (found == waiting_->end()) return std::nullopt;
+    Waiting first = waiting_->take(found);
     stop_timer(first);
     return first;
   }

@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <span>
@@ -33,9 +34,10 @@ class PASSEL_API HostedSite {
   HostedSite& operator=(const HostedSite&) = delete;
   virtual ~HostedSite();
 
-  /// Proxies of this server's objects in `value` hold them from now on, as long as the value or a
-  /// copy of it lives. I/O thread.
-  virtual void adopt(WireValue& value) = 0;
+  /// Proxies of this server's objects in `value`, which came from that session, hold them from now
+  /// on, as long as the value or a copy of it lives; those of objects that its role may not use
+  /// stay what they are. Any thread.
+  virtual void adopt(WireValue& value, std::uint64_t session) = 0;
   /// The value as it may leave the server: the objects that it names live until it has arrived. I/O
   /// thread.
   [[nodiscard]] virtual WireValue lend(const WireValue& value) = 0;
@@ -44,8 +46,14 @@ class PASSEL_API HostedSite {
   [[nodiscard]] virtual Result<WireValue> host(const std::string& type,
                                                std::shared_ptr<HostedObject> object,
                                                std::uint64_t session) = 0;
-  /// The object that a proxy names, or nullptr when it is none of this server's. I/O thread.
-  [[nodiscard]] virtual std::shared_ptr<HostedObject> object_of(const WireValue& proxy) const = 0;
+  /// The object that a proxy names, for that session to call these methods of it in effect. I/O
+  /// thread. Errors: not_found when it is none of this server's, refused when its role may not.
+  [[nodiscard]] virtual Result<std::shared_ptr<HostedObject>> object_of(
+      const WireValue& proxy, std::uint64_t session,
+      std::initializer_list<std::string_view> methods) const = 0;
+  /// False while that session has so much to read that what can wait had better not be answered;
+  /// session_ready of all objects comes when it can. I/O thread.
+  [[nodiscard]] virtual bool has_room(std::uint64_t session) = 0;
   /// Runs something that may block on a thread of the server's own. Any thread. Errors: no_space
   /// when there is no thread and none can be started, closed when the server is.
   [[nodiscard]] virtual Result<void> run(std::function<void()> work) = 0;
@@ -150,6 +158,8 @@ class PASSEL_API HostedObject {
   /// The answer to that call reached nobody: its caller gave up when it was on its way. What it
   /// handed out goes back, unless it has been kept. Comes for calls of any object.
   virtual void discarded(std::uint64_t session, std::uint64_t call);
+  /// That session has room for answers again that waited for it; see HostedSite::has_room.
+  virtual void session_ready(std::uint64_t session);
   /// A session is over: what it held of this object goes back.
   virtual void session_ended(std::uint64_t session);
   /// What makes two of them the same object, or nullptr: factories that give out one object again
@@ -212,12 +222,14 @@ void HostedReply::value(T&& result) {
   }
 }
 
-inline void adopt_into(HostedSite& site, WireValue& value) { site.adopt(value); }
-inline void adopt_into(HostedSite& site, std::vector<WireValue>& values) {
-  for (WireValue& value : values) site.adopt(value);
+inline void adopt_into(HostedSite& site, WireValue& value, std::uint64_t session) {
+  site.adopt(value, session);
 }
-inline void adopt_into(HostedSite& site, std::optional<WireValue>& value) {
-  if (value) site.adopt(*value);
+inline void adopt_into(HostedSite& site, std::vector<WireValue>& values, std::uint64_t session) {
+  for (WireValue& value : values) site.adopt(value, session);
+}
+inline void adopt_into(HostedSite& site, std::optional<WireValue>& value, std::uint64_t session) {
+  if (value) site.adopt(*value, session);
 }
 
 template <class... A>
@@ -227,7 +239,7 @@ Result<std::tuple<A...>> HostedCall::arguments() const {
   std::apply(
       [this](auto&... one) {
         [[maybe_unused]] const auto adopt = [this]<class V>(V& value) {
-          if constexpr (holds_wire<V>) adopt_into(*site, value);
+          if constexpr (holds_wire<V>) adopt_into(*site, value, caller.session);
         };
         (adopt(one), ...);
       },

@@ -4,7 +4,6 @@
 #include <passel/codec.hpp>
 #include <passel/detail/session_link.hpp>
 #include <passel/detail/spare_buffers.hpp>
-#include <passel/future.hpp>
 #include <passel/listener.hpp>
 #include <passel/result.hpp>
 
@@ -32,6 +31,10 @@ class PASSEL_API ProxyCore {
         : link_{std::move(link)}, call_{call} {}
     void cancel() const {
       if (const auto link = link_.lock()) link->cancel(call_);
+    }
+    /// Reads the connection until the call is answered, see SessionLink::fetch.
+    void fetch(Deadline deadline) const {
+      if (const auto link = link_.lock()) link->fetch(call_, deadline);
     }
 
    private:
@@ -122,23 +125,6 @@ Result<R> call_object_patiently(const std::shared_ptr<ProxyCore>& core, std::str
   if (!core) return no_proxy_error();
   if (!args) return args.error();
   return decode_reply<R>(core->call(method, *std::move(args), deadline, patience));
-}
-
-/// Calls; the future is answered by whoever reads the answer. Cancelling or dropping it gives the
-/// call up.
-template <class R>
-Future<R> call_object_async(const std::shared_ptr<ProxyCore>& core, std::string_view method,
-                            Result<Encoded> args, Deadline deadline = Deadline::never()) {
-  if (!core) return Future<R>::of(no_proxy_error());
-  if (!args) return Future<R>::of(args.error());
-  auto promise = std::make_shared<Promise<R>>();
-  Future<R> future = promise->future();
-  const auto pending = core->call_async(
-      method, *std::move(args), deadline,
-      [promise, core](Result<SessionReply> reply) { promise->set(decode_reply<R>(reply)); });
-  promise->on_cancel([pending] { pending.cancel(); });
-  promise->on_abandoned([pending] { pending.cancel(); });
-  return future;
 }
 
 }  // namespace passel::inline v0::detail

@@ -1,11 +1,8 @@
 // Layer sync: calls of hosted objects that hand something out, and may be given up meanwhile.
 #pragma once
 
-#include <passel/detail/proxy_core.hpp>
-#include <passel/future.hpp>
+#include <passel/detail/asked_state.hpp>
 
-#include <atomic>
-#include <cstdint>
 #include <memory>
 #include <string_view>
 #include <utility>
@@ -21,42 +18,55 @@ inline void give_back_unread(const ProxyCore& core, const Result<SessionReply>& 
     core.tell("back", *call, reply->lease);
 }
 
-/// Calls; the server is told whether what it handed out has arrived. `read` gives the number of the
-/// call and a Result of the value out of what was handed out and the answer that it came with.
-/// Cancelling or dropping the future before it is done gives the call up, and what was handed out
-/// goes back.
+/// The future of a call that hands something out: the server is told whether that has arrived.
+template <class T, class Handed, class Read>
+class KeptState final : public AskedState<T> {
+ public:
+  KeptState(const std::shared_ptr<ProxyCore>& core, Read read)
+      : AskedState<T>{core}, read_{std::move(read)} {}
+
+ private:
+  ~KeptState() override = default;
+
+  void receive(Result<SessionReply>&& reply) override {
+    auto handed = decode_reply<Handed>(reply);
+    if (!handed) {
+      give_back_unread(*this->core(), reply);
+      return refuse(handed.error());
+    }
+    auto [call, value] = read_(*std::move(handed), *reply);
+    bool kept = this->begin_set_if_wanted();
+    if (kept) {
+      this->settle(std::move(value));
+      // Dropped just now: what nobody has seen goes back.
+      kept = !this->reaches_nobody();
+      if (!kept) value = this->move_out();
+    } else {
+      refuse(Error{Errc::cancelled, "nobody waits for it any more"});
+    }
+    if constexpr (requires { value->detach(); }) {
+      if (!kept) value->detach();  // what it stands for goes back by itself
+    }
+    this->core()->tell(kept ? "kept" : "back", call, reply->lease);
+  }
+  /// Of a future that was given up there may still be watchers.
+  void refuse(const Error& error) {
+    if (this->begin_set()) this->settle(error);
+  }
+
+  Read read_;
+};
+
+/// Calls; `read` gives the number of the call and a Result of the value out of what was handed out
+/// and the answer that it came with. Cancelling or dropping the future before it is done gives the
+/// call up, and what was handed out goes back.
 template <class T, class Handed, class Read>
 Future<T> call_to_keep(const std::shared_ptr<ProxyCore>& core, std::string_view method,
                        Result<Encoded> args, Read read) {
   if (!core) return Future<T>::of(no_proxy_error());
   if (!args) return Future<T>::of(args.error());
-  auto promise = std::make_shared<Promise<T>>();
-  auto dropped = std::make_shared<std::atomic<bool>>(false);
-  Future<T> future = promise->future();
-  const auto pending =
-      core->call_async(method, *std::move(args), Deadline::never(),
-                       [promise, dropped, core, read](Result<SessionReply> reply) {
-                         auto handed = decode_reply<Handed>(reply);
-                         if (!handed) {
-                           give_back_unread(*core, reply);
-                           promise->set(handed.error());
-                           return;
-                         }
-                         auto answer = read(*std::move(handed), *reply);
-                         auto& value = answer.second;
-                         // Not moved from when nobody wants it.
-                         const bool taken = !dropped->load() && promise->set(std::move(value));
-                         if constexpr (requires { value->detach(); }) {
-                           if (!taken) value->detach();  // what it stands for goes back by itself
-                         }
-                         core->tell(taken ? "kept" : "back", answer.first, reply->lease);
-                       });
-  promise->on_cancel([pending] { pending.cancel(); });
-  promise->on_abandoned([pending, dropped] {
-    dropped->store(true);
-    pending.cancel();
-  });
-  return future;
+  return (new KeptState<T, Handed, Read>{core, std::move(read)})
+      ->ask(method, *std::move(args), Deadline::never());
 }
 
 }  // namespace passel::inline v0::detail

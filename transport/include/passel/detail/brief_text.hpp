@@ -3,9 +3,13 @@
 
 #include <passel/wire_value.hpp>
 
+#include <cstddef>
 #include <string>
 
 namespace passel::inline v0::detail {
+
+/// What is longer than that is cut off, no character in its middle, and ends with "...".
+[[nodiscard]] PASSEL_API std::string cut_text(std::string text, std::size_t most);
 
 /// The text of a value for an error: cut off behind 60 bytes.
 [[nodiscard]] PASSEL_API std::string brief_text(const WireValue& value);

@@ -109,6 +109,9 @@ class PASSEL_API SessionLink {
   /// Asks; `answered` is called once, on whichever thread reads the answer, perhaps before this
   /// returns. It must not block. Returns the number for cancel.
   std::uint64_t call_async(const SessionCall& call, Answered answered);
+  /// Reads the connection until that call is answered, the deadline, or another thread does it.
+  /// Whoever is about to wait for the answer saves a wake-up of the I/O thread.
+  void fetch(std::uint64_t call, Deadline deadline);
   /// Gives up waiting: the call ends with `cancelled`, unless it has ended.
   void cancel(std::uint64_t call);
   /// Says something that has no answer. Lost when the session is. Calls nobody back on this thread.

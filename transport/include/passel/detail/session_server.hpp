@@ -60,6 +60,8 @@ class PASSEL_API SessionService {
   /// the caller got that error instead. Then it comes from within `reply`. The target is what the
   /// caller says.
   virtual void answer_unwanted(std::uint64_t session, std::uint64_t call, std::uint64_t target);
+  /// It has read so much that there is room for answers again; see SessionServer::has_room.
+  virtual void session_ready(std::uint64_t session);
   virtual void notified(std::uint64_t session, std::uint64_t target, std::string_view topic,
                         std::span<const std::byte> value);
   /// Nothing more comes from it, and what it held may be given to others. Comes once for each
@@ -124,6 +126,10 @@ class PASSEL_API SessionServer {
   /// Answers a call; any thread. On the I/O thread answers collect while a batch of calls is
   /// served.
   void reply(std::uint64_t session, std::uint64_t call, Result<Encoded> answer);
+  /// False when that client has so much to read yet that what can wait had better not be sent: its
+  /// answers are refused (`full`) some time after. Then session_ready comes once, when there is
+  /// room. I/O thread.
+  [[nodiscard]] bool has_room(std::uint64_t session);
   /// A handle for replies that may come when the server is gone.
   [[nodiscard]] std::weak_ptr<Core> core() const noexcept { return core_; }
   static void reply(const std::weak_ptr<Core>& core, std::uint64_t session, std::uint64_t call,
