@@ -6,16 +6,24 @@
 #pragma once
 
 #include <passel/detail/exposed_task.hpp>
+#include <passel/result.hpp>
 
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace passel::inline v0::detail {
 
 inline constexpr const char* broker_type = "TaskBroker";
+/// Of one task's arguments, or its answer: what a message can hold besides the rest.
+inline constexpr std::size_t most_payload = std::size_t{60} << 20;
+[[nodiscard]] inline Error over_payload(std::string_view what, std::size_t bytes) {
+  return {Errc::too_large, std::string{what} + " of " + std::to_string(bytes) +
+                               " bytes, and a message may have " + std::to_string(most_payload)};
+}
 
 /// "meet": a submitter says which tasks it knows. Errors: not_found, type_mismatch.
 struct SubmitterHello {
@@ -24,7 +32,8 @@ struct SubmitterHello {
   bool may_wait = false;  ///< for workers that have not joined yet
 };
 
-/// "submit": one task. The answer is that of an ExposedChunk, as bytes.
+/// "submit": one task. The answer is that of an ExposedChunk, as bytes. Errors also: too_large when
+/// no worker could be told of it, not_found, full, invalid_state.
 struct TaskOrder {
   std::string task;
   std::string label;  ///< in errors and reports

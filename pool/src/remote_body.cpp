@@ -18,8 +18,7 @@ namespace {
 
 constexpr unsigned most_reports = 2;
 constexpr unsigned most_asks = 2;
-constexpr std::size_t report_bytes = std::size_t{8} << 20;  // in one message, but for its last one
-constexpr std::size_t most_answer = std::size_t{60} << 20;  // what one message can hold
+constexpr std::size_t report_bytes = std::size_t{8} << 20;  // in one message; a larger one alone
 constexpr auto look_every = 100ms;
 constexpr std::chrono::milliseconds first_pause = 100ms;
 constexpr std::chrono::milliseconds longest_pause = 5s;
@@ -65,6 +64,7 @@ Result<void> RemoteWorker::Body::connect() {
     broker_ = found.core();
     number_ = number;
     connected_ = true;
+    joined_ = true;
     loss_.reset();
     told_window_ = 0;
     reports_open_ = 0;
@@ -100,7 +100,7 @@ void RemoteWorker::Body::work() {
     }
     if (const auto refusal = handle_->refusal(); refusal && !leaving_) {
       end_ = refusal;
-      break;
+      leaving_ = true;
     }
     if (leaving_ && !said_goodbye_) {
       said_goodbye_ = true;
@@ -144,7 +144,35 @@ void RemoteWorker::Body::lose(std::uint64_t connection, const Error& why) {
   get_logger().log(LogLevel::warning, [&] { return "worker lost its server: " + why.to_string(); });
   connected_ = false;
   loss_ = why;
+  if (why == Errc::peer_lost) joined_ = false;  // the broker forgets whose session ends
   changed_.notify_all();
+}
+
+/// Its processes run nothing any more: what has not begun is for others.
+void RemoteWorker::Body::retire(const Error& why) {
+  {
+    const std::lock_guard lock{mutex_};
+    if (!leaving_ && !ended_) {
+      end_ = why;
+      leaving_ = true;
+      changed_.notify_all();
+    }
+  }
+  give_back();
+}
+
+/// What the broker has it down for goes to others, although the session may live on.
+void RemoteWorker::Body::say_quit() {
+  std::shared_ptr<ProxyCore> broker;
+  BrokerWorker number = 0;
+  {
+    const std::lock_guard lock{mutex_};
+    connected_ = false;
+    if (!std::exchange(joined_, false)) return;
+    broker = broker_;
+    number = number_;
+  }
+  broker->call_async("quit", encode_pack(number).unwrap(), Deadline::never(), [](auto&&) {});
 }
 
 void RemoteWorker::Body::abandon_tasks(std::unique_lock<std::mutex>& lock) {
@@ -157,6 +185,7 @@ void RemoteWorker::Body::abandon_tasks(std::unique_lock<std::mutex>& lock) {
   }
   lock.unlock();
   for (const auto& [job, serial] : jobs) handle_->stop(job, serial);
+  say_quit();
   lock.lock();
 }
 
@@ -216,6 +245,7 @@ void RemoteWorker::Body::stop(std::uint64_t connection, const std::vector<std::u
 }
 
 void RemoteWorker::Body::pump() {
+  if (const auto why = handle_->refusal()) return retire(*why);
   const std::size_t room = std::max<std::size_t>(handle_->appetite(), pool_.processes());
   std::vector<std::pair<Key, std::unique_ptr<ChunkJob>>> jobs;
   {
@@ -254,10 +284,8 @@ void RemoteWorker::Body::pump() {
 }
 
 void RemoteWorker::Body::finished(const Key& key, ChunkOutcome&& outcome) {
-  if (outcome.bytes.size() > most_answer)
-    outcome.error =
-        Error{Errc::too_large, "the answer has " + std::to_string(outcome.bytes.size()) +
-                                   " bytes, and a message may have " + std::to_string(most_answer)};
+  if (outcome.bytes.size() > most_payload)
+    outcome.error = over_payload("an answer", outcome.bytes.size());
   TaskOutcome told;
   told.task = key.second;
   auto how = outcome.holds_error ? BrokerLedger::Ending::failed : BrokerLedger::Ending::answered;
@@ -316,8 +344,9 @@ void RemoteWorker::Body::report(std::uint64_t connection) {
     if (outcomes_.empty() && !is_news) return;
     std::vector<TaskOutcome> told;
     std::size_t bytes = 0;
-    while (told.size() < outcomes_.size() && bytes < report_bytes) {
+    while (told.size() < outcomes_.size()) {
       bytes += outcomes_[told.size()].bytes.size();
+      if (bytes > report_bytes && !told.empty()) break;
       told.push_back(std::move(outcomes_[told.size()]));
     }
     outcomes_.erase(outcomes_.begin(),
@@ -376,6 +405,7 @@ void RemoteWorker::Body::say_goodbye() {
                        if (!body) return;
                        if (!reply) return body->lose(connection, reply.error());
                        const std::lock_guard lock{body->mutex_};
+                       body->joined_ = body->connected_ = false;
                        body->ended_ = true;
                        body->changed_.notify_all();
                      });
@@ -395,19 +425,14 @@ Result<void> RemoteWorker::Body::wait(Deadline deadline) {
 }
 
 void RemoteWorker::Body::end() {
-  std::shared_ptr<ProxyCore> broker;
-  BrokerWorker number = 0;
   {
     const std::lock_guard lock{mutex_};
-    if (connected_ && !ended_) broker = broker_;
-    number = number_;
     ended_ = true;
-    connected_ = false;
     changed_.notify_all();
   }
-  if (broker)
-    broker->call_async("quit", encode_pack(number).unwrap(), Deadline::never(), [](auto&&) {});
+  say_quit();
   if (thread_.joinable()) thread_.join();
+  say_quit();  // it may have joined meanwhile
   // Here, since the last one to hold this may be a thread of the pool.
   handle_->end();
 }

@@ -60,6 +60,8 @@ class RemoteWorker::Body : public std::enable_shared_from_this<Body> {
   void report(std::uint64_t connection);
   void reported(std::uint64_t connection, const Result<detail::SessionReply>& reply);
   void lose(std::uint64_t connection, const Error& why);
+  void retire(const Error& why);
+  void say_quit();
   void abandon_tasks(std::unique_lock<std::mutex>& lock);
   void give_back();
   void say_goodbye();
@@ -78,6 +80,7 @@ class RemoteWorker::Body : public std::enable_shared_from_this<Body> {
   std::uint64_t connection_ = 0;
   detail::BrokerWorker number_ = 0;  // by which the broker knows this worker
   bool connected_ = false;
+  bool joined_ = false;  // as far as the broker knows, also when it is no longer connected
   std::optional<Error> loss_;
   bool leaving_ = false;
   bool said_goodbye_ = false;

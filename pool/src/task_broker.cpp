@@ -9,13 +9,17 @@
 namespace passel::inline v0::detail {
 namespace {
 
-constexpr std::size_t grant_bytes = std::size_t{8} << 20;  // in one message, but for its last task
+constexpr std::size_t grant_bytes = std::size_t{8} << 20;  // in one message; a larger task alone
 constexpr std::size_t most_takes = 16;
 constexpr std::size_t most_names = 100'000;
 
 std::chrono::steady_clock::time_point deadline_of(const TaskOrder& order) {
   if (!order.deadline_ns) return std::chrono::steady_clock::time_point::max();
   return Deadline::after(std::chrono::nanoseconds{*order.deadline_ns}).when();
+}
+
+std::size_t size_of(const TaskOrder& order) {
+  return order.args.size() + order.label.size() + order.task.size();
 }
 
 Error host_lost(const TaskOrder& order, const std::string& worker, unsigned attempt) {
@@ -217,7 +221,9 @@ void TaskBroker::submit(HostedCall&& call) {
   TaskOrder& order = std::get<0>(*read);
   if (draining_)
     return call.reply.set(Error{Errc::invalid_state, "the server is ending: no new tasks"});
-  if (tasks_.size() >= max_tasks || bytes_ + order.args.size() > max_bytes)
+  if (size_of(order) > most_payload)
+    return call.reply.set(over_payload("arguments and names", size_of(order)));
+  if (tasks_.size() >= max_tasks || bytes_ + size_of(order) > max_bytes)
     return call.reply.set(Error{Errc::full, "the server has room for " + std::to_string(max_tasks) +
                                                 " tasks of " + std::to_string(max_bytes >> 20) +
                                                 " MiB together"});
@@ -234,7 +240,7 @@ void TaskBroker::submit(HostedCall&& call) {
                                  .rank = order.priority,
                                  .backoff = std::chrono::nanoseconds{order.backoff_ns},
                                  .deadline = deadline_of(order)};
-  bytes_ += order.args.size();
+  bytes_ += size_of(order);
   const CallKey key{call.caller.session, call.id};
   calls_.emplace(key, number);
   tasks_.emplace(number, Waiting{std::move(order), std::move(call.reply), key});
@@ -246,7 +252,7 @@ void TaskBroker::settle(BrokerTask task, Result<Encoded> answer) {
   if (!found) return;
   Waiting& waiting = found.mapped();
   calls_.erase(waiting.key);
-  bytes_ -= waiting.order.args.size();
+  bytes_ -= size_of(waiting.order);
   ++done_;
   if (!answer && answer.error() == Errc::worker_lost) ++lost_;
   waiting.reply.set(std::move(answer));
@@ -372,11 +378,12 @@ void TaskBroker::flush_to(Worker& worker) {
   grant.stops = std::exchange(worker.stops, {});
   std::size_t bytes = 0;
   std::size_t told = 0;
-  for (; told < worker.given.size() && bytes < grant_bytes; ++told) {
+  for (; told < worker.given.size(); ++told) {
     const auto task = tasks_.find(worker.given[told]);
     if (task == tasks_.end()) continue;  // it has answered what it was never told of
     const TaskOrder& order = task->second.order;
-    bytes += order.args.size();
+    bytes += size_of(order);
+    if (bytes > grant_bytes && !grant.tasks.empty()) break;
     grant.tasks.push_back({.task = task->first,
                            .which = worker.which.at(names_.at(order.task)),
                            .label = order.label,

@@ -44,6 +44,7 @@ inline constexpr bool detail::takes_task_options<RemoteExecutor> = true;
 /// | its host leaves in order                | nothing: it finishes there, or begins elsewhere   |
 /// | no worker offers it, but others         | not_found, naming those there are (UnknownTask)   |
 /// | is offered with other types             | type_mismatch, naming both                        |
+/// | has over 60 MiB of arguments or answer | too_large                                         |
 /// | is over its deadline or time_limit      | timeout; it is stopped where it runs              |
 /// | cancel(), also while it runs            | cancelled at once; it is stopped where it runs    |
 /// | the server ends or cannot be reached    | peer_lost; later calls try to connect again       |

@@ -59,7 +59,8 @@ struct RemoteWorkerStats {
 /// of its own that dies costs one task, as in Pool, and is replaced. When the connection is lost,
 /// what runs here is stopped, since others are doing it by then, and it joins again, with pauses
 /// from 0.1 to 5 s. It ends for good when it is told to leave, when the server refuses it (its
-/// certificate has run out, say), or when its own Pool has failed.
+/// certificate has run out, say), or when its own Pool has failed: what had not begun goes to
+/// others.
 ///
 /// Move-only; any thread. The destructor ends it at once: what it has goes to others, if its
 /// attempts allow. It must be gone before the Runtime.
