@@ -3,15 +3,14 @@
 
 #include <passel/detail/executor_map.hpp>
 #include <passel/detail/result_iterator.hpp>
+#include <passel/detail/result_line.hpp>
 #include <passel/export.hpp>
 #include <passel/future.hpp>
 #include <passel/result.hpp>
 
 #include <chrono>
 #include <cstddef>
-#include <deque>
 #include <exception>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -69,35 +68,26 @@ struct ExecutorMapOptions {
 ///
 ///     for (passel::Result<int>& n : executor.map(count_words, pages).unwrap()) ...
 ///
-/// Move-only, one thread at a time; next() and iterating wait. A result that is not there in time
-/// (ExecutorMapOptions::timeout) is Errc::timeout, the last one, and cancels the rest. Dropping it
-/// cancels what has not started (Python's rule for a generator that is closed). With `buffersize`
-/// the input is read on the iterating thread; what the input throws is then the last result.
-/// The iterator of Python's Executor.map; from 3.16 on it also goes on after an error.
+/// Move-only, one thread at a time; next() and iterating wait, next_async() does not. A result that
+/// is not there in time (ExecutorMapOptions::timeout) is Errc::timeout, the last one, and cancels
+/// the rest. Dropping it cancels what has not started (Python's rule for a generator that is
+/// closed). With `buffersize` the input is read on the iterating thread; what the input throws is
+/// then the last result. The iterator of Python's Executor.map; from 3.16 on it also goes on after
+/// an error.
 template <class R>
 class ExecutorResults {
  public:
-  /// Submits the next task; empty when the input has ended.
-  using Source = std::function<std::optional<detail::PendingResult<R>>()>;
+  using Source = typename detail::ResultLine<R>::Source;
 
   ExecutorResults(Source source, std::size_t ahead, detail::Deadline deadline,
                   detail::ResultOrder order)
-      : source_{std::move(source)},
-        deadline_{deadline},
-        line_{order == detail::ResultOrder::completion ? std::make_shared<detail::CompletionLine>()
-                                                       : nullptr} {
-    for (std::size_t i = 0; i < ahead && source_; ++i) submit_next();
+      : line_{std::make_shared<detail::ResultLine<R>>(std::move(source), deadline, order)} {
+    line_->submit(ahead);
   }
   ExecutorResults(ExecutorResults&&) noexcept = default;
   ExecutorResults& operator=(ExecutorResults&& other) noexcept {
     ExecutorResults taken{std::move(other)};
-    std::swap(source_, taken.source_);
-    std::swap(deadline_, taken.deadline_);
     std::swap(line_, taken.line_);
-    std::swap(pending_, taken.pending_);
-    std::swap(taken_, taken.taken_);
-    std::swap(waiting_, taken.waiting_);
-    std::swap(ready_, taken.ready_);
     std::swap(current_, taken.current_);
     return *this;
   }
@@ -115,13 +105,21 @@ class ExecutorResults {
   [[nodiscard]] std::optional<Result<R>> try_next() {
     return take(detail::Deadline::now_or_never());
   }
+  /// The next result as a future: nothing at the end, the error of a task as its error. Until it is
+  /// done, next and a second next_async are invalid_state. One that is cancelled or dropped before
+  /// leaves the result to the next call; cancelled by cancel(), and when this object goes. It reads
+  /// the input, one item for each result that was taken. Its callbacks run where those of the
+  /// tasks' futures do, at the end of ExecutorMapOptions::timeout on the I/O thread, so that such a
+  /// map needs a Runtime: else invalid_state.
+  ///
+  ///     while (auto page = (co_await pages.next_async()).unwrap()) use(*page);
+  [[nodiscard]] Future<detail::NextItem<R>> next_async() {
+    if (line_) return line_->ask();
+    return Future<detail::NextItem<R>>::of(detail::NextItem<R>{});
+  }
   /// Cancels what has not started; no results follow. Never waits.
   void cancel() noexcept {
-    source_ = nullptr;
-    for (auto& each : pending_) each.cancel();
-    pending_.clear();
-    ready_.clear();
-    waiting_ = 0;
+    if (line_) line_->cancel();
   }
 
   using Iterator = detail::ResultIterator<ExecutorResults, Result<R>>;
@@ -131,62 +129,12 @@ class ExecutorResults {
 
  private:
   friend Iterator;
-  std::optional<Result<R>> take(detail::Deadline limit) {
-    if (ready_.empty() && waiting_ != 0 && !fill(limit)) {
-      if (!deadline_.passed()) return Result<R>{late("the next result is not there in time")};
-      auto error = late("map was given a time limit, and it was up");
-      cancel();
-      return Result<R>{std::move(error)};
-    }
-    if (ready_.empty()) return std::nullopt;
-    std::optional<Result<R>> result{std::move(ready_.front())};
-    ready_.pop_front();
-    return result;
-  }
-  [[nodiscard]] Error late(const char* what) const {
-    return Error{Errc::timeout, std::string{what} + ": " + std::to_string(waiting_) +
-                                    " tasks whose results were not taken"};
+  [[nodiscard]] std::optional<Result<R>> take(detail::Deadline limit) {
+    if (!line_) return std::nullopt;
+    return line_->take(limit);
   }
 
-  /// Waits for a task that is done, and takes its results. False when the time was up.
-  bool fill(detail::Deadline limit) {
-    const auto until = limit.when() < deadline_.when() ? limit : deadline_;
-    std::size_t which = 0;
-    if (line_) {
-      const auto done = line_->take(until);
-      if (!done) return false;
-      which = *done - taken_;
-    } else if (!pending_.front().wait(until)) {
-      return false;
-    }
-    pending_[which].move_to(ready_);
-    --waiting_;
-    while (!pending_.empty() && !pending_.front().valid()) {
-      pending_.pop_front();
-      ++taken_;
-    }
-    if (source_) submit_next();
-    return true;
-  }
-  void submit_next() {
-    std::optional<detail::PendingResult<R>> next = source_();
-    if (!next) {
-      source_ = nullptr;
-      return;
-    }
-    if (next->last) source_ = nullptr;
-    if (line_) next->tell(line_, taken_ + pending_.size());
-    pending_.push_back(*std::move(next));
-    ++waiting_;
-  }
-
-  Source source_;
-  detail::Deadline deadline_;
-  std::shared_ptr<detail::CompletionLine> line_;  // only in the order of completion
-  std::deque<detail::PendingResult<R>> pending_;  // those taken out of order stay, empty
-  std::size_t taken_ = 0;                         // number of the first one in pending_
-  std::size_t waiting_ = 0;                       // of pending_, not taken
-  std::deque<Result<R>> ready_;
+  std::shared_ptr<detail::ResultLine<R>> line_;
   std::optional<Result<R>> current_;
 };
 

@@ -29,6 +29,10 @@ struct PendingResult {
   bool last = false;      ///< nothing follows
 
   [[nodiscard]] bool valid() const noexcept { return one.valid() || many.valid(); }
+  [[nodiscard]] FutureCore* core() const noexcept {
+    return many.valid() ? many.core() : one.core();
+  }
+  [[nodiscard]] bool done() const noexcept { return core()->is_done(); }
   [[nodiscard]] bool wait(Deadline deadline) const {
     return many.valid() ? many.wait(deadline) : one.wait(deadline);
   }
@@ -36,32 +40,31 @@ struct PendingResult {
     one.cancel();
     many.cancel();
   }
-  void tell(std::shared_ptr<CompletionLine> line, std::size_t number) const {
-    struct Watcher final : FutureWatcher {
-      Watcher(std::shared_ptr<CompletionLine> to, std::size_t n) : line{std::move(to)}, number{n} {}
-      void done(FutureCore&) noexcept override {
-        line->add(number);
-        delete this;
-      }
-      std::shared_ptr<CompletionLine> line;
-      std::size_t number;
-    };
-    auto* const watcher = new Watcher{std::move(line), number};
-    many.valid() ? many.core()->watch(watcher, false) : one.core()->watch(watcher, false);
-  }
-  /// When it is done; leaves this invalid.
-  void move_to(std::deque<Result<R>>& results) {
+  /// When it is done; once. Nobody else reads these futures, so that there is no need to wait, as
+  /// get() does, until all who watch have been told: they may be who calls this.
+  void move_to(std::deque<Result<R>>& results) const {
     if (one.valid()) {
-      results.push_back(std::exchange(one, {}).get());
+      results.push_back(static_cast<FutureState<R>*>(one.core())->move_out());
       return;
     }
-    auto all = std::exchange(many, {}).get();
+    auto all = static_cast<FutureState<std::vector<Result<R>>>*>(many.core())->move_out();
     if (!all) {
       results.insert(results.end(), count, Result<R>{all.error()});
       return;
     }
     for (Result<R>& each : *all) results.push_back(std::move(each));
   }
+};
+
+/// Calls `call()` when the future that it watches is done.
+template <class F>
+struct DoneCall final : FutureWatcher {
+  explicit DoneCall(F f) : call{std::move(f)} {}
+  void done(FutureCore&) noexcept override {
+    call();
+    delete this;
+  }
+  F call;
 };
 
 /// Several ranges read side by side, as far as the shortest goes (Python's zip). Rvalues are kept,
