@@ -32,6 +32,7 @@ struct PlannedRole {
 struct ManagerPlan {
   std::variant<std::pair<std::string, std::uint16_t>, std::string> address;
   std::vector<std::byte> key;
+  std::vector<std::vector<std::byte>> former_keys;
   std::optional<Certificates> certificates;
   std::vector<std::pair<std::string, std::pair<std::uint32_t, std::uint64_t>>> types;
   std::optional<std::pair<std::uint32_t, std::uint64_t>> initializer;
@@ -43,6 +44,7 @@ struct ManagerPlan {
 
 void wipe_keys(ManagerPlan& plan) {
   wipe(plan.key);
+  for (auto& key : plan.former_keys) wipe(key);
   for (PlannedRole& role : plan.roles) wipe(role.key);
 }
 
@@ -71,6 +73,7 @@ Result<std::shared_ptr<ManagerCore>> open_planned(const ManagerPlan& plan, Descr
     options.address = TcpAddress{host, port};
   }
   options.authkey = AuthKey{plan.key};
+  for (const auto& key : plan.former_keys) options.former_authkeys.emplace_back(key);
   options.certificates = plan.certificates;
   options.silence = plan.silence;
   options.limits = plan.limits;
@@ -116,6 +119,14 @@ const TaskNode manager_node{&run_manager};
 
 /// Why there can be no such manager.
 std::optional<Error> misuse_of(const ManagerOptions& options) {
+  constexpr std::chrono::milliseconds longest = std::chrono::hours{24};
+  for (const auto& [time, name] : {std::pair{options.silence, "silence"},
+                                   std::pair{options.shutdown_timeout, "shutdown_timeout"}}) {
+    if (time.count() < 0 || time > longest)
+      return Error{Errc::invalid_argument, std::string{name} + " of " +
+                                               std::to_string(time.count()) + " ms: 0 to " +
+                                               std::to_string(longest.count())};
+  }
   if (!options.certificates) return std::nullopt;
   if (options.authkey) {
     return Error{Errc::invalid_argument, "an authkey and certificates are given for " +
@@ -272,8 +283,13 @@ BaseManager::~BaseManager() {
     static_cast<void>(state_->shutdown().is_ok());
 }
 
-Result<void> BaseManager::add_type(std::string name, detail::ManagerType type) {
+Result<void> BaseManager::check_not_begun() const {
   if (state_->phase != State::Phase::fresh) return state_->wrong_phase();
+  return {};
+}
+
+Result<void> BaseManager::add_type(std::string name, detail::ManagerType type) {
+  PASSEL_CHECK(check_not_begun());
   PASSEL_CHECK(detail::check_manager_name(name, "a type"));
   if (!state_->types.emplace(name, type).second)
     return Error{Errc::invalid_argument, "type '" + name + "' is registered already"};
@@ -291,6 +307,8 @@ Result<void> BaseManager::start_server(std::optional<detail::ManagerInitializer>
   }
   const auto key = state_->key().bytes();
   plan.key.assign(key.begin(), key.end());
+  for (const AuthKey& former : state_->options.former_authkeys)
+    plan.former_keys.emplace_back(former.bytes().begin(), former.bytes().end());
   plan.certificates = state_->options.certificates;
   plan.silence = state_->options.silence;
   plan.limits = state_->options.limits;
@@ -357,6 +375,7 @@ Result<ManagerServer> BaseManager::get_server() {
   options.name = state_->options.name;
   options.silence = state_->options.silence;
   options.limits = state_->options.limits;
+  options.former_authkeys = state_->options.former_authkeys;
   options.roles = state_->options.roles;
   for (const auto& [name, type] : state_->types) options.types.emplace(name, type.maker);
   PASSEL_TRY(auto core, detail::ManagerCore::open(*loop, std::move(options)));

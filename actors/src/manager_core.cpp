@@ -57,6 +57,7 @@ Result<std::shared_ptr<ManagerCore>> ManagerCore::open(IoLoop& loop, ManagerCore
   serving.silence = std::max(core->options_.silence, least_silence);
   serving.heartbeat = serving.silence / 3;
   serving.epoch = core->epoch_;
+  serving.other_keys = core->options_.former_authkeys;
   for (const ManagerRole& role : core->options_.roles) serving.other_keys.push_back(role.authkey);
   const ManagerLimits& limits = core->options_.limits;
   serving.max_sessions = limits.sessions;
@@ -64,9 +65,10 @@ Result<std::shared_ptr<ManagerCore>> ManagerCore::open(IoLoop& loop, ManagerCore
   serving.max_open_calls = limits.calls_of_session;
   serving.max_open_bytes = limits.call_bytes_of_session;
   serving.certificates = core->options_.certificates;
-  if (serving.certificates && !core->options_.roles.empty())
-    return Error{Errc::invalid_argument,
-                 "roles are told apart by their keys: with certificates there are none"};
+  if (serving.certificates && !serving.other_keys.empty())
+    return Error{
+        Errc::invalid_argument,
+        "roles and former clients are told by their keys: with certificates there are none"};
   PASSEL_TRY(core->server_, SessionServer::listen(loop, std::move(serving), *core));
   core->address_ = core->server_->address();
   PASSEL_CHECK(core->server_->serve());
@@ -135,7 +137,8 @@ void ManagerCore::forget(const Hosted& gone) {
 
 void ManagerCore::session_opened(std::uint64_t session, const SessionPeer& peer) {
   Visitor visitor;
-  if (peer.key != 0) visitor.role = &options_.roles.at(peer.key - 1);
+  const std::size_t own = 1 + options_.former_authkeys.size();
+  if (peer.key >= own) visitor.role = &options_.roles.at(peer.key - own);
   visitors_.insert_or_assign(session, visitor);
 }
 

@@ -43,6 +43,7 @@ struct ManagerCoreOptions {
   std::string name{};
   std::chrono::milliseconds silence = session_silence;
   ManagerLimits limits{};
+  std::vector<AuthKey> former_authkeys{};
   std::vector<ManagerRole> roles{};
   std::map<std::string, HostedMaker> types{};
 };

@@ -51,7 +51,8 @@ struct Links {
   Open open;
   struct Known {
     ManagerProof key;
-    int times = 0;  // that it was set
+    int times = 0;              // that it was set
+    bool is_inherited = false;  // it came with this process, and stays
   };
   std::map<std::string, Known> keys;
   /// A connection that somebody is making.
@@ -117,36 +118,47 @@ Result<std::shared_ptr<SessionLink>> new_link(const Address& address, const Mana
                               deadline.when() < limit.when() ? deadline : limit);
 }
 
-/// The link, or the one that another thread was quicker to add.
-std::shared_ptr<SessionLink> add_link(const Address& address, std::shared_ptr<SessionLink> link) {
-  const std::string where = to_string(address);
+/// With the mutex held. What is given back is to be let go of without it.
+std::vector<std::shared_ptr<SessionLink>> take_broken(Links& all) {
   std::vector<std::shared_ptr<SessionLink>> gone;
-  Links& all = links();
-  const std::lock_guard lock{all.mutex};
   for (auto it = all.open.begin(); it != all.open.end();) {
     const bool broken = !it->second.link->is_open();
     if (broken) gone.push_back(std::move(it->second.link));
     it = broken ? all.open.erase(it) : std::next(it);
   }
-  if (const auto found = all.open.find(where); found != all.open.end()) {
-    gone.push_back(std::exchange(link, found->second.link));
-    return link;
-  }
-  all.open.emplace(where, OpenLink{address, link});
+  return gone;
+}
+
+/// With the mutex held.
+void leave_at_end(Links& all) {
   if (!all.at_end.still_active())
     all.at_end = Finalizer::add(&leave_all, {.priority = last_of_all});
+}
+
+/// The link, or the one that another thread was quicker to add.
+std::shared_ptr<SessionLink> add_link(const Address& address, std::shared_ptr<SessionLink> link) {
+  std::vector<std::shared_ptr<SessionLink>> gone;
+  Links& all = links();
+  const std::lock_guard lock{all.mutex};
+  gone = take_broken(all);
+  leave_at_end(all);
+  const auto [place, fresh] = all.open.try_emplace(to_string(address), OpenLink{address, link});
+  if (!fresh) gone.push_back(std::exchange(link, place->second.link));
   return link;
 }
 
-/// What holds its objects over that connection goes on; whoever asks from now on gets another one.
-void forget_link(const Address& address) {
-  std::shared_ptr<SessionLink> gone;
+/// The key counts from now on, and this connection, which was made with it. What holds its objects
+/// over another one goes on there.
+void replace_link(const Address& address, const ManagerProof& key,
+                  const std::shared_ptr<SessionLink>& link) {
+  const std::string where = to_string(address);
+  OpenLink gone{address, link};
   Links& all = links();
   const std::lock_guard lock{all.mutex};
-  const auto found = all.open.find(to_string(address));
-  if (found == all.open.end()) return;
-  gone = std::move(found->second.link);
-  all.open.erase(found);
+  leave_at_end(all);
+  all.keys.insert_or_assign(where, Links::Known{key, 1});
+  const auto [place, fresh] = all.open.try_emplace(where, gone);
+  if (!fresh) std::swap(place->second, gone);
 }
 
 /// Whether the server is still there: its end is noticed by whoever reads.
@@ -165,6 +177,14 @@ std::optional<ManagerProof> known_key(const Address& address) {
   const auto known = all.keys.find(to_string(address));
   if (known == all.keys.end()) return std::nullopt;
   return known->second.key;
+}
+
+/// Somebody has set the key of that address and counts on it.
+bool has_manager(const Address& address) {
+  Links& all = links();
+  const std::lock_guard lock{all.mutex};
+  const auto known = all.keys.find(to_string(address));
+  return known != all.keys.end() && known->second.times > 0;
 }
 
 struct Turn {
@@ -232,11 +252,18 @@ Result<std::shared_ptr<SessionLink>> link_to_manager(const Address& address, Dea
 
 Result<void> join_manager(const Address& address, const ManagerProof& key) {
   const auto known = open_link_to_manager(address);
-  const bool other_key = known_key(address) != key;
-  if (other_key || known == nullptr || !answers(*known)) {
+  // What the server allows depends on the key.
+  if (known_key(address) != key) {
+    if (known != nullptr && has_manager(address) && answers(*known))
+      return Error{Errc::invalid_state, "this process has a manager at " + to_string(address) +
+                                            " with another key: it has one key for an address"};
+    PASSEL_TRY(const auto link, new_link(address, key));
+    replace_link(address, key, link);
+    hold_all_again(address, link);
+    return {};
+  }
+  if (known == nullptr || !answers(*known)) {
     PASSEL_TRY(auto link, new_link(address, key));
-    // What the server allows depends on the key.
-    if (other_key) forget_link(address);
     hold_all_again(address, add_link(address, std::move(link)));
   }
   set_manager_key(address, key);
@@ -256,7 +283,7 @@ void forget_manager_key(const Address& address, const ManagerProof& key) {
   const std::lock_guard lock{all.mutex};
   const auto known = all.keys.find(to_string(address));
   if (known == all.keys.end() || !(known->second.key == key)) return;
-  if (--known->second.times == 0) all.keys.erase(known);
+  if (--known->second.times == 0 && !known->second.is_inherited) all.keys.erase(known);
 }
 
 void add_manager_keys(std::vector<std::byte>& args) {
@@ -296,8 +323,8 @@ Result<void> inherit_manager_keys(std::vector<std::byte>& args) {
     Links& all = links();
     const std::lock_guard lock{all.mutex};
     for (const TravellingKey& one : keys)
-      all.keys.insert_or_assign(one.where,
-                                Links::Known{{AuthKey{std::span{one.key}}, one.certificates}, 1});
+      all.keys.insert_or_assign(
+          one.where, Links::Known{{AuthKey{std::span{one.key}}, one.certificates}, 0, true});
     wipe_all(keys);
   }
   args.resize(rest - size);

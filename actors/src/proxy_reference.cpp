@@ -74,7 +74,7 @@ Result<std::shared_ptr<SessionLink>> ProxyReference::link(Deadline deadline) {
 }
 
 void ProxyReference::arrive(std::uint64_t ticket) {
-  ticket_ = ticket == 0 ? fresh_number() : ticket;
+  ticket_ = ticket;
   static_cast<void>(link(Deadline::after(arrival_limit)).is_ok());
 }
 
@@ -107,13 +107,13 @@ std::shared_ptr<SessionLink> ProxyReference::open_link() {
 
 // What this process held went with its last connection; others may hold it still.
 void ProxyReference::hold_over(const std::shared_ptr<SessionLink>& link) {
+  std::shared_ptr<SessionLink> gone;  // its end calls others back, without the mutex
   const std::lock_guard lock{mutex_};
   forget_the_parents();
   if (dropped_ || (link_ && link_->is_open())) return;
-  const std::uint64_t ticket = std::exchange(ticket_, 0);
-  if (const auto bytes = encode(ticket != 0 ? ticket : fresh_number()))
+  if (const auto bytes = encode(std::exchange(ticket_, 0)))
     link->notify(place_.object, "hold", bytes->bytes);
-  link_ = link;
+  gone = std::exchange(link_, link);
 }
 
 void ProxyReference::follow(const std::shared_ptr<SessionLink>& link) {
@@ -130,7 +130,7 @@ void ProxyReference::forget_the_parents() {
   if (generation_ == fork_generation()) return;
   generation_ = fork_generation();
   new std::shared_ptr<SessionLink>{std::exchange(link_, nullptr)};
-  ticket_ = fresh_number();
+  ticket_ = 0;
 }
 
 void hold_all_again(const Address& address, const std::shared_ptr<SessionLink>& link) {

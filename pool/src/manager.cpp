@@ -53,7 +53,10 @@ Manager::Manager(ManagerOptions options) : SyncManager{std::move(options)} {
   add_type("Pool", {HostedFactoryTask<&make_hosted_pool>::id(), {&make_hosted_pool}}).unwrap();
 }
 
-Result<void> Manager::expose(const ExposedTasks& tasks) { return tasks_.add(tasks); }
+Result<void> Manager::expose(const ExposedTasks& tasks) {
+  PASSEL_CHECK(check_not_begun());
+  return tasks_.add(tasks);
+}
 
 Result<void> Manager::start() {
   if (tasks_.empty()) return BaseManager::start();

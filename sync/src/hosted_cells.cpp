@@ -2,9 +2,12 @@
 #include "hosted_dict.hpp"
 #include "hosted_list.hpp"
 
+#include <passel/codec.hpp>
 #include <passel/detail/brief_text.hpp>
+#include <passel/typecode.hpp>
 
 #include <algorithm>
+#include <string_view>
 #include <utility>
 
 namespace passel::inline v0::detail {
@@ -31,6 +34,32 @@ Result<void> same_kind(const WireValue& old, const WireValue& fresh) {
                                         brief_text(fresh)};
 }
 
+template <class T>
+Result<void> fits(const WireValue& item) {
+  const auto number = codec<T>::decode(item);
+  if (!number) return number.error();
+  return {};
+}
+
+/// An element of an array of that type code, to stand in the place of another one or beside it.
+Result<void> check_element(std::string_view code, const WireValue& other, const WireValue& item) {
+  PASSEL_CHECK(same_kind(other, item));
+  if (item.kind() != ValueKind::integer || code.size() != 1) return {};
+  switch (code.front()) {
+    case 'b': return fits<typecode<'b'>>(item);
+    case 'B': return fits<typecode<'B'>>(item);
+    case 'h': return fits<typecode<'h'>>(item);
+    case 'H': return fits<typecode<'H'>>(item);
+    case 'i': return fits<typecode<'i'>>(item);
+    case 'I': return fits<typecode<'I'>>(item);
+    case 'l':
+    case 'q': return fits<typecode<'q'>>(item);
+    case 'L':
+    case 'Q': return fits<typecode<'Q'>>(item);
+    default: return {};
+  }
+}
+
 }  // namespace
 
 Result<std::shared_ptr<HostedObject>> make_hosted_namespace(const HostedCall&) {
@@ -51,7 +80,7 @@ Result<std::shared_ptr<HostedObject>> make_hosted_array(const HostedCall& call) 
   for (const WireValue& item : items) {
     if (!is_number(item))
       return Error{Errc::type_mismatch, "an array holds numbers, not " + brief_text(item)};
-    PASSEL_CHECK(same_kind(items.front(), item));
+    PASSEL_CHECK(check_element(code, items.front(), item));
   }
   return std::shared_ptr<HostedObject>{
       std::make_shared<HostedArray>(std::move(code), std::move(items))};
@@ -160,7 +189,7 @@ Result<WireValue> HostedArray::at(std::int64_t index) const {
 
 Result<void> HostedArray::set(std::int64_t index, WireValue item) {
   PASSEL_TRY(const std::size_t at, place(index));
-  PASSEL_CHECK(same_kind(items_[at], item));
+  PASSEL_CHECK(check_element(code_, items_[at], item));
   items_[at] = std::move(item);
   return {};
 }
@@ -184,7 +213,7 @@ Result<void> HostedArray::set_slice(std::optional<std::int64_t> start,
         std::to_string(items.size()) + " elements for a slice of " + std::to_string(places.size())};
   }
   for (std::size_t i = 0; i < items.size(); ++i)
-    PASSEL_CHECK(same_kind(items_[places[i]], items[i]));
+    PASSEL_CHECK(check_element(code_, items_[places[i]], items[i]));
   for (std::size_t i = 0; i < items.size(); ++i) items_[places[i]] = std::move(items[i]);
   return {};
 }

@@ -220,7 +220,8 @@ Result<void> HostedList::repeat(std::int64_t times) {
     return {};
   }
   const std::size_t once = items_.size();
-  if (once != 0 && static_cast<std::uint64_t>(times) > most_items / once) {
+  if (once == 0) return {};
+  if (static_cast<std::uint64_t>(times) > most_items / once) {
     return Error{Errc::too_large, std::to_string(once) + " items " + std::to_string(times) +
                                       " times are more than " + std::to_string(most_items)};
   }

@@ -69,6 +69,8 @@ TEST_F(ManagerContainers, AListIsSortedReversedAndRepeated) {
   EXPECT_EQ(list.repeat(1'000'000'000).error(), Errc::too_large);
   list.repeat(0).unwrap();
   EXPECT_EQ(list.size().unwrap(), 0U);
+  list.repeat(1'000'000'000'000).unwrap();
+  EXPECT_EQ(list.size().unwrap(), 0U);
 }
 
 TEST_F(ManagerContainers, SlicesOfAListAreThoseOfPython) {
@@ -220,6 +222,18 @@ TEST_F(ManagerContainers, AValueHoldsOne) {
   EXPECT_EQ(value.get().unwrap(), 3.14);
   EXPECT_EQ(value.text().unwrap(), "Value(3.14)");
   EXPECT_EQ(value.call<void>("set", "text").error(), Errc::type_mismatch);
+}
+
+TEST_F(ManagerContainers, AnArrayTakesWhatItsTypeCanHold) {
+  const auto array = manager.array<int>({1, 2}).unwrap();
+  const passel::ArrayProxy<long> wide{array};
+  EXPECT_EQ(wide.set(0, 1L << 40).error(), Errc::type_mismatch);
+  EXPECT_EQ(wide.set_slice({}, {1, -(1L << 40)}).error(), Errc::type_mismatch);
+  EXPECT_THAT(array.values().unwrap(), ElementsAre(1, 2));
+  const auto small = manager.array<unsigned char>({1}).unwrap();
+  EXPECT_EQ(passel::ArrayProxy<int>{small}.set(0, -1).error(), Errc::type_mismatch);
+  EXPECT_EQ(manager.create("Array", std::string{"h"}, std::vector<WireValue>{1 << 20}).error(),
+            Errc::type_mismatch);
 }
 
 // CPython: TestSyncManagerTypes.test_array

@@ -112,6 +112,8 @@ struct Keeper {
 /// It has no text.
 struct Mute {
   [[nodiscard]] std::string to_string() const { throw std::runtime_error{"no words"}; }
+  [[nodiscard]] int words() const& noexcept { return 0; }
+  void listen() & {}
   void complain(std::uint64_t length) const { throw std::runtime_error{std::string(length, 'x')}; }
 };
 
@@ -140,7 +142,7 @@ class HostedObjects : public ::testing::Test {
                        &Waiter::is_running>("Quick")
         .unwrap();
     manager.register_type<Opener, &Opener::open>("Opener").unwrap();
-    manager.register_type<Mute, &Mute::complain>("Mute").unwrap();
+    manager.register_type<Mute, &Mute::complain, &Mute::words, &Mute::listen>("Mute").unwrap();
     manager.register_type<Late, &Late::one>("Late").unwrap();
     manager.register_type<Diary, passel::factory<&the_diary>, &Diary::write>("Writer").unwrap();
     manager.register_type<Diary, passel::factory<&the_diary>, &Diary::read>("Reader").unwrap();
@@ -207,6 +209,8 @@ TEST_F(HostedObjects, AnErrorThatIsTooLongForAMessageIsCutShortAndTheSessionGoes
   EXPECT_THAT(what, HasSubstr("xxx..."));
   EXPECT_LT(what.size(), 10'000U);
   EXPECT_EQ(mute.text().error(), Errc::task_failed);  // over the same connection
+  EXPECT_EQ(mute.call<int>("words").unwrap(), 0);
+  EXPECT_TRUE(mute.call<void>("listen"));
 }
 
 TEST_F(HostedObjects, MethodsThatWaitForAnotherOneNeverTakeAllThreads) {

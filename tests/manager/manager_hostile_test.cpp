@@ -154,6 +154,30 @@ TEST_P(HostileClient, Fault56ARoleHasItsTypesAndTheirMethodsAndNothingElse) {
   EXPECT_EQ(dict.at("a").unwrap(), 3);
 }
 
+TEST_P(HostileClient, AFormerKeyIsAsGoodAsTheNewOneAndNoRole) {
+  const AuthKey former{"the key that some clients have still"};
+  auto manager = started(
+      {.former_authkeys = {former}, .roles = {{"readers", readers_key, {{"dict", {"get"}}}}}});
+  Stranger late{manager.address(), former};
+  ASSERT_TRUE(late.link);
+  EXPECT_TRUE(late.call(0, "create list", std::vector<WireValue>{}));
+  Stranger reader{manager.address(), readers_key};
+  EXPECT_EQ(text_of(reader.call(0, "create list", std::vector<WireValue>{})),
+            "refused: role 'readers' may not make objects of type 'list'");
+}
+
+TEST_P(HostileClient, AProcessHasOneKeyForAManager) {
+  auto manager = started({.roles = {{"readers", readers_key, {{"dict", {"get"}}}}}});
+  const auto list = manager.list<int>().unwrap();
+  SyncManager reader{{.address = manager.address(), .authkey = readers_key}};
+  const auto refused = reader.connect();
+  EXPECT_EQ(refused.error(), Errc::invalid_state);
+  EXPECT_THAT(refused.error().what(), HasSubstr("with another key"));
+  EXPECT_TRUE(list.append(1));
+  SyncManager same{{.address = manager.address(), .authkey = owners_key}};
+  EXPECT_TRUE(same.connect());
+}
+
 TEST_P(HostileClient, Fault56ARoleKeepsNothingAliveThatItMayNotUse) {
   auto manager = started({.roles = {{"readers", readers_key, {{"dict", {"get"}}}}}});
   auto list = manager.list<int>({1}).unwrap();

@@ -142,6 +142,20 @@ TEST(ManagerEverywhere, ProxiesNameTheAddressThatReachedTheirServer) {
   }
 }
 
+TEST(ManagerEverywhere, WhatIsFoundThroughATunnelIsReachedThroughIt) {
+  BaseManager manager{{.address = TcpAddress{}}};
+  register_types(manager);
+  manager.start().unwrap();
+  const passel_test::ChaosProxy tunnel{std::get<TcpAddress>(manager.address()).port};
+  const Address through{TcpAddress{"127.0.0.1", tunnel.port()}};
+  BaseManager client{{.address = through}};
+  client.connect().unwrap();
+  const auto shelf = client.create<Shelf>("Shelf").unwrap();
+  client.publish("shelf", shelf).unwrap();
+  EXPECT_EQ(client.named<Proxy<Shelf>>("shelf").unwrap().address(), through);
+  EXPECT_EQ(shelf.call<Proxy<Counter>>("counter").unwrap().address(), through);
+}
+
 // N-56: whoever is cut off connects again with the same life of the server, and no call is
 // repeated behind the caller's back.
 TEST(ManagerEverywhere, AProxyConnectsAgainWhenItsConnectionBroke) {

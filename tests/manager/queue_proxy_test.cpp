@@ -365,6 +365,17 @@ TEST_F(ManagerQueue, ShutdownEndsTheWaitingAndKeepsWhatIsIn) {
   EXPECT_EQ(filled.get().error(), Errc::closed);
 }
 
+// `closed` is the queue's own word, by which consumers know that there is nothing more.
+TEST_F(ManagerQueue, TheEndOfTheServerIsNoShutdownOfItsQueues) {
+  const auto queue = manager.queue<int>().unwrap();
+  auto waiting = queue.get_async();
+  BlockedThread consumer{[&] { EXPECT_EQ(queue.get().error(), Errc::peer_lost); }};
+  consumer.wait_until_blocked();
+  manager.shutdown().unwrap();
+  EXPECT_EQ(waiting.get().error(), Errc::peer_lost);
+  EXPECT_EQ(queue.put(1).error(), Errc::peer_lost);
+}
+
 TEST_F(ManagerQueue, AnImmediateShutdownFinishesWhatIsIn) {
   const auto queue = manager.joinable_queue<int>().unwrap();
   queue.put(1).unwrap();

@@ -159,7 +159,7 @@ TEST_F(SessionTest, GoodbyeEndsCallsWithItsReason) {
   const auto actions = hear(GoodbyeMessage{"shutting down"});
   const auto answers = all<session_action::Answer>(actions);
   ASSERT_EQ(answers.size(), 1U);
-  EXPECT_TRUE(answers[0].result.error() == Errc::closed);
+  EXPECT_TRUE(answers[0].result.error() == Errc::peer_lost);
   EXPECT_NE(answers[0].result.error().what().find("shutting down"), std::string::npos);
   EXPECT_TRUE(sent<GoodbyeMessage>(actions).empty());
 }

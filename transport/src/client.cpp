@@ -78,12 +78,14 @@ Result<Descriptor> connect_tcp(const TcpAddress& address, const ClientOptions& o
   PASSEL_TRY(const auto found, look_up(address));
   std::optional<Error> failed;
   const bool plain = !options.authkey;
+  std::size_t left = found.size();
   for (const SocketAddress& raw : found) {
+    const Deadline turn = share_of(deadline, left--);
     if (plain && (options.insecure_plaintext == PlaintextTcp::refused || !raw.is_loopback())) {
       failed = plaintext_refused(address, options.insecure_plaintext);
       continue;
     }
-    auto socket = connected_socket(raw, SOCK_STREAM, deadline, to_string(Address{address}));
+    auto socket = connected_socket(raw, SOCK_STREAM, turn, to_string(Address{address}));
     if (socket && met_itself(socket->get()))
       socket = connect_error(ECONNREFUSED, to_string(Address{address}));
     if (socket) {

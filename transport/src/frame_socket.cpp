@@ -5,6 +5,7 @@
 
 #include <passel/detail/spare_buffers.hpp>
 
+#include "socket_address.hpp"
 #include "used_descriptor.hpp"
 
 #include <poll.h>
@@ -26,20 +27,6 @@ namespace {
 constexpr std::size_t max_arrived = 2 * max_frame_descriptors;
 constexpr std::size_t scratch_size = std::size_t{32} << 10;
 constexpr std::size_t encrypted_at_once = std::size_t{256} << 10;
-
-/// What a socket says when its other end is gone, or the network in between.
-bool is_gone(int error_number) {
-  switch (error_number) {
-    case EPIPE:
-    case ECONNRESET:
-    case ECONNABORTED:
-    case ETIMEDOUT:
-    case EHOSTUNREACH:
-    case ENETUNREACH:
-    case ENETDOWN: return true;
-    default: return false;
-  }
-}
 
 Error closed_error(int error_number) {
   if (error_number == EPIPE) return {Errc::closed, "the peer has closed its end"};

@@ -3,6 +3,8 @@
 
 #include <passel/detail/carried_descriptors.hpp>
 
+#include "socket_address.hpp"
+
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -17,6 +19,11 @@ namespace {
 
 constexpr std::uint64_t usual_room = std::uint64_t{4} << 20;
 
+Error line_cut(int error_number) {
+  return {Errc::peer_lost,
+          std::string{"the line to the other end was cut: "} + std::strerror(error_number)};
+}
+
 Error connection_send_error(int error_number) {
   switch (error_number) {
     case EPIPE:
@@ -24,7 +31,8 @@ Error connection_send_error(int error_number) {
     case ETOOMANYREFS:
     case ENOBUFS:
     case ENOMEM: return {Errc::no_space, std::string{"sendmsg: "} + std::strerror(error_number)};
-    default: return system_error("sendmsg", error_number);
+    default:
+      return is_gone(error_number) ? line_cut(error_number) : system_error("sendmsg", error_number);
   }
 }
 
@@ -65,7 +73,8 @@ Result<std::ptrdiff_t> MessageInbox::receive(int fd, std::span<std::byte> head,
       starved_ = true;
       return std::ptrdiff_t{-1};
     }
-    if (errno != ECONNRESET) return system_error("recvmsg", errno);
+    if (errno != ECONNRESET)
+      return is_gone(errno) ? line_cut(errno) : system_error("recvmsg", errno);
     // The other end closed with something unread. What it sent before is still there, and reported
     // after this error, which comes once.
     if (std::exchange(reset_seen, true)) return std::ptrdiff_t{0};
@@ -94,7 +103,7 @@ Result<void> MessageInbox::feed_channel(int fd, bool block) {
       tls_->put({to, static_cast<std::size_t>(count)});
       return {};
     }
-    if (count == 0 || errno == ECONNRESET || errno == ETIMEDOUT)
+    if (count == 0 || is_gone(errno))
       return Error{Errc::peer_lost, "the line to the other end was cut"};
     if (errno == EAGAIN || errno == EWOULDBLOCK) {
       starved_ = true;

@@ -23,6 +23,12 @@ std::string hex(const std::vector<std::byte>& bytes) {
   return out.empty() ? "none" : out;
 }
 
+/// What calls end with when the session does. That a side has said goodbye is no `closed` of
+/// theirs: it may be an object's own answer, of a queue that was shut down.
+Error end_of_calls(const Error& end) {
+  return end == Errc::closed ? Error{Errc::peer_lost, end.what()} : end;
+}
+
 }  // namespace
 
 std::string Session::peer_text() const {
@@ -246,7 +252,7 @@ void Session::on(session_event::Call&& call, Time now, Actions& actions) {
     actions.emplace_back(session_action::Answer{call.id, std::move(error), {}});
   };
   if (state_ == State::fresh) return fail({Errc::invalid_state, "the session has not started"});
-  if (state_ == State::closed) return fail(*closed_);
+  if (state_ == State::closed) return fail(end_of_calls(*closed_));
   if (asked_.size() >= options_.max_open_calls) {
     return fail({Errc::full, "open calls: " + std::to_string(asked_.size()) + ", limit " +
                                  std::to_string(options_.max_open_calls)});
@@ -370,7 +376,7 @@ void Session::close(const Error& error, Actions& actions) {
   state_ = State::closed;
   closed_ = error;
   for (const auto& [id, asked] : asked_)
-    actions.emplace_back(session_action::Answer{id, error, {}});
+    actions.emplace_back(session_action::Answer{id, end_of_calls(error), {}});
   for (const auto& [id, call] : served_)
     actions.emplace_back(session_action::Abandon{id, call.target});
   for (const auto& [target, token] : lent_) {

@@ -138,8 +138,9 @@ Result<void> connect_to_host(SessionCarrier& carrier, const TcpAddress& address,
                              Deadline deadline) {
   PASSEL_TRY(const auto found, look_up(address));
   std::optional<Error> failed;
+  std::size_t left = found.size();
   for (const SocketAddress& raw : found) {
-    auto socket = connect_to_port(raw, to_string(address), deadline);
+    auto socket = connect_to_port(raw, to_string(address), share_of(deadline, left--));
     if (socket) {
       carrier.socket = *std::move(socket);
       carrier.host = address.host;

@@ -183,6 +183,24 @@ Result<SocketAddress> unix_socket_address(const std::string& path) {
   return out;
 }
 
+Deadline share_of(Deadline deadline, std::size_t attempts) {
+  if (deadline.is_never() || deadline.is_try() || attempts <= 1) return deadline;
+  return Deadline::after(deadline.left() / static_cast<std::int64_t>(attempts));
+}
+
+bool is_gone(int error_number) noexcept {
+  switch (error_number) {
+    case EPIPE:
+    case ECONNRESET:
+    case ECONNABORTED:
+    case ETIMEDOUT:
+    case EHOSTUNREACH:
+    case ENETUNREACH:
+    case ENETDOWN: return true;
+    default: return false;
+  }
+}
+
 Result<std::vector<SocketAddress>> look_up(const TcpAddress& address) {
   addrinfo hints{};
   hints.ai_family = AF_UNSPEC;

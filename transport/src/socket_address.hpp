@@ -1,12 +1,14 @@
 // Layer transport: addresses as the kernel takes them, and files that belong to listening sockets.
 #pragma once
 
+#include <passel/detail/deadline.hpp>
 #include <passel/detail/descriptor.hpp>
 #include <passel/listener.hpp>
 #include <passel/result.hpp>
 
 #include <sys/socket.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -28,6 +30,10 @@ struct SocketAddress {
 
 /// Errors: invalid_argument (too long, abstract).
 [[nodiscard]] Result<SocketAddress> unix_socket_address(const std::string& path);
+/// The part of the time for the first of so many attempts, which are made one after the other.
+[[nodiscard]] Deadline share_of(Deadline deadline, std::size_t attempts);
+/// What a socket says when its other end is gone, or the network in between.
+[[nodiscard]] bool is_gone(int error_number) noexcept;
 /// All that a host name stands for. Errors: invalid_argument.
 [[nodiscard]] Result<std::vector<SocketAddress>> look_up(const TcpAddress& address);
 [[nodiscard]] Address to_address(const SocketAddress& address);

@@ -216,6 +216,8 @@ class PASSEL_API BaseManager {
   [[nodiscard]] Result<std::vector<std::string>> types() const;
 
  protected:
+  /// Errors: invalid_state, when it is too late to say what the server shall have.
+  [[nodiscard]] Result<void> check_not_begun() const;
   Result<void> add_type(std::string name, detail::ManagerType type);
   Result<DynamicProxy> create_encoded(std::string_view type, Result<detail::Encoded> args) const;
 

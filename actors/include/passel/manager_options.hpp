@@ -48,6 +48,9 @@ struct ManagerOptions {
   /// The secret of server and clients: this process's authkey unless it is given. Children that
   /// are started later know it, whatever it is. Over TCP it also encrypts.
   std::optional<AuthKey> authkey{};
+  /// Keys that some clients still have: they are let in as with `authkey`, until everybody has the
+  /// new one. Of the server; with the roles at most seven. (See AuthKey::load_all.)
+  std::vector<AuthKey> former_authkeys{};
   /// Over TCP, instead of the secret: server and clients show certificates. The server reads the
   /// files when it starts, clients when they connect. There are no roles then. With an authkey
   /// beside it, at a Unix socket or without one of its files it is an error (invalid_argument).
@@ -57,11 +60,13 @@ struct ManagerOptions {
   std::string name{};  ///< of the server process; empty: as any process
   /// Over TCP: after so long a silence server and clients take each other for lost. What a client
   /// holds is its own for an eighth less, counted from the last thing it said that the server is
-  /// known to have heard (ProxyGuard::lost). The server's setting counts. Not less than 10 ms.
+  /// known to have heard (ProxyGuard::lost). The server's setting counts. From 10 ms (less counts
+  /// as that) to a day; more is an error (invalid_argument).
   std::chrono::milliseconds silence{6000};
   /// Of the server.
   ManagerLimits limits{};
-  /// Further keys that the server knows, at most seven, and what they are good for. Whoever knows
+  /// Further keys that the server knows and what they are good for, with the former ones at most
+  /// seven. Whoever knows
   /// `authkey` may do everything.
   std::vector<ManagerRole> roles{};
 };

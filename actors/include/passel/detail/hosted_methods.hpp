@@ -67,6 +67,14 @@ template <class R, class C, class... P>
 struct ReturnOf<R (C::*)(P...) noexcept> : MethodReturn<std::remove_cvref_t<R>> {};
 template <class R, class C, class... P>
 struct ReturnOf<R (C::*)(P...) const noexcept> : MethodReturn<std::remove_cvref_t<R>> {};
+template <class R, class C, class... P>
+struct ReturnOf<R (C::*)(P...)&> : MethodReturn<std::remove_cvref_t<R>> {};
+template <class R, class C, class... P>
+struct ReturnOf<R (C::*)(P...) const&> : MethodReturn<std::remove_cvref_t<R>> {};
+template <class R, class C, class... P>
+struct ReturnOf<R (C::*)(P...)& noexcept> : MethodReturn<std::remove_cvref_t<R>> {};
+template <class R, class C, class... P>
+struct ReturnOf<R (C::*)(P...) const& noexcept> : MethodReturn<std::remove_cvref_t<R>> {};
 
 /// What is hosted of what a method gives: the object itself, whoever owns it.
 template <class R>

@@ -72,6 +72,9 @@ template <class T, auto Spec>
 struct SpecOf {
   using Type = std::remove_cv_t<decltype(Spec)>;
   static constexpr bool is_method = std::is_member_function_pointer_v<Type> || NamedAs<Type>::is;
+  static_assert(is_method || is_maker<Type> || std::is_same_v<Type, QuickMethods>,
+                "passel: methods are exposed; a function whose first parameter is the object needs "
+                "a name: passel::exposed<\"name\", &function>");
   static constexpr std::string_view name() {
     if constexpr (is_method) {
       static_assert(
@@ -94,6 +97,19 @@ inline constexpr MadeOn made_on = (std::is_same_v<std::remove_cv_t<decltype(Spec
                                       ? MadeOn::io_thread
                                       : MadeOn::thread;
 
+/// No two methods have one name.
+template <class T, auto... Spec>
+[[nodiscard]] consteval bool are_named_apart() {
+  std::array<std::string_view, sizeof...(Spec) + 1> names{};
+  std::size_t count = 0;
+  [[maybe_unused]] const auto add = [&]<class S>(S) {
+    if constexpr (S::is_method) names[count++] = S::name();
+  };
+  (add(SpecOf<T, Spec>{}), ...);
+  std::sort(names.begin(), names.begin() + count);
+  return std::adjacent_find(names.begin(), names.begin() + count) == names.begin() + count;
+}
+
 /// Text and copy of any class: what it prints, when it can be sent.
 template <class T>
 [[nodiscard]] std::string text_of(const T& object) {
@@ -111,6 +127,8 @@ template <class T>
 /// A `T` that is hosted, and the methods of it that can be called.
 template <class T, auto... Spec>
 class UserObject final : public LinedObject {
+  static_assert(are_named_apart<T, Spec...>(), "passel: two exposed methods have one name");
+
  public:
   UserObject(std::shared_ptr<T> object, bool shared)
       : object_{std::move(object)}, shared_{shared} {}

@@ -88,6 +88,14 @@ template <class R, class C, class... P>
 struct ParametersOf<R (C::*)(P...) noexcept> : ParametersOf<R (C::*)(P...)> {};
 template <class R, class C, class... P>
 struct ParametersOf<R (C::*)(P...) const noexcept> : ParametersOf<R (C::*)(P...)> {};
+template <class R, class C, class... P>
+struct ParametersOf<R (C::*)(P...)&> : ParametersOf<R (C::*)(P...)> {};
+template <class R, class C, class... P>
+struct ParametersOf<R (C::*)(P...) const&> : ParametersOf<R (C::*)(P...)> {};
+template <class R, class C, class... P>
+struct ParametersOf<R (C::*)(P...)& noexcept> : ParametersOf<R (C::*)(P...)> {};
+template <class R, class C, class... P>
+struct ParametersOf<R (C::*)(P...) const& noexcept> : ParametersOf<R (C::*)(P...)> {};
 
 /// The stored argument types of `Target` when it is called with `A...`: those it declares, or, for
 /// a generic lambda, those it is given.

@@ -103,7 +103,7 @@ class PASSEL_API SessionLink {
   SessionLink(const SessionLink&) = delete;
   SessionLink& operator=(const SessionLink&) = delete;
 
-  /// Asks and waits. Errors: those of the answer, timeout, peer_lost, closed after leave(),
+  /// Asks and waits. Errors: those of the answer, timeout, peer_lost, also after leave(),
   /// too_large. Must not be called on the I/O thread.
   Result<SessionReply> call(SessionCall call);
   /// Asks; `answered` is called once, on whichever thread reads the answer, perhaps before this
@@ -116,7 +116,7 @@ class PASSEL_API SessionLink {
   void cancel(std::uint64_t call);
   /// Says something that has no answer. Lost when the session is. Calls nobody back on this thread.
   void notify(std::uint64_t target, std::string_view topic, std::span<const std::byte> value);
-  /// Says goodbye; calls that are open end with `closed`. Idempotent.
+  /// Says goodbye; calls that are open end with `peer_lost`. Idempotent.
   void leave();
 
   [[nodiscard]] bool is_open() const;
