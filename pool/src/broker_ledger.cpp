@@ -36,11 +36,6 @@ unsigned BrokerLedger::attempts_used(BrokerTask task) const {
   return found == tasks_.end() ? 0 : found->second.used;
 }
 
-bool BrokerLedger::is_offered(BrokerName name) const {
-  const auto found = offers_.find(name);
-  return found != offers_.end() && !found->second.empty();
-}
-
 // --- workers ---
 
 void BrokerLedger::on(const Join& event, Time, Actions&) {
@@ -61,13 +56,22 @@ void BrokerLedger::on(const Leave& event, Time, Actions&) {
   const auto worker = workers_.find(event.worker);
   if (worker == workers_.end()) return;
   worker->second.leaving = true;
-  for (const BrokerName name : worker->second.names) offers_[name].erase(event.worker);
+  withdraw_offers(event.worker, worker->second);
+}
+
+void BrokerLedger::withdraw_offers(BrokerWorker number, const Worker& worker) {
+  for (const BrokerName name : worker.names) {
+    const auto offering = offers_.find(name);
+    if (offering == offers_.end()) continue;
+    offering->second.erase(number);
+    if (offering->second.empty()) offers_.erase(offering);
+  }
 }
 
 void BrokerLedger::on(const Gone& event, Time now, Actions& actions) {
   const auto found = workers_.find(event.worker);
   if (found == workers_.end()) return;
-  for (const BrokerName name : found->second.names) offers_[name].erase(event.worker);
+  withdraw_offers(event.worker, found->second);
   const std::set<BrokerTask> given = std::move(found->second.given);
   workers_.erase(found);
   for (const BrokerTask number : given) {

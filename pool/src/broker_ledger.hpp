@@ -15,7 +15,7 @@ namespace passel::inline v0::detail {
 
 using BrokerTask = std::uint64_t;
 using BrokerWorker = std::uint64_t;
-using BrokerName = std::uint32_t;  ///< of tasks, as the owner numbers them
+using BrokerName = std::uint64_t;  ///< of tasks, as the owner numbers them
 
 /// The bookkeeping of a broker: tasks wait by name, workers (each a host with some processes) come
 /// and go, offer names, and say how many tasks they want to have. It promises:
@@ -100,7 +100,6 @@ class BrokerLedger {
   [[nodiscard]] std::size_t given_to(BrokerWorker worker) const;
   /// Of the task, the attempt in hand or the last one; 0: none yet.
   [[nodiscard]] unsigned attempts_used(BrokerTask task) const;
-  [[nodiscard]] bool is_offered(BrokerName name) const;
   [[nodiscard]] std::size_t workers() const noexcept { return workers_.size(); }
 
  private:
@@ -141,6 +140,7 @@ class BrokerLedger {
   void unqueue(BrokerTask number, Task& task);
   void retry(BrokerTask number, Task& task, Time now, Actions& actions);
   void forget(Tasks::iterator task);
+  void withdraw_offers(BrokerWorker number, const Worker& worker);
   void withdraw(Tasks::iterator task, Actions& actions);
   void give(BrokerWorker number, Worker& worker, BrokerTask task, Actions& actions);
   void fill(BrokerWorker number, Actions& actions);

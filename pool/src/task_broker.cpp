@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::size_t grant_bytes = std::size_t{8} << 20;  // in one message; a larger task alone
 constexpr std::size_t most_takes = 16;
-constexpr std::size_t most_names = 100'000;
+constexpr std::size_t most_label = 1000;  // of what errors call a task
 
 std::chrono::steady_clock::time_point deadline_of(const TaskOrder& order) {
   if (!order.deadline_ns) return std::chrono::steady_clock::time_point::max();
@@ -36,6 +36,7 @@ TaskBroker::TaskBroker(std::weak_ptr<HostedSite> site, std::string name)
 TaskBroker::~TaskBroker() {
   const auto site = site_.lock();
   if (site && timer_) site->loop().cancel(*timer_);
+  for (const auto& [number, worker] : workers_) hello_bytes_ -= worker.hello_bytes;
   for (const auto& told : drained_) told();
 }
 
@@ -54,60 +55,56 @@ std::string TaskBroker::text() const {
          std::to_string(ledger_.unsettled()) + " tasks>";
 }
 
-BrokerName TaskBroker::name_of(const std::string& task) {
-  return names_.try_emplace(task, static_cast<BrokerName>(names_.size())).first->second;
-}
-
 // --- what is offered ---
-
-Error TaskBroker::unknown_task(const std::string& task) const {
-  std::string known;
-  for (const auto& [name, offer] : offers_)
-    known += (known.empty() ? "" : ", ") + offer.sign.to_string();
-  return {Errc::not_found, "no worker offers task '" + task + "'; there are: " + known};
-}
-
-std::optional<Error> TaskBroker::refusal(const TaskSign& asked, const std::string& build,
-                                         bool may_wait) const {
-  const auto name = names_.find(asked.name);
-  const auto offer = name == names_.end() ? offers_.end() : offers_.find(name->second);
-  if (offer == offers_.end()) {
-    if (may_wait || workers_.empty()) return std::nullopt;
-    return unknown_task(asked.name);
-  }
-  if (is_compatible(asked, offer->second.sign)) return std::nullopt;
-  return Error{Errc::type_mismatch, "task " + asked.to_string() + " of build " + build +
-                                        " is offered as " + offer->second.sign.to_string() +
-                                        " by worker '" + offer->second.worker + "' of build " +
-                                        offer->second.build};
-}
 
 void TaskBroker::meet(HostedCall&& call) {
   const auto hello = call.arguments<SubmitterHello>();
   if (!hello) return call.reply.set(hello.error());
   const auto& [asked] = *hello;
-  for (const TaskSign& sign : asked.tasks)
-    if (auto why = refusal(sign, asked.build, asked.may_wait))
-      return call.reply.set(*std::move(why));
+  for (const TaskSign& sign : asked.tasks) {
+    auto why = offered_.mismatch(sign, asked.build);
+    if (!why && !asked.may_wait) why = offered_.unknown(sign.name);
+    if (why) return call.reply.set(*std::move(why));
+  }
   call.reply.value();
+}
+
+Result<void> TaskBroker::check_hello(const HostedCall& call, const WorkerHello& hello) const {
+  const auto full = [](std::string what, std::size_t value, std::size_t limit) {
+    return Error{Errc::full, std::move(what) + ": " + std::to_string(value) + ", limit " +
+                                 std::to_string(limit)};
+  };
+  const std::size_t bytes = call.args.size();
+  if (bytes > max_hello) return full("bytes of what a worker offers", bytes, max_hello);
+  if (hello_bytes_ + bytes > max_hellos)
+    return full("bytes of what workers offer", hello_bytes_ + bytes, max_hellos);
+  const auto others = static_cast<std::size_t>(
+      std::count_if(workers_.begin(), workers_.end(),
+                    [&](const auto& one) { return one.second.session == call.caller.session; }));
+  if (others >= max_workers_of_session)
+    return full("workers of one session", others + 1, max_workers_of_session);
+  for (const TaskSign& sign : hello.tasks)
+    if (auto why = offered_.mismatch(sign, hello.build)) return *std::move(why);
+  return offered_.check_room(hello.tasks);
 }
 
 void TaskBroker::join(HostedCall&& call) {
   auto read = call.arguments<WorkerHello>();
   if (!read) return call.reply.set(read.error());
   WorkerHello& hello = std::get<0>(*read);
-  for (const TaskSign& sign : hello.tasks)
-    if (auto why = refusal(sign, hello.build, true)) return call.reply.set(*std::move(why));
+  if (auto may = check_hello(call, hello); !may) return call.reply.set(may.error());
   const BrokerWorker number = ++last_worker_;
   Worker& worker = workers_[number];
   BrokerLedger::Join joined{number, {}};
   for (const TaskSign& sign : hello.tasks) {
-    const BrokerName name = name_of(sign.name);
+    const BrokerName name = offered_.hold(sign.name);
     worker.which.emplace(name, static_cast<std::uint32_t>(joined.names.size()));
     joined.names.push_back(name);
-    offers_.insert_or_assign(name, Offer{sign, hello.build, hello.name});
+    offered_.offer(sign, hello.build, hello.name);
   }
   worker.session = call.caller.session;
+  worker.hello_bytes = call.args.size();
+  hello_bytes_ += worker.hello_bytes;
   worker.hello = std::move(hello);
   get_logger().log(LogLevel::info, [&] {
     return "worker '" + worker.hello.name + "' at " + worker.hello.host + " joins pool '" + name_ +
@@ -135,6 +132,7 @@ void TaskBroker::stay(HostedCall&& call) {
   const BrokerWorker number = std::get<0>(*read);
   Worker* const worker = worker_of(call, number);
   if (worker == nullptr) return call.reply.set(no_worker(number));
+  const Turn turn{*this};
   worker->stays = {call.id, std::move(call.reply)};
 }
 
@@ -157,6 +155,7 @@ void TaskBroker::done(HostedCall&& call) {
   const auto& [number, window, outcomes] = *read;
   Worker* const worker = worker_of(call, number);
   if (worker == nullptr) return call.reply.set(no_worker(number));
+  const Turn turn{*this};
   feed(BrokerLedger::Room{number, window});
   for (const TaskOutcome& outcome : outcomes) {
     constexpr auto last = static_cast<std::uint8_t>(BrokerLedger::Ending::returned);
@@ -174,7 +173,9 @@ void TaskBroker::leave(HostedCall&& call) {
   const BrokerWorker number = std::get<0>(*read);
   Worker* const worker = worker_of(call, number);
   if (worker == nullptr) return call.reply.set(no_worker(number));
+  const Turn turn{*this};
   worker->leaving = std::move(call.reply);
+  stop_offering(*worker);
   feed(BrokerLedger::Leave{number});
   // What it has not been told of yet can go to others at once.
   for (const BrokerTask task : std::exchange(worker->given, {}))
@@ -186,6 +187,7 @@ void TaskBroker::quit(HostedCall&& call) {
   const auto read = call.arguments<BrokerWorker>();
   if (!read) return call.reply.set(read.error());
   const BrokerWorker number = std::get<0>(*read);
+  const Turn turn{*this};
   if (worker_of(call, number) != nullptr) forget_worker(number);
   call.reply.value();
 }
@@ -194,8 +196,12 @@ void TaskBroker::finish_leaving(BrokerWorker number, Worker& worker) {
   if (!worker.leaving || ledger_.given_to(number) != 0) return;
   worker.leaving->value();
   get_logger().log(LogLevel::info, [&] { return "worker '" + worker.hello.name + "' has left"; });
-  feed(BrokerLedger::Gone{number});
-  workers_.erase(number);
+  erase_worker(number);
+}
+
+void TaskBroker::stop_offering(Worker& worker) {
+  if (!std::exchange(worker.is_offering, false)) return;
+  for (const TaskSign& sign : worker.hello.tasks) offered_.withdraw(sign.name);
 }
 
 void TaskBroker::forget_worker(BrokerWorker number) {
@@ -205,33 +211,42 @@ void TaskBroker::forget_worker(BrokerWorker number) {
     return "worker '" + worker.hello.name + "' at " + worker.hello.host + " is lost with " +
            std::to_string(had) + " tasks";
   });
+  stop_offering(worker);
   // It never learnt of these. They must not come back to it, which would cost them an attempt.
   feed(BrokerLedger::Leave{number});
   for (const BrokerTask task : std::exchange(worker.given, {}))
     feed(BrokerLedger::Ended{number, task, BrokerLedger::Ending::returned});
+  erase_worker(number);
+}
+
+void TaskBroker::erase_worker(BrokerWorker number) {
   feed(BrokerLedger::Gone{number});
-  workers_.erase(number);
+  const auto gone = workers_.extract(number);
+  hello_bytes_ -= gone.mapped().hello_bytes;
+  for (const TaskSign& sign : gone.mapped().hello.tasks) offered_.let_go(sign.name);
 }
 
 // --- tasks ---
+
+Result<void> TaskBroker::check_order(const TaskOrder& order) const {
+  if (draining_) return Error{Errc::invalid_state, "the server is ending: no new tasks"};
+  if (size_of(order) > most_payload) return over_payload("arguments and names", size_of(order));
+  if (tasks_.size() >= max_tasks || bytes_ + size_of(order) > max_bytes)
+    return Error{Errc::full, "the server has room for " + std::to_string(max_tasks) + " tasks of " +
+                                 std::to_string(max_bytes >> 20) + " MiB together"};
+  PASSEL_CHECK(offered_.check_room(order.task));
+  if (!order.may_wait)
+    if (auto why = offered_.unknown(order.task)) return *std::move(why);
+  return {};
+}
 
 void TaskBroker::submit(HostedCall&& call) {
   auto read = call.arguments<TaskOrder>();
   if (!read) return call.reply.set(read.error());
   TaskOrder& order = std::get<0>(*read);
-  if (draining_)
-    return call.reply.set(Error{Errc::invalid_state, "the server is ending: no new tasks"});
-  if (size_of(order) > most_payload)
-    return call.reply.set(over_payload("arguments and names", size_of(order)));
-  if (tasks_.size() >= max_tasks || bytes_ + size_of(order) > max_bytes)
-    return call.reply.set(Error{Errc::full, "the server has room for " + std::to_string(max_tasks) +
-                                                " tasks of " + std::to_string(max_bytes >> 20) +
-                                                " MiB together"});
-  if (names_.size() >= most_names && !names_.contains(order.task))
-    return call.reply.set(Error{Errc::full, "the server knows as many names of tasks as it may"});
-  const BrokerName name = name_of(order.task);
-  if (!offers_.contains(name) && !order.may_wait && !workers_.empty())
-    return call.reply.set(unknown_task(order.task));
+  if (order.label.size() > most_label) order.label.resize(most_label);
+  if (auto may = check_order(order); !may) return call.reply.set(may.error());
+  const BrokerName name = offered_.hold(order.task);
   const BrokerTask number = ++last_task_;
   BrokerLedger::Submit submitted{.task = number,
                                  .name = name,
@@ -253,6 +268,7 @@ void TaskBroker::settle(BrokerTask task, Result<Encoded> answer) {
   Waiting& waiting = found.mapped();
   calls_.erase(waiting.key);
   bytes_ -= size_of(waiting.order);
+  offered_.let_go(waiting.order.task);
   ++done_;
   if (!answer && answer.error() == Errc::worker_lost) ++lost_;
   waiting.reply.set(std::move(answer));
@@ -260,9 +276,31 @@ void TaskBroker::settle(BrokerTask task, Result<Encoded> answer) {
     for (const auto& told : std::exchange(drained_, {})) told();
 }
 
-void TaskBroker::abandoned(std::uint64_t session, std::uint64_t call) {
+// --- ends of calls and sessions ---
+
+void TaskBroker::abandoned(std::uint64_t session, std::uint64_t call) { on({session, call}); }
+void TaskBroker::session_ended(std::uint64_t session) { on({session, std::nullopt}); }
+
+void TaskBroker::on(const Notice& notice) {
+  const Turn turn{*this};
+  notices_.push_back(notice);
+}
+
+void TaskBroker::catch_up() {
+  while (!notices_.empty()) {
+    const Notice notice = notices_.front();
+    notices_.pop_front();
+    if (notice.call) {
+      end_call(notice.session, *notice.call);
+    } else {
+      end_session(notice.session);
+    }
+  }
+}
+
+void TaskBroker::end_call(std::uint64_t session, std::uint64_t call) {
   const auto found = calls_.find({session, call});
-  if (found == calls_.end()) return abandoned_by_worker(session, call);
+  if (found == calls_.end()) return end_call_of_worker(session, call);
   const BrokerTask task = found->second;
   feed(BrokerLedger::Drop{task});
   settle(task, Error{Errc::cancelled, "nobody waits for it"});
@@ -270,7 +308,7 @@ void TaskBroker::abandoned(std::uint64_t session, std::uint64_t call) {
 
 /// Over networks a session ends seconds after its connection broke, because of those who hold
 /// locks; open calls end at once.
-void TaskBroker::abandoned_by_worker(std::uint64_t session, std::uint64_t call) {
+void TaskBroker::end_call_of_worker(std::uint64_t session, std::uint64_t call) {
   const auto found = std::find_if(workers_.begin(), workers_.end(), [&](const auto& one) {
     return one.second.session == session && one.second.stays.first == call;
   });
@@ -280,7 +318,7 @@ void TaskBroker::abandoned_by_worker(std::uint64_t session, std::uint64_t call) 
       std::erase_if(worker.takes, [call](const auto& take) { return take.first == call; });
 }
 
-void TaskBroker::session_ended(std::uint64_t session) {
+void TaskBroker::end_session(std::uint64_t session) {
   std::vector<BrokerWorker> gone;
   for (const auto& [number, worker] : workers_)
     if (worker.session == session) gone.push_back(number);
@@ -289,7 +327,7 @@ void TaskBroker::session_ended(std::uint64_t session) {
   for (auto it = calls_.lower_bound({session, 0}); it != calls_.end() && it->first.first == session;
        ++it)
     open.push_back(it->first.second);
-  for (const std::uint64_t call : open) abandoned(session, call);
+  for (const std::uint64_t call : open) end_call(session, call);
 }
 
 // --- the ledger ---
@@ -345,6 +383,7 @@ void TaskBroker::arm() {
   if (!due) return;
   timer_ = site->loop().at(Deadline::at(*due), [weak = weak_from_this()] {
     if (const auto broker = weak.lock()) {
+      const Turn turn{*broker};
       broker->timer_.reset();
       broker->feed(BrokerLedger::Tick{});
     }
@@ -364,6 +403,7 @@ void TaskBroker::flush_later(BrokerWorker number, Worker& worker) {
 }
 
 void TaskBroker::flush() {
+  const Turn turn{*this};
   for (const BrokerWorker number : std::exchange(unflushed_, {})) {
     const auto worker = workers_.find(number);
     if (worker == workers_.end()) continue;
@@ -385,7 +425,7 @@ void TaskBroker::flush_to(Worker& worker) {
     bytes += size_of(order);
     if (bytes > grant_bytes && !grant.tasks.empty()) break;
     grant.tasks.push_back({.task = task->first,
-                           .which = worker.which.at(names_.at(order.task)),
+                           .which = worker.which.at(offered_.number_of(order.task)),
                            .label = order.label,
                            .limit_ns = order.limit_ns,
                            .grace_ns = order.grace_ns,
@@ -412,9 +452,7 @@ RemotePoolStats TaskBroker::report() const {
     for (const TaskSign& sign : worker.hello.tasks) one.tasks.push_back(sign.name);
     out.workers.push_back(std::move(one));
   }
-  for (const auto& [name, offer] : offers_)
-    if (ledger_.is_offered(name)) out.tasks.push_back(offer.sign.to_string());
-  std::sort(out.tasks.begin(), out.tasks.end());
+  out.tasks = offered_.signatures();
   out.waiting = ledger_.waiting();
   out.done = done_;
   out.lost = lost_;

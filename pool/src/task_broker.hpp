@@ -6,6 +6,7 @@
 
 #include "broker_ledger.hpp"
 #include "broker_messages.hpp"
+#include "offered_tasks.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -29,6 +30,9 @@ class TaskBroker final : public HostedBuiltin<TaskBroker>,
  public:
   static constexpr std::size_t max_tasks = 1'000'000;
   static constexpr std::size_t max_bytes = std::size_t{1} << 30;
+  static constexpr std::size_t max_workers_of_session = 64;
+  static constexpr std::size_t max_hello = std::size_t{1} << 20;     ///< bytes that one worker says
+  static constexpr std::size_t max_hellos = std::size_t{256} << 20;  ///< ... and all, in all pools
 
   TaskBroker(std::weak_ptr<HostedSite> site, std::string name);
   ~TaskBroker() override;
@@ -63,6 +67,8 @@ class TaskBroker final : public HostedBuiltin<TaskBroker>,
   struct Worker {
     WorkerHello hello;
     std::uint64_t session = 0;
+    std::size_t hello_bytes = 0;
+    bool is_offering = true;
     std::map<BrokerName, std::uint32_t> which;    // of the tasks in its hello
     std::pair<std::uint64_t, HostedReply> stays;  // a call that is open as long as it is here
     std::deque<std::pair<std::uint64_t, HostedReply>> takes;
@@ -72,22 +78,40 @@ class TaskBroker final : public HostedBuiltin<TaskBroker>,
     std::uint64_t done = 0;
     bool waits_for_flush = false;
   };
-  struct Offer {  // a name that some worker has offered
-    TaskSign sign;
-    std::string build;
-    std::string worker;
+  /// While one is there, the ends of calls and sessions wait: an answer for which a session has no
+  /// room is its end, and nothing may go away under whoever gave it.
+  class Turn {
+   public:
+    explicit Turn(TaskBroker& broker) : broker_{broker} { ++broker_.turns_; }
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+    ~Turn() {
+      if (broker_.turns_ == 1) broker_.catch_up();
+      --broker_.turns_;
+    }
+
+   private:
+    TaskBroker& broker_;
+  };
+  struct Notice {
+    std::uint64_t session = 0;
+    std::optional<std::uint64_t> call;  // empty: all of it has ended
   };
 
-  [[nodiscard]] BrokerName name_of(const std::string& task);
-  [[nodiscard]] std::optional<Error> refusal(const TaskSign& asked, const std::string& build,
-                                             bool may_wait) const;
-  [[nodiscard]] Error unknown_task(const std::string& task) const;
+  [[nodiscard]] Result<void> check_hello(const HostedCall& call, const WorkerHello& hello) const;
+  [[nodiscard]] Result<void> check_order(const TaskOrder& order) const;
   [[nodiscard]] Worker* worker_of(const HostedCall& call, BrokerWorker number);
   void feed(const BrokerLedger::Event& event, const TaskOutcome* outcome = nullptr);
   void act(const BrokerLedger::Action& action, const TaskOutcome* outcome);
   void settle(BrokerTask task, Result<Encoded> answer);
+  void stop_offering(Worker& worker);
   void forget_worker(BrokerWorker number);
-  void abandoned_by_worker(std::uint64_t session, std::uint64_t call);
+  void erase_worker(BrokerWorker number);
+  void catch_up();
+  void on(const Notice& notice);
+  void end_call(std::uint64_t session, std::uint64_t call);
+  void end_call_of_worker(std::uint64_t session, std::uint64_t call);
+  void end_session(std::uint64_t session);
   void arm();
   void flush_later(BrokerWorker number, Worker& worker);
   void flush();
@@ -100,14 +124,16 @@ class TaskBroker final : public HostedBuiltin<TaskBroker>,
   std::map<BrokerTask, Waiting> tasks_;
   std::map<CallKey, BrokerTask> calls_;
   std::map<BrokerWorker, Worker> workers_;
-  std::map<std::string, BrokerName, std::less<>> names_;
-  std::map<BrokerName, Offer> offers_;
+  OfferedTasks offered_;
+  std::deque<Notice> notices_;
+  int turns_ = 0;
   std::vector<BrokerWorker> unflushed_;
   std::vector<std::function<void()>> drained_;
   std::optional<IoLoop::TimerKey> timer_;
   BrokerTask last_task_ = 0;
   BrokerWorker last_worker_ = 0;
   std::size_t bytes_ = 0;
+  inline static std::size_t hello_bytes_ = 0;  // of all pools here: the I/O thread's
   std::uint64_t done_ = 0;
   std::uint64_t lost_ = 0;
   bool draining_ = false;

@@ -1,5 +1,6 @@
 // Pools that span hosts: workers that lose their work, or end it, without losing their session.
 #include <passel/manager.hpp>
+#include <passel/process.hpp>
 #include <passel/remote_executor.hpp>
 #include <passel/remote_worker.hpp>
 
@@ -7,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "broker_messages.hpp"
+#include "support/stopped_process.hpp"
 
 #include <sys/stat.h>
 #include <chrono>
@@ -52,11 +54,12 @@ Bytes bytes_after(std::string fifo, std::size_t size) {
   std::ifstream{fifo}.get();
   return Bytes(size);
 }
+Bytes blob(std::size_t size) { return Bytes(size); }
 void begin_unless(std::string path) {
   if (fs::exists(path)) throw std::runtime_error{"no licence"};
 }
 
-ExposedTasks all_tasks() { return ExposedTasks::of<&square, &length, &die, &bytes_after>(); }
+ExposedTasks all_tasks() { return ExposedTasks::of<&square, &length, &die, &bytes_after, &blob>(); }
 
 class RemoteLossTest : public ::testing::Test {
  protected:
@@ -148,6 +151,34 @@ TEST_F(RemoteLossTest, AWorkerWhosePoolHasFailedHoldsNoTasks) {
   EXPECT_FALSE(failing.stats().connected);
   const auto other = worker({.processes = 1});
   for (int n = 0; n < 8; ++n) EXPECT_EQ(squares[static_cast<std::size_t>(n)].get().unwrap(), n * n);
+}
+
+/// Asks for more than its server keeps for it, and waits.
+void ask_for_much(std::string socket) {
+  auto executor =
+      RemoteExecutor::connect({.address = passel::UnixAddress{socket}, .tasks = all_tasks()})
+          .unwrap();
+  std::vector<Future<Bytes>> large;
+  for (int n = 0; n < 560; ++n) large.push_back(executor.submit<blob>(mebibyte / 4));
+  std::vector<Future<int>> small;
+  for (int n = 0; n < 8000; ++n) small.push_back(executor.submit<square>(n));
+  for (auto& one : small) static_cast<void>(one.get());
+}
+
+TEST_F(RemoteLossTest, ASubmitterThatReadsNothingTakesNothingFromOthers) {
+  const auto server = manager_.get_server().unwrap();
+  auto executor = this->executor();
+  const std::string socket = std::get<passel::UnixAddress>(manager_.address()).path;
+  const auto submitter = passel::Process::spawn<ask_for_much>(socket).unwrap();
+  settled(executor, [](const auto& stats) { return stats.waiting == 8560; });
+  passel_test::stop_all_of(*submitter.pid());
+  auto worker = this->worker({.processes = 1});
+  EXPECT_EQ(executor.submit<square>(3).get().unwrap(), 9);
+  submitter.kill().unwrap();
+  settled(executor, [](const auto& stats) { return stats.workers.at(0).has == 0; });
+  worker.leave();
+  worker.wait().unwrap();
+  static_cast<void>(submitter.join());
 }
 
 TEST_F(RemoteLossTest, AWorkerThatJoinsAgainOverTheSameSessionIsThereOnce) {

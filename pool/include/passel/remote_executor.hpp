@@ -62,7 +62,7 @@ class PASSEL_API RemoteExecutor : public detail::ExecutorFace<RemoteExecutor> {
   using Options = RemoteExecutorOptions;
 
   /// Connects, and says which tasks it knows. Errors: not_found (nobody there; a task that no
-  /// worker has offered while there are workers), type_mismatch (a task is offered with other
+  /// worker offers while there are workers), type_mismatch (a task is offered with other
   /// types), refused, auth_failed, timeout, invalid_argument, invalid_state (no Runtime).
   [[nodiscard]] static Result<RemoteExecutor> connect(Options options);
   RemoteExecutor(RemoteExecutor&&) noexcept = default;

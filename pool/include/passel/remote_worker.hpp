@@ -68,7 +68,8 @@ class PASSEL_API RemoteWorker {
  public:
   /// Starts the worker processes, connects and offers the tasks. Errors: those of Pool::start;
   /// not_found, refused, auth_failed, timeout; type_mismatch when another worker offers one of the
-  /// tasks with other types, naming both and their builds; invalid_argument without tasks.
+  /// tasks with other types, naming both and their builds; full (SECURITY.md has the limits);
+  /// invalid_argument without tasks.
   [[nodiscard]] static Result<RemoteWorker> join(const ExposedTasks& tasks,
                                                  RemoteWorkerOptions options);
   RemoteWorker(RemoteWorker&&) noexcept;

@@ -26,7 +26,8 @@
 
 namespace passel::inline v0 {
 
-/// What becomes of a task that no worker has offered yet, while workers are there.
+/// What becomes of a task that no worker offers while there are some that offer others. One that is
+/// started anew offers nothing in between.
 enum class UnknownTask {
   refused,  ///< not_found, naming the tasks that there are
   waits,    ///< for a worker that offers it
