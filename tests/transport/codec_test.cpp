@@ -175,6 +175,17 @@ TEST(Codec, StandardTypesGoThereAndBack) {
   round_trip(std::monostate{});
 }
 
+TEST(Codec, TextThatIsNoneArrivesAsBytesWhereverItStands) {
+  const std::string text = "\xff\xfe";
+  const auto arrives = [](const WireValue& value) {
+    return decode_value(encode_value(value).unwrap().bytes).unwrap();
+  };
+  const WireValue bytes = arrives(WireValue{text});
+  EXPECT_NE(bytes.as_bytes(), nullptr);
+  EXPECT_EQ(arrives(WireValue::list({WireValue{text}})), WireValue::list({bytes}));
+  EXPECT_EQ(passel::from_value<std::string>(bytes).unwrap(), text);
+}
+
 TEST(Codec, OptionalsAndVariantsGoThereAndBack) {
   round_trip(std::optional<int>{});
   round_trip(std::optional<int>{0});

@@ -128,6 +128,20 @@ TEST(WireValue, SetsAndMapsAreEqualInAnyOrder) {
   EXPECT_EQ(WireValue{1}.find(1), nullptr);
 }
 
+// Whoever sorts them anew at each comparison that comes by does not come to an end.
+TEST(WireValue, SetsInSetsAreComparedInNoTime) {
+  const WireValue last = WireValue::map({});
+  WireValue side = WireValue::set({WireValue::map({{1, 1}}), last});
+  for (int n = 0; n < 12; ++n) side = WireValue::set({side, last});
+  WireValue deep = WireValue::set({1, 2});
+  for (int n = 0; n < 80; ++n) deep = WireValue::set({deep, side});
+  const WireValue same = deep;
+  EXPECT_EQ(deep, same);
+  EXPECT_EQ(deep.hash(), same.hash());
+  EXPECT_NE(deep, WireValue::set({side, WireValue::set({deep, side})}));
+  EXPECT_EQ(WireValue::map({{deep, 1}, {side, deep}}), WireValue::map({{side, same}, {same, 1}}));
+}
+
 TEST(WireValue, EqualFloatsHaveEqualHashes) {
   EXPECT_EQ(WireValue{0.0}, WireValue{-0.0});
   EXPECT_EQ(WireValue{0.0}.hash(), WireValue{-0.0}.hash());

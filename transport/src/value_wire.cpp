@@ -131,7 +131,10 @@ class Reader {
         return WireValue{BigInt{from.getBig().getNegative(), {magnitude.begin(), magnitude.end()}}};
       }
       case wire::Value::FLOAT64: return WireValue{from.getFloat64()};
-      case wire::Value::TEXT: return WireValue{to_text(from.getText())};
+      case wire::Value::TEXT: {
+        const auto text = from.getText();
+        return write_text({text.begin(), text.size()});
+      }
       case wire::Value::BYTES: return WireValue{to_bytes(from.getBytes())};
       case wire::Value::LIST: return items(from.getList(), depth).map(&WireValue::list);
       case wire::Value::TUPLE: return items(from.getTuple(), depth).map(&WireValue::tuple);

@@ -1,4 +1,4 @@
-// Layer transport: comparing, hashing and printing self-describing values.
+// Layer transport: self-describing values: their kinds, hashes and texts.
 #include <passel/wire_value.hpp>
 
 #include <algorithm>
@@ -16,86 +16,6 @@ T load(const std::byte* from) noexcept {
   T value;
   std::memcpy(&value, from, sizeof value);
   return value;
-}
-
-std::weak_ordering compare_doubles(double a, double b) noexcept {
-  const bool a_nan = std::isnan(a);
-  const bool b_nan = std::isnan(b);
-  if (a_nan || b_nan) return a_nan <=> b_nan;
-  return a < b   ? std::weak_ordering::less
-         : a > b ? std::weak_ordering::greater
-                 : std::weak_ordering::equivalent;
-}
-
-std::weak_ordering compare_items(const WireValue::Items& a, const WireValue::Items& b) {
-  for (std::size_t i = 0; i < a.size() && i < b.size(); ++i) {
-    if (const auto order = a[i].compare(b[i]); order != 0) return order;
-  }
-  return a.size() <=> b.size();
-}
-
-// Sorted copies of pointers: comparing sets pair by pair would take quadratic time.
-std::weak_ordering compare_sets(const WireValue::Items& a, const WireValue::Items& b) {
-  if (a.size() != b.size()) return a.size() <=> b.size();
-  const auto sorted = [](const WireValue::Items& items) {
-    std::vector<const WireValue*> found;
-    found.reserve(items.size());
-    for (const WireValue& item : items) found.push_back(&item);
-    std::sort(found.begin(), found.end(), [](auto* x, auto* y) { return x->compare(*y) < 0; });
-    return found;
-  };
-  const auto left = sorted(a);
-  const auto right = sorted(b);
-  for (std::size_t i = 0; i < left.size(); ++i) {
-    if (const auto order = left[i]->compare(*right[i]); order != 0) return order;
-  }
-  return std::weak_ordering::equivalent;
-}
-
-std::weak_ordering compare_entry(const std::pair<WireValue, WireValue>& a,
-                                 const std::pair<WireValue, WireValue>& b) {
-  const auto order = a.first.compare(b.first);
-  return order != 0 ? order : a.second.compare(b.second);
-}
-
-std::weak_ordering compare_maps(const WireValue::Entries& a, const WireValue::Entries& b) {
-  if (a.size() != b.size()) return a.size() <=> b.size();
-  const auto sorted = [](const WireValue::Entries& entries) {
-    std::vector<const std::pair<WireValue, WireValue>*> found;
-    found.reserve(entries.size());
-    for (const auto& entry : entries) found.push_back(&entry);
-    std::sort(found.begin(), found.end(),
-              [](auto* x, auto* y) { return compare_entry(*x, *y) < 0; });
-    return found;
-  };
-  const auto left = sorted(a);
-  const auto right = sorted(b);
-  for (std::size_t i = 0; i < left.size(); ++i) {
-    if (const auto order = compare_entry(*left[i], *right[i]); order != 0) return order;
-  }
-  return std::weak_ordering::equivalent;
-}
-
-std::weak_ordering compare_big(const BigInt& a, const BigInt& b) noexcept {
-  if (a.negative != b.negative) return b.negative <=> a.negative;
-  std::weak_ordering order = a.magnitude.size() <=> b.magnitude.size();
-  for (std::size_t i = a.magnitude.size(); order == 0 && i-- > 0;)
-    order = a.magnitude[i] <=> b.magnitude[i];
-  return a.negative ? 0 <=> order : order;
-}
-
-// -1, 0 or 1: where an integer of this representation stands between the others.
-int integer_rank(const WireValue& value) noexcept {
-  if (const BigInt* big = value.as_big()) return big->negative ? -1 : 2;
-  return value.as_int64() ? 0 : 1;
-}
-
-std::weak_ordering compare_integers(const WireValue& a, const WireValue& b) noexcept {
-  const int rank = integer_rank(a);
-  if (const int other = integer_rank(b); rank != other) return rank <=> other;
-  if (rank == 0) return *a.as_int64() <=> *b.as_int64();
-  if (rank == 1) return *a.as_uint64() <=> *b.as_uint64();
-  return compare_big(*a.as_big(), *b.as_big());
 }
 
 std::size_t mix(std::size_t seed, std::size_t value) noexcept {
@@ -439,40 +359,6 @@ std::string WireValue::to_string() const {
   std::string out;
   append(out, *this);
   return out;
-}
-
-std::weak_ordering WireValue::compare(const WireValue& other) const {
-  const ValueKind mine = kind();
-  if (mine != other.kind()) return mine <=> other.kind();
-  switch (mine) {
-    case ValueKind::none: return std::weak_ordering::equivalent;
-    case ValueKind::boolean: return *as_bool() <=> *other.as_bool();
-    case ValueKind::integer: return compare_integers(*this, other);
-    case ValueKind::floating: return compare_doubles(*as_double(), *other.as_double());
-    case ValueKind::text: return as_text()->compare(*other.as_text()) <=> 0;
-    case ValueKind::bytes: return *as_bytes() <=> *other.as_bytes();
-    case ValueKind::list:
-    case ValueKind::tuple: return compare_items(*items(), *other.items());
-    case ValueKind::set: return compare_sets(*items(), *other.items());
-    case ValueKind::map: return compare_maps(*entries(), *other.entries());
-    case ValueKind::numbers: {
-      const auto order = numbers()->type <=> other.numbers()->type;
-      return order != 0 ? order : numbers()->data <=> other.numbers()->data;
-    }
-    case ValueKind::handle: {
-      const Handle& a = *handle();
-      const Handle& b = *other.handle();
-      if (a.kind != b.kind) return a.kind <=> b.kind;
-      return a.id != b.id ? a.id <=> b.id : a.type <=> b.type;
-    }
-    case ValueKind::foreign: {
-      const Foreign& a = *foreign();
-      const Foreign& b = *other.foreign();
-      if (a.format != b.format) return a.format <=> b.format;
-      return a.type != b.type ? a.type <=> b.type : a.data <=> b.data;
-    }
-  }
-  return std::weak_ordering::equivalent;
 }
 
 }  // namespace passel::inline v0

@@ -122,7 +122,7 @@ enum class ValueKind : std::uint8_t {
 ///
 /// A plain value type: copies are deep (handles share their descriptor), one thread at a time.
 /// Equality is by kind and content, without regard to the order of a set or a map; unlike Python
-/// 1, 1.0 and True differ, and NaN equals NaN.
+/// 1, 1.0 and True differ, and NaN equals NaN. Text is UTF-8: what is not arrives as bytes.
 class PASSEL_API WireValue {
  public:
   using Bytes = std::vector<std::byte>;
