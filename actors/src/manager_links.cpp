@@ -179,12 +179,13 @@ std::optional<ManagerProof> known_key(const Address& address) {
   return known->second.key;
 }
 
-/// Somebody has set the key of that address and counts on it.
-bool has_manager(const Address& address) {
+/// Somebody here uses another key for that address. Certificates are all good for the same.
+bool counts_on_another(const Address& address, const ManagerProof& key) {
   Links& all = links();
   const std::lock_guard lock{all.mutex};
   const auto known = all.keys.find(to_string(address));
-  return known != all.keys.end() && known->second.times > 0;
+  return known != all.keys.end() && known->second.times > 0 && known->second.key != key &&
+         !known->second.key.certificates && !key.certificates;
 }
 
 struct Turn {
@@ -254,10 +255,10 @@ Result<void> join_manager(const Address& address, const ManagerProof& key) {
   const auto known = open_link_to_manager(address);
   // What the server allows depends on the key.
   if (known_key(address) != key) {
-    if (known != nullptr && has_manager(address) && answers(*known))
+    PASSEL_TRY(const auto link, new_link(address, key));
+    if (counts_on_another(address, key) && known != nullptr && answers(*known))
       return Error{Errc::invalid_state, "this process has a manager at " + to_string(address) +
                                             " with another key: it has one key for an address"};
-    PASSEL_TRY(const auto link, new_link(address, key));
     replace_link(address, key, link);
     hold_all_again(address, link);
     return {};

@@ -3,6 +3,7 @@
 // beside a bare socket pair, CPython's managers and Redis.
 #include "bench.hpp"
 #include "raw_peer.hpp"
+#include "redis_rival.hpp"
 
 #include <passel/detail/session_link.hpp>
 #include <passel/event.hpp>
@@ -12,6 +13,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <list>
 #include <string>
 #include <vector>
 
@@ -188,6 +190,137 @@ Contender socket_pair() {
           }};
 }
 
+// ---- Redis ------------------------------------------------------------------------------------
+
+/// `loop(state, line)` against a server of its own.
+template <class Loop>
+Contender redis(Loop loop) {
+  const auto body = [loop](benchmark::State& state) {
+    const RedisServer server;
+    RedisLine line{server.path()};
+    line.ask({"SET", "key", "1"});
+    loop(state, line, server);
+  };
+  return {.name = "Redis", .body = body, .missing = redis_missing()};
+}
+
+/// The same words again and again.
+template <class... Words>
+Contender redis_asks(Words... words) {
+  return redis([=](benchmark::State& state, RedisLine& line, const RedisServer&) {
+    for (auto _ : state) line.ask({words...});
+  });
+}
+
+void get_many_of_redis(benchmark::State& state, RedisLine& line, const RedisServer&) {
+  for (auto _ : state) {
+    for (int i = 0; i < in_flight; ++i) line.add({"GET", "key"});
+    line.send();
+    for (int i = 0; i < in_flight; ++i) line.receive();
+  }
+  state.SetItemsProcessed(static_cast<std::int64_t>(state.iterations()) * in_flight);
+}
+
+/// A process that does something `times` when it is told, and then says so.
+template <class Act>
+auto redis_worker(const std::string& path, std::int64_t times, Act act) {
+  return [=](int in, int out) {
+    RedisLine line{path};
+    char go = 0;
+    while (read_all(in, &go, 1)) {
+      for (std::int64_t i = 0; i < times; ++i) act(line);
+      write_all(out, &go, 1);
+    }
+  };
+}
+
+Contender redis_from(int count, std::int64_t times) {
+  auto contender = redis([=](benchmark::State& state, RedisLine&, const RedisServer& server) {
+    const auto work = redis_worker(server.path(), times, [](RedisLine& line) {
+      line.ask({"GET", "key"});
+    });
+    std::list<RawPeer> peers;
+    for (int i = 0; i < count; ++i) peers.emplace_back(Stream::socket, work);
+    for (auto _ : state) {
+      const char go = 1;
+      char done = 0;
+      const auto begin = std::chrono::steady_clock::now();
+      for (const RawPeer& peer : peers) peer.send(&go, 1);
+      for (const RawPeer& peer : peers) peer.receive(&done, 1);
+      const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
+      state.SetIterationTime(taken.count());
+    }
+    state.SetItemsProcessed(static_cast<std::int64_t>(state.iterations()) * count * times);
+  });
+  contender.turns = 1;
+  return contender;
+}
+
+Contender redis_queue(std::int64_t count) {
+  auto contender = redis([=](benchmark::State& state, RedisLine& line, const RedisServer& server) {
+    const RawPeer producer{Stream::socket, redis_worker(server.path(), count, [](RedisLine& to) {
+                             to.ask({"LPUSH", "queue", "1"});
+                           })};
+    for (auto _ : state) {
+      const char go = 1;
+      char done = 0;
+      const auto begin = std::chrono::steady_clock::now();
+      producer.send(&go, 1);
+      for (std::int64_t got = 0; got < count; ++got) line.ask({"BRPOP", "queue", "0"});
+      const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
+      state.SetIterationTime(taken.count());
+      producer.receive(&done, 1);
+    }
+    state.SetItemsProcessed(static_cast<std::int64_t>(state.iterations()) * count);
+  });
+  contender.turns = 1;
+  return contender;
+}
+
+/// The producer does not wait for each answer: a hundred pushes at a time, and as many pops.
+Contender redis_stream(std::int64_t count) {
+  auto contender = redis([=](benchmark::State& state, RedisLine& line, const RedisServer& server) {
+    const RawPeer producer{Stream::socket,
+                           redis_worker(server.path(), count / 100, [](RedisLine& to) {
+                             for (int i = 0; i < 100; ++i) to.add({"RPUSH", "queue", "1"});
+                             to.send();
+                             for (int i = 0; i < 100; ++i) to.receive();
+                           })};
+    for (auto _ : state) {
+      const char go = 1;
+      char done = 0;
+      const auto begin = std::chrono::steady_clock::now();
+      producer.send(&go, 1);
+      for (std::int64_t got = 0; got < count;) {
+        line.ask({"BLPOP", "queue", "0"});
+        got += 1 + static_cast<std::int64_t>(line.ask({"LPOP", "queue", "100"}));
+      }
+      const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
+      state.SetIterationTime(taken.count());
+      producer.receive(&done, 1);
+    }
+    state.SetItemsProcessed(static_cast<std::int64_t>(state.iterations()) * count);
+  });
+  contender.turns = 1;
+  return contender;
+}
+
+void lock_by_redis(benchmark::State& state, RedisLine& line, const RedisServer&) {
+  for (auto _ : state) {
+    line.ask({"SET", "lock", "1", "NX"});
+    line.ask({"DEL", "lock"});
+  }
+}
+
+void set_a_mebibyte_of_redis(benchmark::State& state, RedisLine& line, const RedisServer&) {
+  const std::string mebibyte(1 << 20, 'x');
+  for (auto _ : state) line.ask({"SET", "key", mebibyte});
+}
+
+void connect_to_redis(benchmark::State& state, RedisLine&, const RedisServer& server) {
+  for (auto _ : state) RedisLine{server.path()}.ask({"GET", "key"});
+}
+
 }  // namespace
 
 void manager_rows(Table& table) {
@@ -195,24 +328,27 @@ void manager_rows(Table& table) {
   const auto python = [&](const std::string& what, std::int64_t count) {
     return table.python("Manager", "manager " + what + " " + std::to_string(table.count(count)));
   };
-  table.row("dict get", get_at(UnixAddress{}), {socket_pair(), python("get unix", 5000)});
+  table.row("dict get", get_at(UnixAddress{}),
+            {socket_pair(), redis_asks("GET", "key"), python("get unix", 5000)});
   table.row("dict get, TLS", get_at(TcpAddress{}), {python("get tcp", 5000)});
-  table.row("dict set", {.name = "passel", .body = set_often}, {python("set unix", 5000)});
+  table.row("dict set", {.name = "passel", .body = set_often},
+            {redis_asks("SET", "key", "1"), python("set unix", 5000)});
   table.row("dict get, 4 clients", get_from(clients, UnixAddress{}, table.count(5000)),
-            {python("get_from_four unix", 2000)});
+            {redis_from(clients, table.count(5000)), python("get_from_four unix", 2000)});
   table.row("dict get, TLS, 4 clients", get_from(clients, TcpAddress{}, table.count(5000)),
             {python("get_from_four tcp", 2000)});
   table.row("dict get, 128 in flight", {.name = "passel", .body = get_many_at_a_time},
-            {python("get unix", 5000)});
+            {redis(get_many_of_redis), python("get unix", 5000)});
   table.row("Queue, to another client", through_queue<&fill>(table.count(20'000)),
-            {python("queue unix", 5000)});
+            {redis_queue(table.count(20'000)), python("queue unix", 5000)});
   table.row("Queue, 100 at a time", through_queue<&fill_by_hundreds>(100 * table.count(2'000) + 1),
-            {python("queue unix", 5000)});
+            {redis_stream(100 * table.count(2'000)), python("queue unix", 5000)});
   table.row("Lock and unlock", {.name = "passel", .body = lock_and_unlock},
-            {python("lock unix", 5000)});
+            {redis(lock_by_redis), python("lock unix", 5000)});
   table.row("dict set, 1 MiB", {.name = "passel", .body = set_a_mebibyte},
-            {python("mebibyte unix", 200)});
-  table.row("connect and call", connect_and_call(UnixAddress{}), {python("connect unix", 200)});
+            {redis(set_a_mebibyte_of_redis), python("mebibyte unix", 200)});
+  table.row("connect and call", connect_and_call(UnixAddress{}),
+            {redis(connect_to_redis), python("connect unix", 200)});
   table.row("connect and call, TLS", connect_and_call(TcpAddress{}), {python("connect tcp", 20)});
   table.row("start and end", {.name = "passel", .body = start_and_end}, {python("start unix", 20)});
 }

@@ -32,12 +32,12 @@ struct ReceivedFrame {
 /// With a SecureStream nothing is sent and no frame is taken before both sides have proved that
 /// they know the key; what is sent meanwhile collects.
 ///
-/// | the peer          | send        | flush                     | receive | | ----------------- |
-/// ----------- | ------------------------- | ----------------------------------------- | | reads |
-/// Ok          | true                      | its frames                                | | reads
-/// slowly      | full, later | false: watch for writable | its frames | | closed or died    | Ok |
-/// closed                    | what it sent before, then closed          | | sends nonsense    | Ok
-/// | true                      | too_large or malformed; close the socket  |
+/// | the peer       | send        | flush                     | receive                          |
+/// | -------------- | ----------- | ------------------------- | -------------------------------- |
+/// | reads          | Ok          | true                      | its frames                       |
+/// | reads slowly   | full, later | false: watch for writable | its frames                       |
+/// | closed or died | Ok          | closed                    | what it sent before, then closed |
+/// | sends nonsense | Ok          | true                      | too_large, malformed: close it   |
 class FrameSocket {
  public:
   struct Limits {

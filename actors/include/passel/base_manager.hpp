@@ -93,9 +93,12 @@ class PASSEL_API ManagerServer {
 /// | connect()      | somebody else's, at `address`| is an error|
 ///
 /// The calls of one object run one at a time, in the order they came, each one whole: what needs
-/// two calls needs a lock as well. Calls of different objects run side by side, on threads of the
-/// server: a method may wait for what another object's method does. One that would wait long should
-/// return a Future, which needs no thread. Text and copy of an object wait for its calls, too.
+/// two calls needs a lock as well. A method that waits for a call of its own object, by itself or
+/// through another object, therefore waits for ever (in Python methods of one object run side by
+/// side); call_async without waiting is fine. Calls of different objects run side by side, on
+/// threads of the server: a method may wait for what another object's method does. One that would
+/// wait long should return a Future, which needs no thread. Text and copy of an object wait for its
+/// calls, too.
 ///
 /// The server ignores SIGINT, so that Ctrl-C reaches it last, and ends with the process that
 /// started it. When it is killed every call that waits ends with peer_lost, at once.
@@ -138,7 +141,8 @@ class PASSEL_API BaseManager {
     return start_server(detail::ManagerInitializer{Task::id(), std::move(encoded)});
   }
   /// Uses the server at `address`. Errors: not_found or refused when nobody is there, auth_failed,
-  /// timeout, invalid_state when it is started already; for `certificates` those of start.
+  /// timeout, invalid_state when it is started already, or when another manager of this process is
+  /// there with another key (a process has one for an address); for `certificates` those of start.
   Result<void> connect();
   /// Makes the server in this process. Errors: as start.
   Result<ManagerServer> get_server();
