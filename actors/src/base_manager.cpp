@@ -128,7 +128,7 @@ std::optional<Error> misuse_of(const ManagerOptions& options) {
                                                std::to_string(longest.count())};
   }
   if (!options.certificates) return std::nullopt;
-  if (options.authkey) {
+  if (options.authkey || !options.former_authkeys.empty()) {
     return Error{Errc::invalid_argument, "an authkey and certificates are given for " +
                                              to_string(options.address) +
                                              ": certificates are instead of a key"};

@@ -172,6 +172,8 @@ TEST_F(CertificatesTest, AKeyBesideThemAUnixSocketAndHalfOfThemAreErrors) {
   const Certificates whole = authority.issue("127.0.0.1");
   EXPECT_THAT(says({.address = TcpAddress{}, .authkey = key, .certificates = whole}),
               HasSubstr("instead of a key"));
+  EXPECT_THAT(says({.address = TcpAddress{}, .former_authkeys = {key}, .certificates = whole}),
+              HasSubstr("instead of a key"));
   EXPECT_THAT(says({.address = passel::UnixAddress{"/a/socket"}, .certificates = whole}),
               HasSubstr("'/a/socket'"));
   Certificates half = whole;
