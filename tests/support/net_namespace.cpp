@@ -178,8 +178,8 @@ std::string TwoHosts::missing() {
     return "";
   } catch (const std::system_error& error) {
     return std::string{
-               "SKIPPED: this needs network namespaces, as root or under 'unshare --user "
-               "--map-root-user --net': "} +
+               "SKIPPED: this needs network namespaces, as root or with "
+               "PASSEL_TEST_USER_NAMESPACE=1: "} +
            error.what();
   }
 }

@@ -10,9 +10,9 @@
 
 namespace passel_test {
 
-/// Two network namespaces with a cable (a veth pair) between them. It needs the rights of root, or
-/// of whoever runs the test in namespaces of his own:
-/// `unshare --user --map-root-user --net ./x_test`.
+/// Two network namespaces with a cable (a veth pair) between them. It needs the rights of root, if
+/// only in a user namespace: the cases that use it run there, too, whoever runs the suite
+/// (UNPRIVILEGED of passel_test, support/user_namespace.hpp).
 ///
 ///     if (const auto why = TwoHosts::missing(); !why.empty()) GTEST_SKIP() << why;
 ///     TwoHosts hosts;
