@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include <cstdlib>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -94,6 +95,59 @@ TEST_F(ClientTest, ItemsGoThroughAQueue) {
             json::parse(R"({"url": "http://a", "depth": [1, 2.5, null, true]})"));
   EXPECT_EQ(run({"get", "jobs"}).out, "\"plain text\"\n");
   EXPECT_EQ(run({"get", "jobs", "--timeout", "0"}).code, 1);
+}
+
+TEST_F(ClientTest, WordsInBracketsStayWhole) {
+  for (const std::string item : {"[]", "[1]", "[1,2]", "[1,2,3]", R"(["a b"])", "{}", "[[],{}]"}) {
+    EXPECT_EQ(run({"put", "jobs", item}).code, 0) << item;
+    EXPECT_EQ(json::parse(run({"get", "jobs"}).out), json::parse(item)) << item;
+  }
+  EXPECT_EQ(run({"call", "jobs", "put_many", "[1,[2],3]", "true"}).code, 0);
+  EXPECT_EQ(run({"get", "jobs"}).out, "1\n");
+  EXPECT_EQ(run({"get", "jobs"}).out, "[2]\n");
+  auto manager = client();
+  const auto places = manager.dict<passel::WireValue, passel::WireValue>().unwrap();
+  manager.publish("places", places).unwrap();
+  EXPECT_EQ(run({"put", "places", "[::1]", "[4,2]"}).code, 0);
+  EXPECT_EQ(run({"get", "places", "[::1]"}).out, "[4,2]\n");
+  EXPECT_EQ(run({"put", "places", "a", "b", "c"}).code, 2);
+  EXPECT_EQ(run({"get", "places", "a", "b"}).code, 2);
+}
+
+TEST_F(ClientTest, TheCommandLineIsNearerThanTheEnvironment) {
+  EXPECT_EQ(run({"put", "jobs", "1"}).code, 0);
+  const std::string other = folder_ / "other";
+  passel::AuthKey::generate().save(other).unwrap();
+  ::setenv("PASSEL_CONNECT", (folder_ / "s").c_str(), 1);
+  ::setenv("PASSEL_AUTHKEY_FILE", key().c_str(), 1);
+  const auto code_of = [](std::vector<std::string> words) {
+    words.insert(words.begin(), PASSEL_BINARY);
+    StartedProgram program{std::move(words)};
+    static_cast<void>(program.rest());
+    return program.wait();
+  };
+  using Words = std::vector<std::string>;
+  for (const Words& command :
+       {Words{"ping", "--count", "1"}, Words{"get"}, Words{"put", "jobs", "2"},
+        Words{"call", "jobs", "qsize"}, Words{"bench"}}) {
+    const auto with = [&](const Words& more) {
+      Words words = command;
+      words.insert(words.end(), more.begin(), more.end());
+      return words;
+    };
+    EXPECT_EQ(code_of(with({"--connect", folder_ / "nobody"})), 1) << command[0];
+    EXPECT_EQ(code_of(with({"--connect", folder_ / "s", "--key-file", other})), 1) << command[0];
+    // It is the command line's certificates that count, and those are for TCP.
+    EXPECT_EQ(
+        code_of(with({"--connect", "127.0.0.1:1", "--ca", "a", "--cert", "b", "--cert-key", "c"})),
+        1)
+        << command[0];
+  }
+  EXPECT_EQ(code_of({"call", "jobs", "qsize"}), 0)
+      << "what is not said is as the environment has it";
+  ::unsetenv("PASSEL_CONNECT");
+  ::unsetenv("PASSEL_AUTHKEY_FILE");
+  EXPECT_EQ(run({"call", "jobs", "qsize"}).out, "1\n");
 }
 
 TEST_F(ClientTest, ProgramsAndTheToolShareWhatIsPublished) {

@@ -172,6 +172,26 @@ TEST_F(ServeTest, OptionsComeFromAFileToo) {
   EXPECT_THAT(refused("d.json", "{}"), HasSubstr("no key: --key-file"));
 }
 
+TEST_F(ServeTest, AWorkersProgramGetsItsArgumentsAsTheyAre) {
+  StartedProgram worker{{PASSEL_BINARY, "worker", "--connect", "127.0.0.1:1", "--", "sh", "-c",
+                         "for one; do echo \"$one\"; done", "sh", "[a,b]", "[::1]", "[]", "{}", "",
+                         "--connect", "--", "end"}};
+  EXPECT_EQ(worker.rest(), "[a,b]\n[::1]\n[]\n{}\n\n--connect\n--\nend\n");
+  EXPECT_EQ(worker.wait(), 0);
+}
+
+TEST_F(ServeTest, AWorkersProgramIsToldWhatTheCommandLineSays) {
+  ::setenv("PASSEL_CONNECT", "127.0.0.1:2", 1);
+  ::setenv("PASSEL_AUTHKEY_FILE", key().c_str(), 1);
+  StartedProgram worker{{PASSEL_BINARY, "worker", "--connect", "127.0.0.1:1", "--ca", "a", "--cert",
+                         "b", "--cert-key", "c", "--", "sh", "-c",
+                         "echo $PASSEL_CONNECT $PASSEL_CERT_FILE ${PASSEL_AUTHKEY_FILE-none}"}};
+  ::unsetenv("PASSEL_CONNECT");
+  ::unsetenv("PASSEL_AUTHKEY_FILE");
+  EXPECT_EQ(worker.rest(), "127.0.0.1:1 b none\n");
+  EXPECT_EQ(worker.wait(), 0);
+}
+
 TEST_F(ServeTest, AWorkerThatFailsAgainAndAgainIsGivenUp) {
   StartedProgram failing{{"/bin/sh", "-c",
                           std::string{PASSEL_BINARY} +

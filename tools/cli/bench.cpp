@@ -169,7 +169,8 @@ void add_bench(CLI::App& app, BenchOptions& options, const Run& run) {
       ->check(CLI::Range(0.001, 60.0))
       ->capture_default_str();
   command->add_flag("--json", options.json, "Seconds of each as JSON");
-  command->callback([&options, run] {
+  command->callback([&options, run, command] {
+    prefer_command_line(*command, options.server.proof);
     if (!options.server.connect.empty()) throw_misuse(require_proof(options.server.proof));
     run([&] { return bench(options); });
   });

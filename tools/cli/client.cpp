@@ -3,6 +3,7 @@
 
 #include "table.hpp"
 #include "wire_json.hpp"
+#include "words.hpp"
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
@@ -185,43 +186,46 @@ Result<SyncManager> connect_to(const ServerOptions& options) {
   return manager;
 }
 
-void add_client_commands(CLI::App& app, ClientOptions& options, const Run& run) {
-  const auto add = [&](const char* name, const char* help,
+void add_client_commands(CLI::App& app, ClientCommands& commands, const Run& run) {
+  const auto add = [&](const char* name, const char* help, ClientOptions& options,
                        Result<int> (*command)(const ClientOptions&)) {
     CLI::App* const added = app.add_subcommand(name, help);
     add_server_options(*added, options.server);
-    added->callback([&options, run, command] {
+    added->callback([&options, run, command, added] {
+      prefer_command_line(*added, options.server.proof);
       throw_misuse(require_proof(options.server.proof));
       run([&] { return command(options); });
     });
     return added;
   };
-  CLI::App* const pings = add("ping", "Whether a server answers, and how fast", ping);
-  pings->add_option("--count", options.count, "How often (0: until interrupted)")
+  CLI::App* const pings =
+      add("ping", "Whether a server answers, and how fast", commands.ping, ping);
+  pings->add_option("--count", commands.ping.count, "How often (0: until interrupted)")
       ->check(CLI::Range(0L, 1'000'000'000L))
       ->capture_default_str();
-  pings->add_option("--every", options.every, "Seconds between two")
+  pings->add_option("--every", commands.ping.every, "Seconds between two")
       ->check(CLI::Range(0.0, 3600.0))
       ->capture_default_str();
-  pings->add_flag("--json", options.json, "JSON in place of lines");
+  pings->add_flag("--json", commands.ping.json, "JSON in place of lines");
 
-  CLI::App* const calls = add("call", "Calls a method of what is published under a name", call);
-  calls->add_option("NAME", options.name, "The object")->required();
-  calls->add_option("METHOD", options.method, "One of its methods")->required();
-  calls->add_option("ARGUMENT", options.words, "Arguments, as JSON or as text");
+  CLI::App* const calls =
+      add("call", "Calls a method of what is published under a name", commands.call, call);
+  calls->add_option("NAME", commands.call.name, "The object")->required();
+  calls->add_option("METHOD", commands.call.method, "One of its methods")->required();
+  add_words(*calls, "ARGUMENT", commands.call.words, "Arguments, as JSON or as text");
 
   CLI::App* const gets =
-      add("get", "Takes an item of a queue, or shows what is published under a name", get);
-  gets->add_option("NAME", options.name, "The object; without it the names that there are");
-  gets->add_option("KEY", options.words, "Of a dict or a list: which item")->expected(0, 1);
-  gets->add_flag("--json", options.json, "Names as JSON in place of a table");
+      add("get", "Takes an item of a queue, or shows what is published under a name", commands.get,
+          get);
+  gets->add_option("NAME", commands.get.name, "The object; without it the names that there are");
+  add_words(*gets, "KEY", commands.get.words, "Of a dict or a list: which item", 1);
+  gets->add_flag("--json", commands.get.json, "Names as JSON in place of a table");
 
-  CLI::App* const puts = add(
-      "put", "Puts an item into a queue, which is made if need be, a list, a dict or a Value", put);
-  puts->add_option("NAME", options.name, "The object")->required();
-  puts->add_option("VALUE", options.words, "[KEY] VALUE, as JSON or as text")
-      ->expected(1, 2)
-      ->required();
+  CLI::App* const puts =
+      add("put", "Puts an item into a queue, which is made if need be, a list, a dict or a Value",
+          commands.put, put);
+  puts->add_option("NAME", commands.put.name, "The object")->required();
+  add_words(*puts, "VALUE", commands.put.words, "[KEY] VALUE, as JSON or as text", 2)->required();
 }
 
 }  // namespace passel_cli

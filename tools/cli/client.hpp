@@ -40,7 +40,13 @@ struct ClientOptions {
 /// Runs a command when it has been chosen, with a Runtime.
 using Run = std::function<void(const std::function<passel::Result<int>()>&)>;
 
-/// Adds the commands; `options` has to outlive them.
-void add_client_commands(CLI::App& app, ClientOptions& options, const Run& run);
+/// Options of each command. CLI11 gives what the environment says to all commands, also to those
+/// that were not chosen: with options in common that would count more than the command line.
+struct ClientCommands {
+  ClientOptions ping, call, get, put;
+};
+
+/// Adds the commands; their options have to outlive them.
+void add_client_commands(CLI::App& app, ClientCommands& commands, const Run& run);
 
 }  // namespace passel_cli

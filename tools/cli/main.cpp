@@ -46,7 +46,7 @@ struct Options {
   std::string shell = "bash";
   passel_cli::ServeOptions serve;
   passel_cli::WorkerOptions worker;
-  passel_cli::ClientOptions client;
+  passel_cli::ClientCommands client;
   passel_cli::BenchOptions bench;
 };
 
@@ -127,7 +127,9 @@ int main(int argc, char** argv) {
   });
   CLI::App* serve = passel_cli::add_serve(app, options.serve);
   serve->callback([&] { outcome = passel_cli::serve(*serve, options.serve, argc, argv); });
-  passel_cli::add_worker(app, options.worker)->callback([&] {
+  CLI::App* worker = passel_cli::add_worker(app, options.worker);
+  worker->callback([&] {
+    passel_cli::prefer_command_line(*worker, options.worker.proof);
     passel_cli::throw_misuse(passel_cli::check_proof(options.worker.proof));
     outcome = passel_cli::supervise_worker(options.worker);
   });

@@ -6,6 +6,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -38,6 +39,18 @@ void add_proof_options(CLI::App& command, ProofOptions& options) {
                   "... the name in the other side's certificate; a client expects the host that it "
                   "connects to, a server any name")
       ->envname("PASSEL_PEER_NAME");
+}
+
+void prefer_command_line(const CLI::App& command, ProofOptions& options) {
+  const auto is_given = [given = command.parse_order()](const CLI::Option* option) {
+    return std::find(given.begin(), given.end(), option) != given.end();
+  };
+  const bool has_key = is_given(command.get_option("--key-file"));
+  const bool has_certificates =
+      is_given(command.get_option("--ca")) || is_given(command.get_option("--cert")) ||
+      is_given(command.get_option("--cert-key")) || is_given(command.get_option("--peer-name"));
+  if (has_key && !has_certificates) options.certificates = {};
+  if (has_certificates && !has_key) options.key_file.clear();
 }
 
 Result<void> check_proof(const ProofOptions& options) {

@@ -18,6 +18,9 @@ struct ProofOptions {
 
 /// --key-file, and --ca, --cert, --cert-key and --peer-name.
 void add_proof_options(CLI::App& command, ProofOptions& options);
+/// Where the command line gives a key alone, or certificates alone, what is said of the other
+/// elsewhere (environment, file of options) does not count.
+void prefer_command_line(const CLI::App& command, ProofOptions& options);
 /// Whether it is one or the other, and whole; nothing at all is fine. Errors: invalid_argument,
 /// naming the option that is missing or too much.
 [[nodiscard]] passel::Result<void> check_proof(const ProofOptions& options);

@@ -3,6 +3,7 @@
 
 #include "service_manager.hpp"
 #include "signals.hpp"
+#include "words.hpp"
 
 #include <passel/parse_address.hpp>
 
@@ -39,12 +40,16 @@ void set_environment(const WorkerOptions& options) {
   const auto set = [](const char* name, const std::string& value) {
     if (!value.empty()) ::setenv(name, value.c_str(), 1);
   };
+  // Also when it is empty: a key beside certificates would be an error of the program.
+  const auto replace = [](const char* name, const std::string& value) {
+    value.empty() ? ::unsetenv(name) : ::setenv(name, value.c_str(), 1);
+  };
   set("PASSEL_CONNECT", options.connect);
-  set("PASSEL_AUTHKEY_FILE", options.proof.key_file);
-  set("PASSEL_CA_FILE", options.proof.certificates.ca_file);
-  set("PASSEL_CERT_FILE", options.proof.certificates.certificate_file);
-  set("PASSEL_CERT_KEY_FILE", options.proof.certificates.key_file);
-  set("PASSEL_PEER_NAME", options.proof.certificates.peer_name);
+  replace("PASSEL_AUTHKEY_FILE", options.proof.key_file);
+  replace("PASSEL_CA_FILE", options.proof.certificates.ca_file);
+  replace("PASSEL_CERT_FILE", options.proof.certificates.certificate_file);
+  replace("PASSEL_CERT_KEY_FILE", options.proof.certificates.key_file);
+  replace("PASSEL_PEER_NAME", options.proof.certificates.peer_name);
   set("PASSEL_POOL", options.pool);
   set("PASSEL_WORKER_NAME", options.name);
   if (options.processes != 0) set("PASSEL_PROCESSES", std::to_string(options.processes));
@@ -135,9 +140,8 @@ CLI::App* add_worker(CLI::App& app, WorkerOptions& options) {
       ->add_option("--restarts", options.restarts,
                    "How often the program is started again within a minute")
       ->capture_default_str();
-  command
-      ->add_option("PROGRAM", options.program,
-                   "A program that calls passel::serve_tasks(), and its arguments, behind --")
+  add_words(*command, "PROGRAM", options.program,
+            "A program that calls passel::serve_tasks(), and its arguments, behind --")
       ->required();
   return command;
 }
