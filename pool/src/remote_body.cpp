@@ -23,6 +23,18 @@ constexpr auto look_every = 100ms;
 constexpr std::chrono::milliseconds first_pause = 100ms;
 constexpr std::chrono::milliseconds longest_pause = 5s;
 
+/// Whether the server may be there later.
+bool is_absence(const Error& error) {
+  switch (error.code()) {
+    case Errc::not_found:
+    case Errc::refused:
+    case Errc::peer_lost:
+    case Errc::timeout:
+    case Errc::full: return true;
+    default: return false;
+  }
+}
+
 }  // namespace
 
 RemoteWorker::Body::Body(const ExposedTasks& tasks, RemoteWorkerOptions options, Pool pool)
@@ -82,6 +94,20 @@ Result<void> RemoteWorker::Body::connect() {
 
 Result<void> RemoteWorker::Body::begin() {
   PASSEL_CHECK(connect());
+  return start_thread();
+}
+
+Result<void> RemoteWorker::Body::begin_patiently() {
+  if (auto joined = connect(); !joined) {
+    if (!is_absence(joined.error())) return joined;
+    const std::string why = joined.error().to_string();
+    get_logger().log(LogLevel::warning, [&] { return "worker waits for its server: " + why; });
+    loss_ = std::move(joined).error();
+  }
+  return start_thread();
+}
+
+Result<void> RemoteWorker::Body::start_thread() {
   PASSEL_TRY(thread_, start_quiet_thread("passel.remote", [this] { work(); }));
   return {};
 }

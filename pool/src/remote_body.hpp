@@ -33,6 +33,8 @@ class RemoteWorker::Body : public std::enable_shared_from_this<Body> {
   ~Body();
 
   [[nodiscard]] Result<void> begin();
+  /// The same; a server that cannot be reached is waited for, as one that was lost.
+  [[nodiscard]] Result<void> begin_patiently();
   void leave();
   [[nodiscard]] Result<void> wait(detail::Deadline deadline);
   /// Ends the thread and the processes.
@@ -50,6 +52,7 @@ class RemoteWorker::Body : public std::enable_shared_from_this<Body> {
   };
 
   [[nodiscard]] Result<void> connect();
+  [[nodiscard]] Result<void> start_thread();
   void work();
   [[nodiscard]] bool reconnect(std::unique_lock<std::mutex>& lock);
   void ask(std::uint64_t connection);

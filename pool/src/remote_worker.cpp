@@ -51,11 +51,16 @@ RemoteWorker::~RemoteWorker() {
   if (body_) body_->end();
 }
 
-Result<RemoteWorker> RemoteWorker::join(const ExposedTasks& tasks, RemoteWorkerOptions options) {
+Result<std::shared_ptr<RemoteWorker::Body>> RemoteWorker::prepared(const ExposedTasks& tasks,
+                                                                   RemoteWorkerOptions options) {
   if (tasks.empty())
     return Error{Errc::invalid_argument, "a worker without exposed tasks has nothing to do"};
   PASSEL_TRY(Pool pool, Pool::start(options.processes));
-  auto body = std::make_shared<Body>(tasks, std::move(options), std::move(pool));
+  return std::make_shared<Body>(tasks, std::move(options), std::move(pool));
+}
+
+Result<RemoteWorker> RemoteWorker::join(const ExposedTasks& tasks, RemoteWorkerOptions options) {
+  PASSEL_TRY(auto body, prepared(tasks, std::move(options)));
   RemoteWorker worker{std::move(body)};
   PASSEL_CHECK(worker.body_->begin());
   return worker;
@@ -109,7 +114,9 @@ Result<void> serve_tasks(const ExposedTasks& tasks) {
 
 Result<void> serve_tasks(const ExposedTasks& tasks, RemoteWorkerOptions options) {
   PASSEL_TRY(const EndingSignals signals, EndingSignals::block());
-  PASSEL_TRY(RemoteWorker worker, RemoteWorker::join(tasks, std::move(options)));
+  PASSEL_TRY(auto body, RemoteWorker::prepared(tasks, std::move(options)));
+  RemoteWorker worker{std::move(body)};
+  PASSEL_CHECK(worker.body_->begin_patiently());
   PASSEL_TRY(detail::IoLoop* const loop, detail::runtime_io());
   PASSEL_TRY(const auto watch, loop->watch(signals.fd(), EPOLLIN, [&](std::uint32_t) {
     signalfd_siginfo info{};

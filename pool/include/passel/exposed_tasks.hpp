@@ -17,12 +17,15 @@ namespace passel::inline v0 {
 /// names a task: the programs there may be other builds, and nobody may ask for what is not listed.
 ///
 ///     Page fetch(std::string url, int depth);
-///     const auto tasks = passel::ExposedTasks::of<&fetch, passel::exposed<"count",
-///     &count_words>>();
+///     const auto tasks =
+///         passel::ExposedTasks::of<&fetch, passel::exposed<"count", &count_words>>();
 ///
-///     passel::RemoteWorker::join(tasks, {.address = server});      // runs them
-///     passel::RemoteExecutor::connect({.address = server, .tasks = tasks});   //
-///     submit<fetch>(url, 1)
+///     // Where they run:
+///     auto worker = passel::RemoteWorker::join(tasks, {.address = server}).unwrap();
+///     // Where they are asked for:
+///     auto executor =
+///         passel::RemoteExecutor::connect({.address = server, .tasks = tasks}).unwrap();
+///     passel::Future<Page> page = executor.submit<fetch>(url, 1);
 ///
 /// A function that is listed as itself has its own name, without namespace. Arguments and results
 /// travel by `codec<T>` and say what they are, so that a program that calls a task with other types

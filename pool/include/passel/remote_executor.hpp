@@ -25,9 +25,10 @@ inline constexpr bool detail::takes_task_options<RemoteExecutor> = true;
 /// is all that changes.
 ///
 ///     const auto tasks = passel::ExposedTasks::of<&fetch>();
+///     const passel::TcpAddress server{"10.0.0.1", 4711};
 ///     auto executor = passel::RemoteExecutor::connect(
-///         {.address = passel::TcpAddress{"10.0.0.1", 4711}, .authkey = key, .tasks =
-///         tasks}).unwrap();
+///                         {.address = server, .authkey = key, .tasks = tasks})
+///                         .unwrap();
 ///     passel::Future<Page> f = executor.submit<fetch>(url, 1);
 ///     passel::Future<Page> g = executor.submit<fetch>({.deadline = 10s, .attempts = 3}, url, 1);
 ///     for (auto& page : executor.map<fetch>(urls, depths).unwrap()) ...

@@ -27,7 +27,8 @@ struct RemoteWorkerOptions {
   std::string pool{};       ///< which of the server's pools
   std::string name{};       ///< in reports and errors; empty: "HOST-PID"
   PoolOptions processes{};  ///< of the worker processes here: their number, memory, ...
-  /// How long to try again when the server is gone or cannot be reached; empty: for ever.
+  /// How long to try again when the server is gone, or with serve_tasks is not there yet; empty:
+  /// for ever.
   std::optional<std::chrono::nanoseconds> reconnect_for{};
 
   /// What `passel worker` and service managers say in the environment: PASSEL_CONNECT
@@ -93,6 +94,9 @@ class PASSEL_API RemoteWorker {
   class Body;
 
  private:
+  friend PASSEL_API Result<void> serve_tasks(const ExposedTasks&, RemoteWorkerOptions);
+  [[nodiscard]] static Result<std::shared_ptr<Body>> prepared(const ExposedTasks& tasks,
+                                                              RemoteWorkerOptions options);
   explicit RemoteWorker(std::shared_ptr<Body> body) noexcept;
   Result<void> wait_until(detail::Deadline deadline);
 
@@ -107,6 +111,9 @@ class PASSEL_API RemoteWorker {
 ///       passel::Runtime runtime{argc, argv};
 ///       return passel::serve_tasks(passel::ExposedTasks::of<&fetch>()).is_ok() ? 0 : 1;
 ///     }
+///
+/// Hosts may start in any order: a server that cannot be reached yet is waited for
+/// (RemoteWorkerOptions::reconnect_for), with a warning in the log.
 ///
 /// To be called before the program has threads of its own. Errors: those of from_environment and
 /// join, and why the worker had to end.
