@@ -3,14 +3,17 @@
 // QueueManager(address=(host, port), authkey=b'abc').connect() elsewhere).
 //
 //     remote_queue_manager                          a server, a worker and a stranger on this host
-//     remote_queue_manager serve PORT KEY           the server with ten tasks
-//     remote_queue_manager work HOST PORT KEY       a worker; any number, anywhere
+//     remote_queue_manager serve PORT KEYFILE       the server with ten tasks
+//     remote_queue_manager work HOST PORT KEYFILE   a worker; any number, anywhere
+//
+// The key is in a file that its owner alone can read (passel keygen): arguments are for all to see.
 #include <passel/process.hpp>
 #include <passel/runtime.hpp>
 #include <passel/sync_manager.hpp>
 
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -32,12 +35,14 @@ struct Desk {
 std::optional<Desk> desk;
 Desk& the_desk() { return *desk; }
 
-passel::ManagerOptions at(const std::string& host, std::uint16_t port, const std::string& key) {
-  return {.address = passel::TcpAddress{host, port}, .authkey = passel::AuthKey{key}};
+passel::ManagerOptions at(const std::string& host, std::uint16_t port,
+                          const std::string& key_file) {
+  return {.address = passel::TcpAddress{host, port},
+          .authkey = passel::AuthKey::load(key_file).unwrap()};
 }
 
-int work(const std::string& host, std::uint16_t port, const std::string& key) {
-  passel::SyncManager manager{at(host, port, key)};
+int work(const std::string& host, std::uint16_t port, const std::string& key_file) {
+  passel::SyncManager manager{at(host, port, key_file)};
   if (const auto connected = manager.connect(); !connected) {
     std::printf("refused: %s\n", std::string{to_string(connected.error().code())}.c_str());
     return 1;
@@ -53,8 +58,10 @@ int work(const std::string& host, std::uint16_t port, const std::string& key) {
   return 0;
 }
 
-int serve(std::uint16_t port, const std::string& key, bool with_worker) {
-  passel::SyncManager manager{at(with_worker ? "127.0.0.1" : "0.0.0.0", port, key)};
+/// With a stranger's key there are a worker and a stranger, too, and only this host is served.
+int serve(std::uint16_t port, const std::string& key_file,
+          const std::optional<std::string>& other_key_file = {}) {
+  passel::SyncManager manager{at(other_key_file ? "127.0.0.1" : "0.0.0.0", port, key_file)};
   manager
       .register_type<Desk, passel::factory<&the_desk>, &Desk::task_queue, &Desk::result_queue>(
           "Desk")
@@ -63,10 +70,10 @@ int serve(std::uint16_t port, const std::string& key, bool with_worker) {
   desk.emplace(manager);
   for (int n = 0; n < tasks; ++n) desk->tasks.put(n).unwrap();
   std::optional<passel::Process> worker;
-  if (with_worker) {
+  if (other_key_file) {
     const auto where = std::get<passel::TcpAddress>(server.address());
-    worker = passel::Process::spawn<work>(where.host, where.port, key).unwrap();
-    auto stranger = passel::Process::spawn<work>(where.host, where.port, "a guess").unwrap();
+    worker = passel::Process::spawn<work>(where.host, where.port, key_file).unwrap();
+    auto stranger = passel::Process::spawn<work>(where.host, where.port, *other_key_file).unwrap();
     stranger.join().unwrap();
   } else {
     std::printf("serving at %s\n", passel::to_string(server.address()).c_str());
@@ -78,6 +85,16 @@ int serve(std::uint16_t port, const std::string& key, bool with_worker) {
   return 0;
 }
 
+int show() {
+  std::string folder = (std::filesystem::temp_directory_path() / "passel-example-XXXXXX").string();
+  if (::mkdtemp(folder.data()) == nullptr) return 1;
+  passel::AuthKey::generate().save(folder + "/key").unwrap();
+  passel::AuthKey::generate().save(folder + "/another").unwrap();
+  const int code = serve(0, folder + "/key", folder + "/another");
+  std::filesystem::remove_all(folder);
+  return code;
+}
+
 std::uint16_t port_of(const char* text) { return static_cast<std::uint16_t>(std::atoi(text)); }
 
 }  // namespace
@@ -85,7 +102,7 @@ std::uint16_t port_of(const char* text) { return static_cast<std::uint16_t>(std:
 int main(int argc, char** argv) {
   passel::Runtime runtime{argc, argv};
   const std::string_view role = argc > 1 ? argv[1] : "";
-  if (role == "serve" && argc == 4) return serve(port_of(argv[2]), argv[3], false);
+  if (role == "serve" && argc == 4) return serve(port_of(argv[2]), argv[3]);
   if (role == "work" && argc == 5) return work(argv[2], port_of(argv[3]), argv[4]);
-  return serve(0, "the key of this example", true);
+  return show();
 }
