@@ -55,13 +55,19 @@ json json_of(const std::string& command) {
 TEST(Cli, HelpNamesEveryCommandAndNonsenseIsRefused) {
   const Outcome help = run("--help");
   EXPECT_EQ(help.code, 0);
-  for (const char* command : {"ps", "top", "queues", "locks", "pool", "metrics", "serve", "worker",
-                              "ping", "call", "get", "put", "bench", "keygen", "completion"})
+  for (const char* command :
+       {"ps", "top", "queues", "locks", "pool", "metrics", "serve", "worker", "ping", "call", "get",
+        "put", "unpublish", "bench", "keygen", "completion"})
     EXPECT_THAT(help.out, HasSubstr(command));
   EXPECT_THAT(run("--version").out, StartsWith("passel "));
   EXPECT_EQ(run("").code, 2);
   EXPECT_EQ(run("nonsense").code, 2);
   EXPECT_EQ(run("ps --pid minus").code, 2);
+  EXPECT_EQ(run("serve --key-file k --log loud").code, 2);
+  EXPECT_EQ(run("serve --key-file k --address nowhere").code, 2);
+  EXPECT_EQ(run("serve --config /no/such/file").code, 2);
+  EXPECT_EQ(run("ping --key-file k --connect nowhere").code, 2);
+  EXPECT_EQ(run("worker --connect nowhere -- true").code, 2);
   // Above the highest number that the kernel gives.
   const Outcome nobody = run("ps --pid 4194305");
   EXPECT_EQ(nobody.code, 1);
@@ -136,6 +142,9 @@ TEST(Cli, PoolAndMetricsCountTasks) {
   ASSERT_EQ(workers.size(), 1U);
   EXPECT_EQ(workers[0]["done"], 3);
   EXPECT_EQ(workers[0]["pool_of"], ::getpid());
+  const json figures = json_of("metrics");
+  EXPECT_EQ(figures["passel_worker_tasks_done_total"][0]["value"], 3);
+  EXPECT_EQ(figures["passel_deadlocks"][0]["value"], 0);
   const std::string metrics = run(of_this_process("metrics")).out;
   EXPECT_THAT(metrics, HasSubstr("# TYPE passel_worker_tasks_done_total counter\n"));
   EXPECT_THAT(metrics,
@@ -145,6 +154,9 @@ TEST(Cli, PoolAndMetricsCountTasks) {
 TEST(Cli, TopLooksAsOftenAsItIsTold) {
   const Lock lock{{.name = "in use"}};
   const auto guard = lock.acquire().unwrap();
+  const json look = json::parse(run(of_this_process("top --rounds 1 --json")).out);
+  EXPECT_EQ(look["locks"]["locks"][0]["name"], "in use");
+  EXPECT_EQ(look["processes"][0]["pid"], ::getpid());
   const Outcome top = run(of_this_process("top --rounds 2 --every 0.05"));
   EXPECT_EQ(top.code, 0);
   const auto first = top.out.find("in use");
@@ -168,6 +180,7 @@ TEST(Cli, KeygenMakesAFileForItsOwnerAndReplacesNone) {
   EXPECT_THAT(again.out, HasSubstr(file));
   EXPECT_TRUE(*passel::AuthKey::load(file) == *key);
   EXPECT_EQ(run("keygen").code, 2);
+  EXPECT_EQ(json::parse(run("keygen --json " + file + "2").out)["key_file"], file + "2");
   std::filesystem::remove_all(folder);
 }
 

@@ -10,8 +10,10 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include <cstdint>
 #include <cstdlib>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -177,8 +179,43 @@ TEST_F(ClientTest, WhatCannotBeCalledSaysWhy) {
   EXPECT_EQ(run({"call", "nothing", "size"}).code, 1);
   EXPECT_EQ(run({"put", "it", "1"}).code, 0);
   EXPECT_EQ(run({"call", "it", "no_such_method"}).code, 1);
-  EXPECT_EQ(run({"call", "it", "put", "1", "2", "3", "4", "5", "6", "7"}).code, 1);
+  EXPECT_EQ(run({"call", "it", "put", "1", "2", "3", "4", "5", "6", "7"}).code, 2);
   EXPECT_EQ(run({"get", "it", "key"}).code, 1);
+}
+
+TEST_F(ClientTest, ProgramsMakeNamedObjectsOfEveryTypeWithTheArgumentsThatAreWrittenDown) {
+  using passel::to_value;
+  using passel::WireValue;
+  auto manager = client();
+  const std::vector<WireValue> items{to_value(1), to_value(2)};
+  const std::vector<WireValue> pairs{to_value(std::pair{std::string{"ann"}, 40})};
+  for (const char* const type : {"Queue", "JoinableQueue", "LifoQueue", "PriorityQueue"})
+    EXPECT_TRUE(manager.get_or_create(type, type, 100).is_ok()) << type;
+  EXPECT_TRUE(manager.get_or_create("list", "list", items).is_ok());
+  EXPECT_TRUE(manager.get_or_create("dict", "dict", pairs).is_ok());
+  EXPECT_TRUE(manager.get_or_create("set", "set", WireValue::list(items)).is_ok());
+  EXPECT_TRUE(manager.get_or_create("Value", "Value", to_value(7)).is_ok());
+  EXPECT_TRUE(manager.get_or_create("Array", "Array", std::string{"i"}, items).is_ok());
+  for (const char* const type : {"Namespace", "Lock", "RLock", "Event", "Condition"})
+    EXPECT_TRUE(manager.get_or_create(type, type).is_ok()) << type;
+  for (const char* const type : {"Semaphore", "BoundedSemaphore"})
+    EXPECT_TRUE(manager.get_or_create(type, type, 2, true).is_ok()) << type;
+  EXPECT_TRUE(
+      manager.get_or_create("Barrier", "Barrier", 2, std::optional<std::int64_t>{}).is_ok());
+  EXPECT_EQ(run({"get", "list"}).out, "[1,2]\n");
+  EXPECT_EQ(run({"get", "dict"}).out, "{\"ann\":40}\n");
+  EXPECT_EQ(run({"call", "Array", "set", "-1", "3"}).code, 0);
+  EXPECT_EQ(run({"call", "Array", "values"}).out, "[1,3]\n");
+}
+
+TEST_F(ClientTest, ANameCanBeGivenUp) {
+  EXPECT_EQ(run({"put", "typo", "1", "--json"}).out, R"({"name":"typo","new":true,"type":"Queue"})"
+                                                     "\n");
+  EXPECT_EQ(run({"put", "typo", "2", "--json"}).out, R"({"name":"typo","new":false,"type":"Queue"})"
+                                                     "\n");
+  EXPECT_EQ(run({"unpublish", "typo"}).code, 0);
+  EXPECT_EQ(run({"get", "--json"}).out, "{}\n");
+  EXPECT_EQ(run({"unpublish", "typo"}).code, 1);
 }
 
 TEST_F(ClientTest, BenchMeasuresTheWayToTheServer) {
@@ -190,12 +227,14 @@ TEST_F(ClientTest, BenchMeasuresTheWayToTheServer) {
 }
 
 TEST(BenchCommand, MeasuresThisHostAndLeavesNothing) {
+  ::setenv("PASSEL_CONNECT", "127.0.0.1:1", 1);  // not for it, without --connect
   const auto before = passel_test::ProcessCensus::take();
   {
     StartedProgram program{{PASSEL_BINARY, "bench", "--seconds", "0.01"}};
     EXPECT_THAT(program.rest(), HasSubstr("pool: a call"));
     EXPECT_EQ(program.wait(), 0);
   }
+  ::unsetenv("PASSEL_CONNECT");
   EXPECT_EQ(passel_test::ProcessCensus::settle(before), "");
 }
 

@@ -123,9 +123,8 @@ TEST_F(MutualTlsTest, AKeyBesideThemAndHalfOfThemAreMisuse) {
   const Outcome nothing = run({"ping", "--connect", "127.0.0.1:1"});
   EXPECT_EQ(nothing.code, 2);
   EXPECT_THAT(nothing.said, HasSubstr("no key: --key-file"));
-  // What is in its file counts, too: so it is not called in the wrong way until that is read.
   const Outcome serve = run(with({"serve", "--key-file", "key"}, flags(own_)));
-  EXPECT_EQ(serve.code, 1);
+  EXPECT_EQ(serve.code, 2);
   EXPECT_THAT(serve.said, HasSubstr("one or the other"));
   const Outcome file = run(with({"serve", "--address", "./socket"}, flags(own_)));
   EXPECT_EQ(file.code, 1);

@@ -162,16 +162,16 @@ Result<int> bench(const BenchOptions& options) {
 void add_bench(CLI::App& app, BenchOptions& options, const Run& run) {
   CLI::App* const command = app.add_subcommand(
       "bench", "Measures this host, or with --connect what a server answers to this client");
-  command->add_option("--connect", options.server.connect, "HOST:PORT or path of a server")
-      ->envname("PASSEL_CONNECT");
+  // Not from the environment: without the option it is this host.
+  command->add_option("--connect", options.server.connect, "HOST:PORT or path of a server");
   add_proof_options(*command, options.server.proof);
   command->add_option("--seconds", options.seconds, "For each row")
       ->check(CLI::Range(0.001, 60.0))
       ->capture_default_str();
   command->add_flag("--json", options.json, "Seconds of each as JSON");
   command->callback([&options, run, command] {
-    prefer_command_line(*command, options.server.proof);
-    if (!options.server.connect.empty()) throw_misuse(require_proof(options.server.proof));
+    if (!options.server.connect.empty())
+      settle_server(*command, options.server.connect, options.server.proof);
     run([&] { return bench(options); });
   });
 }

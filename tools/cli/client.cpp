@@ -1,4 +1,4 @@
-// Tool passel: `passel ping`, `call`, `get` and `put`.
+// Tool passel: `passel ping`, `call`, `get`, `put` and `unpublish`.
 #include "client.hpp"
 
 #include "table.hpp"
@@ -34,8 +34,8 @@ namespace {
 constexpr std::size_t most_arguments = 6;
 
 /// One line, so that a shell can read items one by one. Texts of other programs may be no UTF-8.
-void print(const WireValue& value) {
-  std::cout << to_json(value).dump(-1, ' ', false, json::error_handler_t::replace) << std::endl;
+void print(const json& value) {
+  std::cout << value.dump(-1, ' ', false, json::error_handler_t::replace) << std::endl;
 }
 
 Result<int> ping(const ClientOptions& options) {
@@ -90,17 +90,13 @@ Result<WireValue> call_any(const DynamicProxy& object, const ClientOptions& opti
 }
 
 Result<int> call(const ClientOptions& options) {
-  if (options.words.size() > most_arguments)
-    return Error{Errc::invalid_argument, std::to_string(options.words.size()) +
-                                             " arguments, at most " +
-                                             std::to_string(most_arguments) + " can be given"};
   PASSEL_TRY(const SyncManager manager, connect_to(options.server));
   PASSEL_TRY(const DynamicProxy object, manager.named(options.name));
   std::vector<WireValue> args;
   for (const std::string& word : options.words) args.push_back(value_of(word));
   PASSEL_TRY(const WireValue answer,
              call_any(object, options, args, std::make_index_sequence<most_arguments + 1>{}));
-  print(answer);
+  print(to_json(answer));
   return 0;
 }
 
@@ -130,7 +126,7 @@ Result<int> get(const ClientOptions& options) {
       return Error{Errc::invalid_argument, "a " + object.type() + " has no keys"};
     const passel::QueueProxy<WireValue> queue{object};
     PASSEL_TRY(const WireValue item, queue.get_for(limit));
-    print(item);
+    print(to_json(item));
     // Until then it is in our hands: should this process be killed before it has printed it all, a
     // JoinableQueue gives it to another.
     if (object.type() == "JoinableQueue") PASSEL_CHECK(queue.task_done());
@@ -138,20 +134,21 @@ Result<int> get(const ClientOptions& options) {
   }
   if (options.words.empty()) {
     PASSEL_TRY(const WireValue all, object.copy());
-    print(all);
+    print(to_json(all));
     return 0;
   }
   PASSEL_TRY(const WireValue one,
              object.call_for<WireValue>(limit, "at", value_of(options.words[0])));
-  print(one);
+  print(to_json(one));
   return 0;
 }
 
 Result<int> put(const ClientOptions& options) {
   PASSEL_TRY(const SyncManager manager, connect_to(options.server));
   auto found = manager.named(options.name);
-  if (found.is_err() && found.error() == Errc::not_found && options.words.size() == 1)
-    found = manager.get_or_create(options.name, "Queue", 0);
+  const bool is_new =
+      found.is_err() && found.error() == Errc::not_found && options.words.size() == 1;
+  if (is_new) found = manager.get_or_create(options.name, "Queue", 0);
   PASSEL_TRY(const DynamicProxy object, std::move(found));
   const Seconds limit{options.server.timeout};
   const WireValue value = value_of(options.words.back());
@@ -163,6 +160,13 @@ Result<int> put(const ClientOptions& options) {
     const std::string method = object.type() == "list" ? "append" : "set";
     PASSEL_CHECK(object.call_for<void>(limit, method, value));
   }
+  if (options.json) print(json{{"name", options.name}, {"type", object.type()}, {"new", is_new}});
+  return 0;
+}
+
+Result<int> unpublish(const ClientOptions& options) {
+  PASSEL_TRY(const SyncManager manager, connect_to(options.server));
+  PASSEL_CHECK(manager.unpublish(options.name));
   return 0;
 }
 
@@ -192,8 +196,7 @@ void add_client_commands(CLI::App& app, ClientCommands& commands, const Run& run
     CLI::App* const added = app.add_subcommand(name, help);
     add_server_options(*added, options.server);
     added->callback([&options, run, command, added] {
-      prefer_command_line(*added, options.server.proof);
-      throw_misuse(require_proof(options.server.proof));
+      settle_server(*added, options.server.connect, options.server.proof);
       run([&] { return command(options); });
     });
     return added;
@@ -212,7 +215,8 @@ void add_client_commands(CLI::App& app, ClientCommands& commands, const Run& run
       add("call", "Calls a method of what is published under a name", commands.call, call);
   calls->add_option("NAME", commands.call.name, "The object")->required();
   calls->add_option("METHOD", commands.call.method, "One of its methods")->required();
-  add_words(*calls, "ARGUMENT", commands.call.words, "Arguments, as JSON or as text");
+  add_words(*calls, "ARGUMENT", commands.call.words, "Arguments, as JSON or as text",
+            most_arguments);
 
   CLI::App* const gets =
       add("get", "Takes an item of a queue, or shows what is published under a name", commands.get,
@@ -226,6 +230,12 @@ void add_client_commands(CLI::App& app, ClientCommands& commands, const Run& run
           commands.put, put);
   puts->add_option("NAME", commands.put.name, "The object")->required();
   add_words(*puts, "VALUE", commands.put.words, "[KEY] VALUE, as JSON or as text", 2)->required();
+  puts->add_flag("--json", commands.put.json, "Says where it went, as JSON");
+
+  CLI::App* const unpublishes =
+      add("unpublish", "Gives up a name; the object goes when no program has it any more",
+          commands.unpublish, unpublish);
+  unpublishes->add_option("NAME", commands.unpublish.name, "The object")->required();
 }
 
 }  // namespace passel_cli

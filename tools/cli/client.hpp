@@ -1,4 +1,4 @@
-// Tool passel: `passel ping`, `call`, `get` and `put`: clients of a manager.
+// Tool passel: `passel ping`, `call`, `get`, `put` and `unpublish`: clients of a manager.
 #pragma once
 
 #include "proof.hpp"
@@ -43,7 +43,7 @@ using Run = std::function<void(const std::function<passel::Result<int>()>&)>;
 /// Options of each command. CLI11 gives what the environment says to all commands, also to those
 /// that were not chosen: with options in common that would count more than the command line.
 struct ClientCommands {
-  ClientOptions ping, call, get, put;
+  ClientOptions ping, call, get, put, unpublish;
 };
 
 /// Adds the commands; their options have to outlive them.

@@ -33,14 +33,18 @@ Result<void> set_option(CLI::App& command, const std::string& name, const json& 
 
 }  // namespace
 
-Result<void> apply_config(CLI::App& command, const std::string& path) {
+Result<void> apply_config(CLI::App& command, const std::string& path,
+                          const ConfigSections& sections) {
   std::ifstream file{path};
   if (!file) return Error{Errc::not_found, "cannot read " + path};
   const json config = json::parse(file, nullptr, false, true);  // comments are fine
   if (!config.is_object()) return Error{Errc::malformed, path + " holds no JSON object"};
-  for (const auto& [name, value] : config.items())
-    if (const auto set = set_option(command, name, value); !set)
-      return Error{set.error().code(), path + ": " + set.error().what()};
+  for (const auto& [name, value] : config.items()) {
+    const auto section = sections.find(name);
+    const auto set =
+        section == sections.end() ? set_option(command, name, value) : section->second(value);
+    if (!set) return Error{set.error().code(), path + ": " + set.error().what()};
+  }
   return {};
 }
 

@@ -69,12 +69,19 @@ Result<int> show(const Options& options, View view) {
 
 Result<int> show_metrics(const Options& options) {
   PASSEL_TRY(const passel::HostReport report, passel::inspect({.pid = options.pid}));
-  passel_cli::print_metrics(std::cout, report);
+  const auto metrics = passel_cli::metrics_of(report);
+  if (options.json) {
+    std::cout << to_json(metrics).dump(2, ' ', false, nlohmann::json::error_handler_t::replace)
+              << '\n';
+  } else {
+    passel_cli::print(std::cout, metrics);
+  }
   return 0;
 }
 
 Result<int> show_top(Options& options) {
   options.top.pid = options.pid;
+  options.top.json = options.json;
   options.top.every = std::chrono::milliseconds{static_cast<long>(options.every * 1000)};
   PASSEL_CHECK(passel_cli::run_top(options.top, in_colour(options)));
   return 0;
@@ -82,7 +89,11 @@ Result<int> show_top(Options& options) {
 
 Result<int> make_key(const Options& options) {
   PASSEL_CHECK(passel::AuthKey::generate().save(options.key_file));
-  std::cout << "a new key is in " << options.key_file << " (mode 0600)\n";
+  if (options.json) {
+    std::cout << nlohmann::json{{"key_file", options.key_file}}.dump() << '\n';
+  } else {
+    std::cout << "a new key is in " << options.key_file << " (mode 0600)\n";
+  }
   return 0;
 }
 
@@ -121,16 +132,19 @@ int main(int argc, char** argv) {
   top->add_option("--every", options.every, "Seconds between two looks")
       ->check(CLI::Range(0.05, 3600.0));
   top->add_option("--rounds", options.top.rounds, "How many looks (0: until interrupted)");
+  top->add_flag("--json", options.json, "A line of JSON for each look");
   top->callback([&] { outcome = show_top(options); });
-  add_view(app, options, "metrics", "Figures in the text format of Prometheus")->callback([&] {
-    outcome = show_metrics(options);
-  });
+  CLI::App* metrics = add_view(app, options, "metrics", "Figures in the text format of Prometheus");
+  metrics->add_flag("--json", options.json, "The same figures as JSON");
+  metrics->callback([&] { outcome = show_metrics(options); });
   CLI::App* serve = passel_cli::add_serve(app, options.serve);
-  serve->callback([&] { outcome = passel_cli::serve(*serve, options.serve, argc, argv); });
+  serve->callback([&] {
+    passel_cli::settle_serve(*serve, options.serve);
+    outcome = passel_cli::serve(options.serve, argc, argv);
+  });
   CLI::App* worker = passel_cli::add_worker(app, options.worker);
   worker->callback([&] {
-    passel_cli::prefer_command_line(*worker, options.worker.proof);
-    passel_cli::throw_misuse(passel_cli::check_proof(options.worker.proof));
+    passel_cli::settle_worker(*worker, options.worker);
     outcome = passel_cli::supervise_worker(options.worker);
   });
   const passel_cli::Run run_client = [&](const auto& command) {
@@ -141,6 +155,7 @@ int main(int argc, char** argv) {
   passel_cli::add_bench(app, options.bench, run_client);
   CLI::App* keygen = app.add_subcommand("keygen", "Makes a file with a random authkey");
   keygen->add_option("FILE", options.key_file, "The new file; there must be none yet")->required();
+  keygen->add_flag("--json", options.json, "Says where it is as JSON");
   keygen->callback([&] { outcome = make_key(options); });
   CLI::App* completion = app.add_subcommand("completion", "A completion script for a shell");
   completion->add_option("SHELL", options.shell, "bash, zsh or fish")

@@ -2,12 +2,14 @@
 #include "proof.hpp"
 
 #include <passel/authkey.hpp>
+#include <passel/log.hpp>
 #include <passel/parse_address.hpp>
 
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <utility>
 
 namespace passel_cli {
@@ -41,16 +43,25 @@ void add_proof_options(CLI::App& command, ProofOptions& options) {
       ->envname("PASSEL_PEER_NAME");
 }
 
-void prefer_command_line(const CLI::App& command, ProofOptions& options) {
-  const auto is_given = [given = command.parse_order()](const CLI::Option* option) {
-    return std::find(given.begin(), given.end(), option) != given.end();
-  };
-  const bool has_key = is_given(command.get_option("--key-file"));
-  const bool has_certificates =
-      is_given(command.get_option("--ca")) || is_given(command.get_option("--cert")) ||
-      is_given(command.get_option("--cert-key")) || is_given(command.get_option("--peer-name"));
+void prefer(const ProofOptions& nearer, ProofOptions& options) {
+  const bool has_key = !nearer.key_file.empty();
+  const bool has_certificates = nearer.certificates != Certificates{};
   if (has_key && !has_certificates) options.certificates = {};
   if (has_certificates && !has_key) options.key_file.clear();
+}
+
+void prefer_command_line(const CLI::App& command, ProofOptions& options) {
+  ProofOptions given = options;
+  const auto forget_unless_given = [&command, &all = command.parse_order()](const char* name,
+                                                                            std::string& value) {
+    if (std::find(all.begin(), all.end(), command.get_option(name)) == all.end()) value.clear();
+  };
+  forget_unless_given("--key-file", given.key_file);
+  forget_unless_given("--ca", given.certificates.ca_file);
+  forget_unless_given("--cert", given.certificates.certificate_file);
+  forget_unless_given("--cert-key", given.certificates.key_file);
+  forget_unless_given("--peer-name", given.certificates.peer_name);
+  prefer(given, options);
 }
 
 Result<void> check_proof(const ProofOptions& options) {
@@ -83,6 +94,20 @@ void throw_misuse(const Result<void>& checked) {
   if (!checked) throw CLI::ValidationError{checked.error().what()};
 }
 
+void check_address(const std::string& address) {
+  if (const auto parsed = passel::parse_address(address); !parsed) throw_misuse(parsed.error());
+}
+
+void check_log_level(const std::string& level) {
+  if (const auto parsed = passel::parse_log_level(level); !parsed) throw_misuse(parsed.error());
+}
+
+void settle_server(const CLI::App& command, const std::string& address, ProofOptions& options) {
+  prefer_command_line(command, options);
+  throw_misuse(require_proof(options));
+  check_address(address);
+}
+
 Result<passel::ManagerOptions> manager_at(const std::string& address, const ProofOptions& options) {
   passel::ManagerOptions out;
   PASSEL_CHECK(require_proof(options));
@@ -90,7 +115,10 @@ Result<passel::ManagerOptions> manager_at(const std::string& address, const Proo
   if (options.key_file.empty()) {
     out.certificates = options.certificates;
   } else {
-    PASSEL_TRY(out.authkey, passel::AuthKey::load(options.key_file));
+    PASSEL_TRY(auto keys, passel::AuthKey::load_all(options.key_file));
+    out.authkey = std::move(keys.front());
+    out.former_authkeys.assign(std::make_move_iterator(keys.begin() + 1),
+                               std::make_move_iterator(keys.end()));
   }
   return out;
 }

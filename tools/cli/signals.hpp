@@ -8,6 +8,10 @@
 
 namespace passel_cli {
 
+/// Whoever signals a process and its group (timeout, some shells) says the same thing twice: what
+/// comes so soon after the first is no second signal.
+inline constexpr std::chrono::seconds same_signal{1};
+
 /// Signals that are blocked from now on in this thread and those it starts, to be waited for.
 class AwaitedSignals {
  public:

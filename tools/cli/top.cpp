@@ -5,11 +5,16 @@
 
 #include <passel/inspect.hpp>
 
+#include <nlohmann/json.hpp>
+
 #include <unistd.h>
 #include <iostream>
 #include <thread>
+#include <utility>
 
 namespace passel_cli {
+
+using nlohmann::json;
 
 passel::Result<void> run_top(const TopOptions& options, bool in_colour) {
   const bool in_place = ::isatty(STDOUT_FILENO) != 0;
@@ -20,6 +25,16 @@ passel::Result<void> run_top(const TopOptions& options, bool in_colour) {
     std::erase_if(report.locks, [](const passel::LockReport& lock) {
       return lock.holders.empty() && lock.waiters.empty();
     });
+    if (options.json) {
+      json look;
+      for (const auto& [name, view] :
+           {std::pair{"processes", View::processes}, std::pair{"workers", View::workers},
+            std::pair{"queues", View::queues}, std::pair{"locks", View::locks}})
+        look[name] = to_json(report, view);
+      std::cout << look.dump(-1, ' ', false, json::error_handler_t::replace) << std::endl;
+      if (!std::cout) return {};
+      continue;
+    }
     if (in_place) std::cout << "\x1b[H\x1b[2J";
     for (const View view : {View::processes, View::workers, View::queues, View::locks}) {
       print(std::cout, report, view, in_colour);

@@ -11,6 +11,7 @@ struct TopOptions {
   int pid = 0;                            ///< only this process's family; 0: all
   std::chrono::milliseconds every{1000};  ///< time between two looks
   unsigned rounds = 0;                    ///< how many looks; 0: until interrupted
+  bool json = false;                      ///< a line for each look
 };
 
 /// Shows processes, workers, queues and locks that are in use, on a terminal in place.

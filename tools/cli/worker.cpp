@@ -5,8 +5,6 @@
 #include "signals.hpp"
 #include "words.hpp"
 
-#include <passel/parse_address.hpp>
-
 #include <CLI/CLI.hpp>
 
 #include <fcntl.h>
@@ -21,6 +19,7 @@
 #include <cstring>
 #include <deque>
 #include <iostream>
+#include <optional>
 
 namespace passel_cli {
 
@@ -52,10 +51,13 @@ void set_environment(const WorkerOptions& options) {
   replace("PASSEL_PEER_NAME", options.proof.certificates.peer_name);
   set("PASSEL_POOL", options.pool);
   set("PASSEL_WORKER_NAME", options.name);
+  set("PASSEL_LOG", options.log);
   if (options.processes != 0) set("PASSEL_PROCESSES", std::to_string(options.processes));
 }
 
-/// Starts the program, with no signal blocked; it is told to end when this process does.
+/// Starts the program, with no signal blocked; it is told to end when this process does. Who
+/// signals the process group of this one (a terminal, timeout) leaves it its time to finish its
+/// tasks.
 Result<pid_t> start(const std::vector<std::string>& program) {
   std::vector<char*> arguments;
   for (const std::string& one : program) arguments.push_back(const_cast<char*>(one.c_str()));
@@ -68,6 +70,7 @@ Result<pid_t> start(const std::vector<std::string>& program) {
     sigset_t none;
     sigemptyset(&none);
     ::pthread_sigmask(SIG_SETMASK, &none, nullptr);
+    ::setpgid(0, 0);
     ::prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (::getppid() != parent) ::_exit(1);
     ::execvp(arguments[0], arguments.data());
@@ -90,18 +93,31 @@ int exit_code(int status) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
+/// Whether it has ended. As the first process of a container this one is the parent of whatever its
+/// program leaves behind, too.
+bool has_ended(pid_t pid, int& status) {
+  int code = 0;
+  for (pid_t ended = 0; (ended = ::waitpid(-1, &code, WNOHANG)) > 0;) {
+    if (ended != pid) continue;
+    status = code;
+    return true;
+  }
+  return false;
+}
+
 /// Waits for its end. True when this process was told to end, and has passed that on.
 bool wait_for(pid_t pid, const AwaitedSignals& signals, int& status) {
-  bool is_ending = false;
-  while (::waitpid(pid, &status, WNOHANG) == 0) {
+  std::optional<Clock::time_point> told;
+  while (!has_ended(pid, status)) {
     const auto signal = signals.wait();
     if (!signal || *signal == SIGCHLD) continue;
-    if (!is_ending) notify_service_manager("STOPPING=1");
+    if (told && Clock::now() < *told + same_signal) continue;
+    if (!told) notify_service_manager("STOPPING=1");
     // The second time it is meant.
-    ::kill(pid, is_ending ? SIGKILL : SIGTERM);
-    is_ending = true;
+    ::kill(pid, told ? SIGKILL : SIGTERM);
+    told = Clock::now();
   }
-  return is_ending;
+  return told.has_value();
 }
 
 /// Failures within the window, and how long to wait after them.
@@ -137,6 +153,11 @@ CLI::App* add_worker(CLI::App& app, WorkerOptions& options) {
       ->check(CLI::Range(1U, 10'000U));
   command->add_option("--name", options.name, "How the worker is called in reports");
   command
+      ->add_option("--log", options.log,
+                   "What the program writes to stderr of it: debug, info, warning, error")
+      ->envname("PASSEL_LOG")
+      ->capture_default_str();
+  command
       ->add_option("--restarts", options.restarts,
                    "How often the program is started again within a minute")
       ->capture_default_str();
@@ -146,8 +167,14 @@ CLI::App* add_worker(CLI::App& app, WorkerOptions& options) {
   return command;
 }
 
+void settle_worker(const CLI::App& command, WorkerOptions& options) {
+  prefer_command_line(command, options.proof);
+  throw_misuse(check_proof(options.proof));
+  check_address(options.connect);
+  check_log_level(options.log);
+}
+
 Result<int> supervise_worker(const WorkerOptions& options) {
-  PASSEL_CHECK(passel::parse_address(options.connect));
   const AwaitedSignals signals{SIGTERM, SIGINT, SIGCHLD};
   set_environment(options);
   Restarts restarts{options.restarts};

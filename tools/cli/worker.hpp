@@ -19,11 +19,16 @@ struct WorkerOptions {
   std::string name;
   unsigned processes = 0;  ///< 0: as the program has it
   unsigned restarts = 5;   ///< within a minute
+  std::string log = "warning";
   std::vector<std::string> program;
 };
 
 /// Adds the command; `options` has to outlive it.
 CLI::App* add_worker(CLI::App& app, WorkerOptions& options);
+
+/// For the command's callback: what is wrong in its options is misuse. The command line counts
+/// most.
+void settle_worker(const CLI::App& command, WorkerOptions& options);
 
 /// Runs the program until it ends with exit code 0, or has been told to by SIGTERM or SIGINT; its
 /// exit code. It is started again when it ends otherwise. Errors: the program cannot be run; it
