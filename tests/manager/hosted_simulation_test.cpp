@@ -4,7 +4,7 @@
 
 #include "hosted_locks.hpp"
 #include "hosted_queue.hpp"
-#include "support/seed.hpp"
+#include "hosted_world.hpp"
 
 #include <algorithm>
 #include <cstdint>
@@ -22,70 +22,10 @@
 namespace {
 
 using namespace passel::detail;
-using passel::Result;
 using passel::WireValue;
-
-/// A server without clients: what objects answer with values is shown to whoever asks.
-class Site final : public HostedSite {
- public:
-  explicit Site(IoLoop& loop) : loop_{loop} {}
-  std::function<void(const WireValue&)> answered;
-
-  void adopt(WireValue&, std::uint64_t) override {}
-  WireValue lend(const WireValue& value) override {
-    answered(value);
-    return value;
-  }
-  Result<WireValue> host(const std::string&, std::shared_ptr<HostedObject>,
-                         std::uint64_t) override {
-    return WireValue{};
-  }
-  Result<std::shared_ptr<HostedObject>> object_of(
-      const WireValue&, std::uint64_t, std::initializer_list<std::string_view>) const override {
-    return passel::Error{passel::Errc::not_found, "no object"};
-  }
-  bool has_room(std::uint64_t) override { return true; }
-  Result<void> run(std::function<void()> work) override {
-    work();
-    return {};
-  }
-  IoLoop& loop() noexcept override { return loop_; }
-
- private:
-  IoLoop& loop_;
-};
-
-template <class... A>
-void call(HostedObject& object, const std::shared_ptr<Site>& site, std::uint64_t session,
-          std::uint64_t id, std::string_view method, const A&... args) {
-  const Encoded encoded = encode_pack(args...).unwrap();
-  HostedCall made;
-  made.site = site;
-  made.caller = {session, 1};
-  made.id = id;
-  made.method = method;
-  made.args = encoded.bytes;
-  made.reply = HostedReply{{}, site, session, id};
-  object.handle(std::move(made));
-}
-
-/// One world of a seed; `wrong` says what did not hold.
-class World {
- public:
-  World(IoLoop& loop, std::uint64_t seed) : random_{seed}, site_{std::make_shared<Site>(loop)} {}
-  [[nodiscard]] const std::string& wrong() const noexcept { return wrong_; }
-
- protected:
-  std::uint64_t pick(std::uint64_t below) { return random_() % below; }
-  void expect(bool holds, const std::string& what) {
-    if (!holds && wrong_.empty()) wrong_ = what;
-  }
-
-  std::mt19937_64 random_;
-  std::shared_ptr<Site> site_;
-  std::uint64_t last_call_ = 0;
-  std::string wrong_;
-};
+using passel_test::call;
+using passel_test::run_worlds;
+using passel_test::World;
 
 // ---- queues -------------------------------------------------------------------------------------
 
@@ -391,29 +331,6 @@ class PermitsWorld : public World {
   std::set<std::uint64_t> fences_;
   std::uint64_t newest_ = 0;
 };
-
-/// Runs the worlds of many seeds where hosted objects run. Gives the sum of `count` of them.
-template <class W>
-std::uint64_t run_worlds(std::uint64_t W::*count) {
-  const std::uint64_t first = passel_test::seed();
-  const unsigned worlds = passel_test::rounds(10'000);
-  IoLoop loop;
-  std::uint64_t sum = 0;
-  std::string wrong;
-  std::uint64_t seed = first;
-  const bool ran = loop.call([&] {
-    for (unsigned n = 0; n < worlds && wrong.empty(); ++n) {
-      seed = first + n;
-      W world{loop, seed};
-      world.run();
-      wrong = world.wrong();
-      sum += world.*count;
-    }
-  });
-  EXPECT_TRUE(ran);
-  EXPECT_EQ(wrong, "") << "PASSEL_SEED=" << seed;
-  return sum;
-}
 
 // Faults 27 to 29: what dies with a consumer comes back, and nothing is lost or doubled.
 TEST(HostedSimulation, Fault27NoItemOfAQueueIsLostOrInTwoHandsInAnyOfTenThousandWorlds) {

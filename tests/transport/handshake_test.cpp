@@ -74,10 +74,10 @@ struct Session {
 /// each step he gives one of them any message that he has seen, or made of nonces that he knows.
 class Schedules {
  public:
-  Schedules(const Keys& keys, const std::vector<std::pair<Side, std::string>>& who) {
+  Schedules(const Keys& keys, const std::vector<std::pair<Side, std::string>>& who,
+            std::vector<Bytes> known = {}) {
     char letter = 'a';
     std::vector<Session> sessions;
-    std::vector<Bytes> known;
     for (const auto& [side, place] : who) {
       const Nonce nonce = nonce_of(letter++);
       if (side == Side::client) {
@@ -89,7 +89,8 @@ class Schedules {
       }
       nonces_.push_back(nonce);
     }
-    nonces_.push_back(nonce_of('z'));  // the attacker's own
+    for (const char other : {'z', 'r', 's'})  // the attacker's own, and those he has heard before
+      nonces_.push_back(nonce_of(other));
     explore(sessions, known);
   }
 
@@ -162,6 +163,31 @@ class Schedules {
   std::uint64_t ends_ = 0;
   std::uint64_t met_ = 0;
 };
+
+/// All that two who know the key have said to each other until both were content.
+std::vector<Bytes> recorded(const Keys& keys, const std::string& place) {
+  ClientHandshake client{keys, place, nonce_of('r')};
+  ListenerHandshake listener{keys, place, nonce_of('s')};
+  std::vector<Bytes> said{client.greeting()};
+  for (bool to_listener = true;; to_listener = !to_listener) {
+    const HandshakeStep step = to_listener ? listener.step(said.back()) : client.step(said.back());
+    if (step.say.empty()) return said;
+    said.push_back(step.say);
+  }
+}
+
+TEST(Fault41Replay, EveryScheduleOfWhatWasRecorded) {
+  const Keys keys = keys_of(Carrier::host, {AuthKey{"a key that the attacker has not"}});
+  constexpr Side c = Side::client;
+  constexpr Side l = Side::listener;
+  const auto said = recorded(keys, "/run/x");
+  EXPECT_GE(said.size(), 3U);
+  EXPECT_EQ(Schedules(keys, {{l, "/run/x"}}, said).met(), 0U);
+  EXPECT_EQ(Schedules(keys, {{c, "/run/x"}}, said).met(), 0U);
+  EXPECT_EQ(Schedules(keys, {{l, "/run/x"}, {l, "/run/x"}}, said).met(), 0U);
+  EXPECT_EQ(Schedules(keys, {{c, "/run/x"}, {c, "/run/x"}}, said).met(), 0U);
+  EXPECT_GT(Schedules(keys, {{c, "/run/x"}, {l, "/run/x"}}, said).met(), 0U);
+}
 
 TEST(Fault42Reflection, EveryScheduleOfTwoSessions) {
   const Keys keys = keys_of(Carrier::host, {AuthKey{"a key that the attacker has not"}});

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "support/seed.hpp"
+
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -43,6 +45,25 @@ class Chance {
       step(end, session_event::Lost{Error{Errc::closed, "the end"}});
   }
 
+  /// The second one is a server: it is killed at some point, and another one is there at its
+  /// address. What it had said by then may still arrive.
+  void run_with_a_death() {
+    SessionOptions server = named("b");
+    for (server.hello.epoch = 1; server.hello.epoch <= 2; ++server.hello.epoch) {
+      ends_[0] = {Session{named("a")}, {}, {}, {}, {}};
+      ends_[1] = {Session{server}, {}, {}, {}, {}};
+      step(0, session_event::Started{});
+      step(1, session_event::Started{});
+      for (std::size_t left = random_() % 150; left > 0; --left) {
+        now_ += std::chrono::microseconds{random_() % 500};
+        act(random_() % 2);
+      }
+      die();
+      check_client(server.hello.epoch);
+    }
+  }
+  [[nodiscard]] std::size_t ended_by_death() const { return ended_by_death_.size(); }
+
   // Each call ended exactly once, everything granted came back, and there was one end.
   void check() const {
     for (const End& end : ends_) {
@@ -65,6 +86,7 @@ class Chance {
     std::size_t lent = 0;
     std::size_t back = 0;
     int closed = 0;
+    std::vector<std::uint64_t> epochs{};  // of the peers that it met
   };
 
   void act(std::size_t which) {
@@ -91,6 +113,28 @@ class Chance {
     }
   }
 
+  void die() {
+    auto& inbox = ends_[0].inbox;
+    inbox.resize(random_() % (inbox.size() + 1));
+    for (auto& message : std::exchange(inbox, {}))
+      step(0, session_event::Received{std::move(message), {}});
+    Session::Actions actions;
+    ends_[0].session.step(session_event::Lost{Error{Errc::peer_lost, "killed"}}, now_, actions);
+    for (const auto& answer : passel_test::all<session_action::Answer>(actions))
+      ended_by_death_.push_back(answer.result.error().code());
+    take(0, actions);
+  }
+
+  /// No call is left over, none ended twice, and those that the death ended say so.
+  void check_client(std::uint64_t epoch) const {
+    const End& client = ends_[0];
+    ASSERT_EQ(client.answers.size(), client.asked.size());
+    for (const auto& [call, count] : client.answers) ASSERT_EQ(count, 1) << "call " << call;
+    ASSERT_EQ(client.closed, 1);
+    for (const Errc why : ended_by_death_) ASSERT_EQ(why, Errc::peer_lost);
+    for (const std::uint64_t met : client.epochs) ASSERT_EQ(met, epoch);
+  }
+
   void call(std::size_t which) {
     const auto id = ends_[which].session.next_call_id();
     ends_[which].asked.insert(id);
@@ -103,6 +147,10 @@ class Chance {
     End& end = ends_[which];
     Session::Actions actions;
     end.session.step(std::move(event), now_, actions);
+    take(which, actions);
+  }
+  void take(std::size_t which, Session::Actions& actions) {
+    End& end = ends_[which];
     for (auto& action : actions) {
       if (auto* send = std::get_if<session_action::Send>(&action)) {
         ends_[1 - which].inbox.push_back(send->message);
@@ -112,6 +160,8 @@ class Chance {
         end.work.push_back(serve->call.id);
       } else if (std::get_if<session_action::Returned>(&action) != nullptr) {
         ++end.back;
+      } else if (const auto* opened = std::get_if<session_action::Opened>(&action)) {
+        end.epochs.push_back(opened->peer.epoch);
       } else if (std::get_if<session_action::Closed>(&action) != nullptr) {
         ++end.closed;
       }
@@ -120,6 +170,7 @@ class Chance {
 
   std::mt19937 random_;
   Time now_ = start_time;
+  std::vector<Errc> ended_by_death_;
   End ends_[2]{{Session{named("a")}, {}, {}, {}, {}}, {Session{named("b")}, {}, {}, {}, {}}};
 };
 
@@ -132,6 +183,20 @@ TEST(Session, EveryCallEndsOnceWhateverHappens) {
     chance.check();
     if (HasFatalFailure()) return;
   }
+}
+
+TEST(Session, Fault36AServerKilledAtAnyPointEndsEachCallOnceAndIsAnotherOneAfterwards) {
+  const auto first_seed = static_cast<std::uint32_t>(passel_test::seed());
+  const unsigned worlds = passel_test::rounds(2000);
+  std::size_t ended_by_death = 0;
+  for (std::uint32_t i = 0; i < worlds; ++i) {
+    SCOPED_TRACE("PASSEL_SEED=" + std::to_string(first_seed + i));
+    Chance chance{first_seed + i};
+    chance.run_with_a_death();
+    if (HasFatalFailure()) return;
+    ended_by_death += chance.ended_by_death();
+  }
+  EXPECT_GT(ended_by_death, worlds);
 }
 
 }  // namespace
