@@ -51,7 +51,7 @@ struct ManagerBarrierOptions {
 ///     pool.apply<fill>(queue, 3).unwrap();                     // a queue that pool tasks can have
 ///
 /// Everything else is as for BaseManager: own classes are registered beside the built-in types
-/// before start().
+/// before start(). What create and get_or_create take for the built-in ones: sync/README.md.
 class PASSEL_API SyncManager : public BaseManager {
  public:
   explicit SyncManager(ManagerOptions options = {});

@@ -62,9 +62,9 @@ class ListenerCore;
 
 /// Waits for clients at an address; each accepted one is a Connection.
 ///
-///     auto listener =
-///     passel::Listener::open(passel::UnixAddress{"/run/user/1000/x.sock"}).unwrap(); auto line =
-///     listener.accept().unwrap(); auto order = line.recv<Order>().unwrap();
+///     auto listener = passel::Listener::open(passel::UnixAddress{"/run/x/x.sock"}).unwrap();
+///     auto line = listener.accept().unwrap();
+///     auto order = line.recv<Order>().unwrap();
 ///
 /// At a UnixAddress only processes of the same user get in: the socket file has mode 0600, and the
 /// kernel's word for who connects is checked. A file that a killed listener left behind is
