@@ -3,6 +3,7 @@
 
 #include <passel/detail/asked_state.hpp>
 
+#include <cstdint>
 #include <memory>
 #include <string_view>
 #include <utility>
@@ -34,7 +35,9 @@ class KeptState final : public AskedState<T> {
       give_back_unread(*this->core(), reply);
       return refuse(handed.error());
     }
-    auto [call, value] = read_(*std::move(handed), *reply);
+    auto got = read_(*std::move(handed), *reply);
+    const std::uint64_t call = got.first;
+    auto& value = got.second;
     bool kept = this->begin_set_if_wanted();
     if (kept) {
       this->settle(std::move(value));
