@@ -66,8 +66,7 @@ struct ManagerOptions {
   /// Of the server.
   ManagerLimits limits{};
   /// Further keys that the server knows and what they are good for, with the former ones at most
-  /// seven. Whoever knows
-  /// `authkey` may do everything.
+  /// seven. Whoever knows `authkey` may do everything.
   std::vector<ManagerRole> roles{};
 };
 
