@@ -358,9 +358,9 @@ Result<void> BaseManager::start_server(std::optional<detail::ManagerInitializer>
   return {};
 }
 
-Result<void> BaseManager::connect() {
+Result<void> BaseManager::connect_until(Deadline deadline) {
   PASSEL_CHECK(state_->check_fresh());
-  PASSEL_CHECK(detail::join_manager(state_->address, state_->proof()));
+  PASSEL_CHECK(detail::join_manager(state_->address, state_->proof(), deadline));
   state_->phase = State::Phase::connected;
   return {};
 }
@@ -422,7 +422,7 @@ Result<R> BaseManager::ask(std::string_view what, Result<detail::Encoded> args,
                            Deadline deadline) const {
   if (state_->phase == State::Phase::fresh || state_->phase == State::Phase::ended)
     return state_->wrong_phase();
-  PASSEL_TRY(const auto link, detail::link_to_manager(state_->address));
+  PASSEL_TRY(const auto link, detail::link_to_manager(state_->address, deadline));
   if (!args) return args.error();
   return detail::decode_reply<R>(link->call({0, what, *std::move(args), deadline}));
 }
@@ -440,21 +440,24 @@ Result<void> BaseManager::unpublish(std::string_view name) const {
   return ask<void>("unpublish", detail::encode_pack(name));
 }
 
-Result<DynamicProxy> BaseManager::named_object(std::string_view name) const {
-  return ask<DynamicProxy>("named", detail::encode_pack(name));
+Result<DynamicProxy> BaseManager::named_object(std::string_view name, Deadline deadline) const {
+  return ask<DynamicProxy>("named", detail::encode_pack(name), deadline);
 }
 
 Result<DynamicProxy> BaseManager::get_or_create_encoded(std::string_view name,
                                                         std::string_view type,
-                                                        Result<detail::Encoded> args) const {
+                                                        Result<detail::Encoded> args,
+                                                        Deadline deadline) const {
   PASSEL_CHECK(detail::check_manager_name(name, "an object"));
   std::string method{detail::get_or_create_prefix};
   method.append(name).append("\n").append(type);
-  return ask<DynamicProxy>(method, std::move(args));
+  return ask<DynamicProxy>(method, std::move(args), deadline);
 }
 
-Result<std::vector<std::pair<std::string, std::string>>> BaseManager::names() const {
-  return ask<std::vector<std::pair<std::string, std::string>>>("names");
+Result<std::vector<std::pair<std::string, std::string>>> BaseManager::names_until(
+    Deadline deadline) const {
+  return ask<std::vector<std::pair<std::string, std::string>>>("names", detail::encode_pack(),
+                                                               deadline);
 }
 
 Result<std::size_t> BaseManager::number_of_objects() const {

@@ -103,6 +103,11 @@ std::shared_ptr<SessionLink> open_link_to_manager(const Address& address) {
 
 namespace {
 
+Deadline in_time_to_connect(Deadline deadline) {
+  const Deadline limit = Deadline::after(connect_limit);
+  return deadline.when() < limit.when() ? deadline : limit;
+}
+
 Result<std::shared_ptr<SessionLink>> new_link(const Address& address, const ManagerProof& key,
                                               Deadline deadline = Deadline::never()) {
   PASSEL_TRY(IoLoop* const loop, runtime_io());
@@ -113,9 +118,7 @@ Result<std::shared_ptr<SessionLink>> new_link(const Address& address, const Mana
   options.name = current_process().name;
   options.authkey = key.key;
   options.certificates = key.certificates;
-  const Deadline limit = Deadline::after(connect_limit);
-  return SessionLink::connect(*loop, address, options,
-                              deadline.when() < limit.when() ? deadline : limit);
+  return SessionLink::connect(*loop, address, options, in_time_to_connect(deadline));
 }
 
 /// With the mutex held. What is given back is to be let go of without it.
@@ -162,12 +165,12 @@ void replace_link(const Address& address, const ManagerProof& key,
 }
 
 /// Whether the server is still there: its end is noticed by whoever reads.
-bool answers(SessionLink& link) {
+bool answers(SessionLink& link, Deadline deadline = Deadline::never()) {
   return link
       .call({.target = 0,
              .method = "number_of_objects",
              .args = {},
-             .deadline = Deadline::after(connect_limit)})
+             .deadline = in_time_to_connect(deadline)})
       .is_ok();
 }
 
@@ -251,20 +254,20 @@ Result<std::shared_ptr<SessionLink>> link_to_manager(const Address& address, Dea
   }
 }
 
-Result<void> join_manager(const Address& address, const ManagerProof& key) {
+Result<void> join_manager(const Address& address, const ManagerProof& key, Deadline deadline) {
   const auto known = open_link_to_manager(address);
   // What the server allows depends on the key.
   if (known_key(address) != key) {
-    PASSEL_TRY(const auto link, new_link(address, key));
-    if (counts_on_another(address, key) && known != nullptr && answers(*known))
+    PASSEL_TRY(const auto link, new_link(address, key, deadline));
+    if (counts_on_another(address, key) && known != nullptr && answers(*known, deadline))
       return Error{Errc::invalid_state, "this process has a manager at " + to_string(address) +
                                             " with another key: it has one key for an address"};
     replace_link(address, key, link);
     hold_all_again(address, link);
     return {};
   }
-  if (known == nullptr || !answers(*known)) {
-    PASSEL_TRY(auto link, new_link(address, key));
+  if (known == nullptr || !answers(*known, deadline)) {
+    PASSEL_TRY(auto link, new_link(address, key, deadline));
     hold_all_again(address, add_link(address, std::move(link)));
   }
   set_manager_key(address, key);

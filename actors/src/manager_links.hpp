@@ -33,7 +33,8 @@ struct ManagerProof {
 void set_manager_key(const Address& address, ManagerProof key);
 /// Connects with the manager at that address, and uses that key there from now on. Errors: as
 /// link_to_manager, auth_failed.
-[[nodiscard]] Result<void> join_manager(const Address& address, const ManagerProof& key);
+[[nodiscard]] Result<void> join_manager(const Address& address, const ManagerProof& key,
+                                        Deadline deadline = Deadline::never());
 /// Forgets it, unless another one has been set or it has been set again.
 void forget_manager_key(const Address& address, const ManagerProof& key);
 /// Appends what a child has to know beside its authkey to what it is started with.

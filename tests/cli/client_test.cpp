@@ -1,6 +1,7 @@
 // `passel ping`, `call`, `get`, `put` and `bench`, run as people and scripts run them.
 #include "support/process_census.hpp"
 #include "support/started_program.hpp"
+#include "support/stopped_process.hpp"
 
 #include <passel/authkey.hpp>
 #include <passel/parse_address.hpp>
@@ -86,6 +87,38 @@ TEST_F(ClientTest, AStoppedServerDoesNotAnswerInTime) {
   EXPECT_EQ(answer.error().code(), passel::Errc::timeout);
   server_->signal(SIGCONT);
   EXPECT_TRUE(manager.ping_for(std::chrono::hours{1}).is_ok());
+}
+
+TEST_F(ClientTest, NoCommandWaitsForAStoppedServerForLongerThanItWasTold) {
+  passel_test::stop_all_of(server_->pid());
+  const std::vector<std::vector<std::string>> commands{{"get", "x"}, {"put", "x", "1"}};
+  for (std::vector<std::string> words : commands) {
+    words.insert(words.end(), {"--timeout", "0.1"});
+    EXPECT_EQ(run(words).code, 1) << words[0];
+  }
+}
+
+TEST_F(ClientTest, AnItemThatCouldNotBePrintedIsNotDone) {
+  auto manager = client();
+  const auto work = manager.joinable_queue<int>().unwrap();
+  manager.publish("work", work).unwrap();
+  work.put(5).unwrap();
+  StartedProgram full{{"/bin/sh", "-c",
+                       std::string{PASSEL_BINARY} + " get work --connect " +
+                           (folder_ / "s").string() + " --key-file " + key() + " 2>&1 >/dev/full"}};
+  EXPECT_THAT(full.line(), HasSubstr("not everything could be written to the output"));
+  EXPECT_EQ(full.wait(), 1);
+  EXPECT_EQ(work.get().unwrap(), 5) << "it came back";
+  work.task_done().unwrap();
+  work.join().unwrap();
+}
+
+TEST_F(ClientTest, WhatCouldNotBePrintedIsAnError) {
+  for (const std::string words : {"ps", "metrics", "completion bash"}) {
+    StartedProgram full{
+        {"/bin/sh", "-c", std::string{PASSEL_BINARY} + " " + words + " >/dev/full"}};
+    EXPECT_EQ(full.wait(), 1) << words;
+  }
 }
 
 TEST_F(ClientTest, ItemsGoThroughAQueue) {

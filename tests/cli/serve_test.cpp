@@ -330,6 +330,15 @@ TEST_F(ServeTest, AWorkerThatFailsAgainAndAgainIsGivenUp) {
   EXPECT_EQ(missing.wait(), 1);
 }
 
+TEST_F(ServeTest, AWorkerSeesItsProgramEndAlsoWhereTheEndsOfChildrenAreIgnored) {
+  StartedProgram ignoring{
+      {"/bin/sh", "-c",
+       std::string{"exec env --ignore-signal=CHLD "} + PASSEL_BINARY +
+           " worker --connect 127.0.0.1:1 --restarts 0 -- sh -c 'exit 7' 2>&1"}};
+  EXPECT_THAT(ignoring.line(), HasSubstr("at last with exit code 7"));
+  EXPECT_EQ(ignoring.wait(), 1);
+}
+
 /// The options that a text uses with a command of passel, and those that the command has.
 std::set<std::string> options_in(const std::string& text) {
   static const std::regex option{"--[a-z][a-z-]*"};

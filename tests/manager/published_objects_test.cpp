@@ -6,7 +6,9 @@
 #include <gtest/gtest.h>
 
 #include "support/process_census.hpp"
+#include "support/stopped_process.hpp"
 
+#include <chrono>
 #include <csignal>
 #include <string>
 #include <utility>
@@ -14,6 +16,7 @@
 
 namespace {
 
+using namespace std::chrono_literals;
 using passel::Address;
 using passel::DynamicProxy;
 using passel::Errc;
@@ -50,6 +53,26 @@ TEST_F(Published, IsFoundByNameWhenWhoMadeItIsGone) {
   const auto items = manager.named<ListProxy<int>>("items").unwrap();
   EXPECT_EQ(items.at(1).unwrap(), 2);
   EXPECT_THAT(manager.names().unwrap(), ElementsAre(Pair("items", "list")));
+}
+
+TEST_F(Published, NobodyWaitsForAStoppedServerForLongerThanHeWants) {
+  const auto items = manager.list<int>({7}).unwrap();
+  manager.publish("items", items).unwrap();
+  EXPECT_TRUE(manager.named_for<ListProxy<int>>(1h, "items"));
+  EXPECT_THAT(manager.names_for(1h).unwrap(), ElementsAre(Pair("items", "list")));
+  EXPECT_TRUE(manager.get_or_create_for(1h, "items", "list"));
+  EXPECT_TRUE(items.copy_for(1h));
+  SyncManager other{{.address = UnixAddress{path()}}};
+  EXPECT_TRUE(other.connect_for(1h));
+  passel_test::stop_all_of(*manager.pid());
+  EXPECT_EQ(manager.named_for(1ms, "items").error(), Errc::timeout);
+  EXPECT_EQ(manager.names_for(1ms).error(), Errc::timeout);
+  EXPECT_EQ(manager.get_or_create_for(1ms, "more", "list").error(), Errc::timeout);
+  EXPECT_EQ(items.copy_for(1ms).error(), Errc::timeout);
+  SyncManager late{{.address = UnixAddress{path()}}};
+  EXPECT_EQ(late.connect_for(1ms).error(), Errc::timeout);
+  ::kill(*manager.pid(), SIGCONT);
+  EXPECT_TRUE(late.connect_for(1h));
 }
 
 TEST_F(Published, LivesUntilItsNameAndItsLastProxyAreGone) {

@@ -1,6 +1,7 @@
 // Tool passel: `passel ping`, `call`, `get`, `put` and `unpublish`.
 #include "client.hpp"
 
+#include "output.hpp"
 #include "table.hpp"
 #include "wire_json.hpp"
 #include "words.hpp"
@@ -34,9 +35,14 @@ namespace {
 constexpr std::size_t most_arguments = 6;
 
 /// One line, so that a shell can read items one by one. Texts of other programs may be no UTF-8.
-void print(const json& value) {
-  std::cout << value.dump(-1, ' ', false, json::error_handler_t::replace) << std::endl;
+Result<void> print(const json& value) {
+  std::cout << value.dump(-1, ' ', false, json::error_handler_t::replace) << '\n';
+  return flush_output();
 }
+
+/// How long an answer may take that is not waited for on purpose: a moment longer, so that
+/// `--timeout 0` looks into a queue, and does not give up the server that it is on.
+Seconds answer_limit(const ServerOptions& options) { return Seconds{options.timeout + 1.0}; }
 
 Result<int> ping(const ClientOptions& options) {
   PASSEL_TRY(const SyncManager manager, connect_to(options.server));
@@ -91,19 +97,20 @@ Result<WireValue> call_any(const DynamicProxy& object, const ClientOptions& opti
 
 Result<int> call(const ClientOptions& options) {
   PASSEL_TRY(const SyncManager manager, connect_to(options.server));
-  PASSEL_TRY(const DynamicProxy object, manager.named(options.name));
+  PASSEL_TRY(const DynamicProxy object,
+             manager.named_for(answer_limit(options.server), options.name));
   std::vector<WireValue> args;
   for (const std::string& word : options.words) args.push_back(value_of(word));
   PASSEL_TRY(const WireValue answer,
              call_any(object, options, args, std::make_index_sequence<most_arguments + 1>{}));
-  print(to_json(answer));
+  PASSEL_CHECK(print(to_json(answer)));
   return 0;
 }
 
 bool is_queue(const DynamicProxy& object) { return object.type().ends_with("Queue"); }
 
 Result<int> list_names(const SyncManager& manager, const ClientOptions& options) {
-  PASSEL_TRY(const auto names, manager.names());
+  PASSEL_TRY(const auto names, manager.names_for(answer_limit(options.server)));
   if (options.json) {
     json out = json::object();
     for (const auto& [name, type] : names) out[name] = type;
@@ -119,36 +126,38 @@ Result<int> list_names(const SyncManager& manager, const ClientOptions& options)
 Result<int> get(const ClientOptions& options) {
   PASSEL_TRY(const SyncManager manager, connect_to(options.server));
   if (options.name.empty()) return list_names(manager, options);
-  PASSEL_TRY(const DynamicProxy object, manager.named(options.name));
+  const Seconds soon = answer_limit(options.server);
+  PASSEL_TRY(const DynamicProxy object, manager.named_for(soon, options.name));
   const Seconds limit{options.server.timeout};
   if (is_queue(object)) {
     if (!options.words.empty())
       return Error{Errc::invalid_argument, "a " + object.type() + " has no keys"};
     const passel::QueueProxy<WireValue> queue{object};
     PASSEL_TRY(const WireValue item, queue.get_for(limit));
-    print(to_json(item));
-    // Until then it is in our hands: should this process be killed before it has printed it all, a
-    // JoinableQueue gives it to another.
-    if (object.type() == "JoinableQueue") PASSEL_CHECK(queue.task_done());
+    PASSEL_CHECK(print(to_json(item)));
+    // Until then it is in our hands: should this process be killed before it has printed it all, or
+    // nobody take it, a JoinableQueue gives it to another.
+    if (object.type() == "JoinableQueue") PASSEL_CHECK(object.call_for<void>(soon, "task_done"));
     return 0;
   }
   if (options.words.empty()) {
-    PASSEL_TRY(const WireValue all, object.copy());
-    print(to_json(all));
+    PASSEL_TRY(const WireValue all, object.copy_for(soon));
+    PASSEL_CHECK(print(to_json(all)));
     return 0;
   }
   PASSEL_TRY(const WireValue one,
              object.call_for<WireValue>(limit, "at", value_of(options.words[0])));
-  print(to_json(one));
+  PASSEL_CHECK(print(to_json(one)));
   return 0;
 }
 
 Result<int> put(const ClientOptions& options) {
   PASSEL_TRY(const SyncManager manager, connect_to(options.server));
-  auto found = manager.named(options.name);
+  const Seconds soon = answer_limit(options.server);
+  auto found = manager.named_for(soon, options.name);
   const bool is_new =
       found.is_err() && found.error() == Errc::not_found && options.words.size() == 1;
-  if (is_new) found = manager.get_or_create(options.name, "Queue", 0);
+  if (is_new) found = manager.get_or_create_for(soon, options.name, "Queue", 0);
   PASSEL_TRY(const DynamicProxy object, std::move(found));
   const Seconds limit{options.server.timeout};
   const WireValue value = value_of(options.words.back());
@@ -160,7 +169,8 @@ Result<int> put(const ClientOptions& options) {
     const std::string method = object.type() == "list" ? "append" : "set";
     PASSEL_CHECK(object.call_for<void>(limit, method, value));
   }
-  if (options.json) print(json{{"name", options.name}, {"type", object.type()}, {"new", is_new}});
+  if (options.json)
+    PASSEL_CHECK(print(json{{"name", options.name}, {"type", object.type()}, {"new", is_new}}));
   return 0;
 }
 
@@ -186,7 +196,7 @@ void add_server_options(CLI::App& command, ServerOptions& options) {
 Result<SyncManager> connect_to(const ServerOptions& options) {
   PASSEL_TRY(auto settings, manager_at(options.connect, options.proof));
   SyncManager manager{std::move(settings)};
-  PASSEL_CHECK(manager.connect());
+  PASSEL_CHECK(manager.connect_for(answer_limit(options)));
   return manager;
 }
 

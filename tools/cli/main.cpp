@@ -6,6 +6,7 @@
 #include "client.hpp"
 #include "completion.hpp"
 #include "metrics.hpp"
+#include "output.hpp"
 #include "reports.hpp"
 #include "serve.hpp"
 #include "top.hpp"
@@ -168,6 +169,7 @@ int main(int argc, char** argv) {
     const int shown = app.exit(error);
     return shown == 0 ? 0 : misused;
   }
+  if (auto written = passel_cli::flush_output(); outcome && !written) outcome = written.error();
   if (!outcome) {
     std::cerr << "passel: " << outcome.error().to_string() << '\n';
     return failed;

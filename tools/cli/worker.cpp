@@ -175,6 +175,9 @@ void settle_worker(const CLI::App& command, WorkerOptions& options) {
 }
 
 Result<int> supervise_worker(const WorkerOptions& options) {
+  // Whoever started this may have told it to ignore the ends of children: they would be told to
+  // nobody, and their numbers would be others' by the time a signal is sent.
+  std::signal(SIGCHLD, SIG_DFL);
   const AwaitedSignals signals{SIGTERM, SIGINT, SIGCHLD};
   set_environment(options);
   Restarts restarts{options.restarts};

@@ -143,7 +143,12 @@ class PASSEL_API BaseManager {
   /// Uses the server at `address`. Errors: not_found or refused when nobody is there, auth_failed,
   /// timeout, invalid_state when it is started already, or when another manager of this process is
   /// there with another key (a process has one for an address); for `certificates` those of start.
-  Result<void> connect();
+  Result<void> connect() { return connect_until(detail::Deadline::never()); }
+  /// The same, waiting at most `limit` for the server, and 10 s in any case.
+  template <class Rep, class Period>
+  Result<void> connect_for(std::chrono::duration<Rep, Period> limit) {
+    return connect_until(detail::Deadline::after(limit));
+  }
   /// Makes the server in this process. Errors: as start.
   Result<ManagerServer> get_server();
 
@@ -188,7 +193,14 @@ class PASSEL_API BaseManager {
   ///     auto jobs = manager.named<passel::QueueProxy<int>>("jobs").unwrap();
   template <class P = DynamicProxy>
   [[nodiscard]] Result<P> named(std::string_view name) const {
-    PASSEL_TRY(DynamicProxy proxy, named_object(name));
+    PASSEL_TRY(DynamicProxy proxy, named_object(name, detail::Deadline::never()));
+    return P{std::move(proxy)};
+  }
+  /// The same, waiting at most `limit` for the answer. Errors also: timeout.
+  template <class P = DynamicProxy, class Rep, class Period>
+  [[nodiscard]] Result<P> named_for(std::chrono::duration<Rep, Period> limit,
+                                    std::string_view name) const {
+    PASSEL_TRY(DynamicProxy proxy, named_object(name, detail::Deadline::after(limit)));
     return P{std::move(proxy)};
   }
   /// The same; the first who asks has it made, of that type with these arguments, so that clients
@@ -199,11 +211,30 @@ class PASSEL_API BaseManager {
   template <class P = DynamicProxy, class... A>
   Result<P> get_or_create(std::string_view name, std::string_view type, const A&... args) const {
     PASSEL_TRY(DynamicProxy proxy,
-               get_or_create_encoded(name, type, detail::encode_pack(wire(args)...)));
+               get_or_create_encoded(name, type, detail::encode_pack(wire(args)...),
+                                     detail::Deadline::never()));
+    return P{std::move(proxy)};
+  }
+  /// The same, waiting at most `limit` for the answer; what is being made then is made all the same
+  /// when others have asked for it, too. Errors also: timeout.
+  template <class P = DynamicProxy, class Rep, class Period, class... A>
+  Result<P> get_or_create_for(std::chrono::duration<Rep, Period> limit, std::string_view name,
+                              std::string_view type, const A&... args) const {
+    PASSEL_TRY(DynamicProxy proxy,
+               get_or_create_encoded(name, type, detail::encode_pack(wire(args)...),
+                                     detail::Deadline::after(limit)));
     return P{std::move(proxy)};
   }
   /// Names and the types of their objects, sorted.
-  [[nodiscard]] Result<std::vector<std::pair<std::string, std::string>>> names() const;
+  [[nodiscard]] Result<std::vector<std::pair<std::string, std::string>>> names() const {
+    return names_until(detail::Deadline::never());
+  }
+  /// The same, waiting at most `limit` for the answer. Errors also: timeout.
+  template <class Rep, class Period>
+  [[nodiscard]] Result<std::vector<std::pair<std::string, std::string>>> names_for(
+      std::chrono::duration<Rep, Period> limit) const {
+    return names_until(detail::Deadline::after(limit));
+  }
 
   /// Asks for an answer and nothing else, waiting at most so long for it: whether the server
   /// serves. Errors: timeout, peer_lost.
@@ -236,10 +267,15 @@ class PASSEL_API BaseManager {
   static std::string_view wire(const char (&text)[N]) noexcept {
     return {text};
   }
-  [[nodiscard]] Result<DynamicProxy> named_object(std::string_view name) const;
+  Result<void> connect_until(detail::Deadline deadline);
+  [[nodiscard]] Result<DynamicProxy> named_object(std::string_view name,
+                                                  detail::Deadline deadline) const;
+  [[nodiscard]] Result<std::vector<std::pair<std::string, std::string>>> names_until(
+      detail::Deadline deadline) const;
   [[nodiscard]] Result<void> ping_until(detail::Deadline deadline) const;
   Result<DynamicProxy> get_or_create_encoded(std::string_view name, std::string_view type,
-                                             Result<detail::Encoded> args) const;
+                                             Result<detail::Encoded> args,
+                                             detail::Deadline deadline) const;
   Result<void> start_server(std::optional<detail::ManagerInitializer> initializer);
   Result<void> join_until(detail::Deadline deadline);
   template <class R>

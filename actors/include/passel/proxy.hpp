@@ -76,6 +76,11 @@ class PASSEL_API DynamicProxy {
   [[nodiscard]] Result<std::string> text() const;
   /// A copy of the object (Python's _getvalue). Errors also: unsupported, when it cannot be sent.
   [[nodiscard]] Result<WireValue> copy() const;
+  /// The same, waiting at most `limit`. Errors also: timeout.
+  template <class Rep, class Period>
+  [[nodiscard]] Result<WireValue> copy_for(std::chrono::duration<Rep, Period> limit) const {
+    return call_for<WireValue>(limit, "#copy");
+  }
   /// "<Proxy[Counter] object 3 at /tmp/x>" (Python's repr). Asks nobody.
   [[nodiscard]] std::string to_string() const;
   /// The name its type was registered under.
