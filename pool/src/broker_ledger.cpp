@@ -10,6 +10,7 @@ namespace {
 constexpr std::chrono::nanoseconds longest_pause = std::chrono::minutes{1};
 
 std::chrono::nanoseconds pause_after(std::chrono::nanoseconds backoff, unsigned attempts) {
+  if (backoff <= std::chrono::nanoseconds::zero()) return std::chrono::nanoseconds::zero();
   std::chrono::nanoseconds pause = std::min(backoff, longest_pause);
   for (unsigned i = 1; i < attempts && pause < longest_pause; ++i) pause *= 2;
   return std::min(pause, longest_pause);
@@ -189,7 +190,7 @@ void BrokerLedger::unqueue(BrokerTask number, Task& task) {
 
 void BrokerLedger::retry(BrokerTask number, Task& task, Time now, Actions& actions) {
   const Duration pause = pause_after(task.backoff, task.used);
-  if (pause <= Duration::zero()) return enqueue(number, task, actions);
+  if (pause == Duration::zero()) return enqueue(number, task, actions);
   task.state = State::delayed;
   task.due = now + pause;
   ++waiting_;

@@ -43,32 +43,57 @@ Result<std::shared_ptr<RemoteCrew>> RemoteCrew::connect(RemoteExecutorOptions op
   if (options.max_pending < 1)
     return Error{Errc::invalid_argument, "max_pending must be at least 1, not 0"};
   auto crew = std::make_shared<RemoteCrew>(std::move(options));
-  PASSEL_CHECK(crew->broker());
+  PASSEL_CHECK(crew->broker(Deadline::never()));
   return crew;
 }
 
-Result<std::shared_ptr<ProxyCore>> RemoteCrew::broker() {
-  const auto known = [this] {
-    const std::lock_guard lock{mutex_};
-    return broker_lost_ ? nullptr : broker_;
-  };
-  if (auto broker = known()) return broker;
-  const std::lock_guard one_at_a_time{connecting_};
-  if (auto broker = known()) return broker;
+Result<std::shared_ptr<ProxyCore>> RemoteCrew::broker(Deadline deadline) {
+  std::unique_lock lock{mutex_};
+  while (!broker_ || broker_lost_) {
+    if (!connecting_) {
+      connecting_ = true;
+      lock.unlock();
+      auto made = connect_broker(deadline);
+      lock.lock();
+      connecting_ = false;
+      ++attempts_;
+      why_failed_.reset();
+      if (made) {
+        broker_ = *made;
+        broker_lost_ = false;
+      } else if (!deadline.passed()) {
+        why_failed_ = made.error();
+      }
+      connected_.notify_all();
+      return made;
+    }
+    if (on_io_thread())
+      return Error{Errc::invalid_state, "on the I/O thread nobody waits for a connection with " +
+                                            to_string(options_.address)};
+    const auto is_over = [this, before = attempts_] { return attempts_ != before; };
+    if (deadline.is_never()) {
+      connected_.wait(lock, is_over);
+    } else if (!connected_.wait_until(lock, deadline.when(), is_over)) {
+      return Error{Errc::timeout,
+                   "no connection with " + to_string(options_.address) + " in the time given"};
+    }
+    if (why_failed_) return *why_failed_;
+  }
+  return broker_;
+}
+
+Result<std::shared_ptr<ProxyCore>> RemoteCrew::connect_broker(Deadline deadline) const {
   BaseManager manager{{.address = options_.address,
                        .authkey = options_.authkey,
                        .certificates = options_.certificates}};
-  PASSEL_CHECK(manager.connect());
+  PASSEL_CHECK(manager.connect_for(deadline.left()));
   PASSEL_TRY(const DynamicProxy found, manager.create(broker_type, options_.pool));
   SubmitterHello hello;
   hello.build = build_id();
   for (const auto& entry : options_.tasks.entries()) hello.tasks.push_back(entry.sign);
   hello.may_wait = options_.unknown_task == UnknownTask::waits;
-  PASSEL_CHECK(found.call<void>("meet", hello));
-  const std::lock_guard lock{mutex_};
-  broker_ = found.core();
-  broker_lost_ = false;
-  return broker_;
+  PASSEL_CHECK(found.call_for<void>(deadline.left(), "meet", hello));
+  return found.core();
 }
 
 std::optional<Error> RemoteCrew::refusal() const {
@@ -102,10 +127,19 @@ Result<RemoteCrew::Place> RemoteCrew::admit(Deadline deadline) {
 
 ProxyCore::Pending RemoteCrew::send_order(Place place, std::string_view name,
                                           const TaskOptions& options, std::vector<std::byte> args,
-                                          SessionLink::Answered answered_with) {
+                                          Deadline deadline, SessionLink::Answered answered_with) {
   untold_.enter_at_once();
   Place untold{this, [self = shared_from_this()](void*) { self->untold_.leave(); }};
-  const auto broker = this->broker();
+  // The server decides that the time is up; it is not waited for much longer.
+  const Deadline end = SessionCall{.target = 0,
+                                   .method = {},
+                                   .args = {},
+                                   .deadline = options.deadline ? Deadline::after(*options.deadline)
+                                                                : Deadline::never(),
+                                   .patience = server_patience}
+                           .end();
+  const Deadline until = deadline.is_try() ? Deadline::after(server_patience) : deadline;
+  const auto broker = this->broker(until.when() < end.when() ? until : end);
   if (!broker) {
     place.reset();
     answered_with(broker.error());
@@ -117,10 +151,7 @@ ProxyCore::Pending RemoteCrew::send_order(Place place, std::string_view name,
     answered_with(encoded.error());
     return {};
   }
-  // The server decides that the time is up; it is not waited for much longer.
-  const Deadline deadline =
-      options.deadline ? Deadline::after(*options.deadline + server_patience) : Deadline::never();
-  return (*broker)->call_async("submit", *std::move(encoded), deadline,
+  return (*broker)->call_async("submit", *std::move(encoded), end,
                                [self = shared_from_this(), by = *broker, place = std::move(place),
                                 untold = std::move(untold), tell = std::move(answered_with)](
                                    Result<SessionReply> reply) mutable {
@@ -141,7 +172,7 @@ void RemoteCrew::answered(const std::shared_ptr<ProxyCore>& by, const Result<Ses
 }
 
 Result<RemotePoolStats> RemoteCrew::stats() {
-  PASSEL_TRY(const auto broker, this->broker());
+  PASSEL_TRY(const auto broker, this->broker(Deadline::never()));
   return call_object<RemotePoolStats>(broker, "report", encode_pack(), Deadline::never());
 }
 

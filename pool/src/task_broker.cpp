@@ -31,7 +31,7 @@ Error host_lost(const TaskOrder& order, const std::string& worker, unsigned atte
 }  // namespace
 
 TaskBroker::TaskBroker(std::weak_ptr<HostedSite> site, std::string name)
-    : site_{std::move(site)}, name_{std::move(name)} {}
+    : site_{site}, name_{std::move(name)}, answers_{std::move(site)} {}
 
 TaskBroker::~TaskBroker() {
   const auto site = site_.lock();
@@ -271,9 +271,23 @@ void TaskBroker::settle(BrokerTask task, Result<Encoded> answer) {
   offered_.let_go(waiting.order.task);
   ++done_;
   if (!answer && answer.error() == Errc::worker_lost) ++lost_;
-  waiting.reply.set(std::move(answer));
-  if (draining_ && tasks_.empty())
-    for (const auto& told : std::exchange(drained_, {})) told();
+  if (answer) {
+    const auto [session, call] = waiting.key;
+    answers_.answer(session, call, std::move(waiting.reply), *std::move(answer));
+  } else {
+    waiting.reply.set(answer.error());
+  }
+  tell_if_drained();
+}
+
+void TaskBroker::session_ready(std::uint64_t session) {
+  answers_.deliver(session);
+  tell_if_drained();
+}
+
+void TaskBroker::tell_if_drained() {
+  if (!draining_ || !tasks_.empty() || !answers_.empty()) return;
+  for (const auto& told : std::exchange(drained_, {})) told();
 }
 
 // --- ends of calls and sessions ---
@@ -300,7 +314,11 @@ void TaskBroker::catch_up() {
 
 void TaskBroker::end_call(std::uint64_t session, std::uint64_t call) {
   const auto found = calls_.find({session, call});
-  if (found == calls_.end()) return end_call_of_worker(session, call);
+  if (found == calls_.end()) {
+    answers_.drop(session, call);
+    tell_if_drained();
+    return end_call_of_worker(session, call);
+  }
   const BrokerTask task = found->second;
   feed(BrokerLedger::Drop{task});
   settle(task, Error{Errc::cancelled, "nobody waits for it"});
@@ -461,7 +479,7 @@ RemotePoolStats TaskBroker::report() const {
 
 void TaskBroker::drain(std::function<void()> emptied) {
   draining_ = true;
-  if (tasks_.empty()) return emptied();
+  if (tasks_.empty() && answers_.empty()) return emptied();
   drained_.push_back(std::move(emptied));
 }
 

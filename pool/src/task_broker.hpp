@@ -6,6 +6,7 @@
 
 #include "broker_ledger.hpp"
 #include "broker_messages.hpp"
+#include "kept_answers.hpp"
 #include "offered_tasks.hpp"
 
 #include <cstddef>
@@ -48,6 +49,7 @@ class TaskBroker final : public HostedBuiltin<TaskBroker>,
   [[nodiscard]] RemotePoolStats report() const;
 
   void abandoned(std::uint64_t session, std::uint64_t call) override;
+  void session_ready(std::uint64_t session) override;
   void session_ended(std::uint64_t session) override;
   [[nodiscard]] std::string text() const override;
   [[nodiscard]] const void* identity() const noexcept override { return this; }
@@ -104,6 +106,7 @@ class TaskBroker final : public HostedBuiltin<TaskBroker>,
   void feed(const BrokerLedger::Event& event, const TaskOutcome* outcome = nullptr);
   void act(const BrokerLedger::Action& action, const TaskOutcome* outcome);
   void settle(BrokerTask task, Result<Encoded> answer);
+  void tell_if_drained();
   void stop_offering(Worker& worker);
   void forget_worker(BrokerWorker number);
   void erase_worker(BrokerWorker number);
@@ -120,6 +123,7 @@ class TaskBroker final : public HostedBuiltin<TaskBroker>,
 
   const std::weak_ptr<HostedSite> site_;
   const std::string name_;
+  KeptAnswers answers_;
   BrokerLedger ledger_;
   std::map<BrokerTask, Waiting> tasks_;
   std::map<CallKey, BrokerTask> calls_;

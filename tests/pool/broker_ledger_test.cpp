@@ -123,6 +123,17 @@ TEST_F(BrokerLedgerTest, RetriesWaitLongerEachTime) {
   EXPECT_EQ(ledger_.waiting(), 0U);
 }
 
+TEST_F(BrokerLedgerTest, APauseBelowNothingIsNone) {
+  join(1, 1);
+  step(BrokerLedger::Submit{
+      .task = 1, .attempts = 70, .retry_failures = true, .backoff = BrokerLedger::Duration{-1}});
+  for (unsigned attempt = 2; attempt <= 70; ++attempt) {
+    EXPECT_THAT(step(BrokerLedger::Ended{1, 1, Ending::failed}),
+                ElementsAre("give 1 to 1 (" + std::to_string(attempt) + ")"));
+  }
+  EXPECT_THAT(step(BrokerLedger::Ended{1, 1, Ending::failed}), ElementsAre("answer 1"));
+}
+
 TEST_F(BrokerLedgerTest, ATaskOverItsTimeIsSettledAndStopped) {
   join(1, 1);
   const auto deadline = BrokerLedger::Time{} + 1h + 5ms;

@@ -393,6 +393,14 @@ TEST_F(RemoteExecutorTest, TimeLimitsCountWithAndWithoutAWorker) {
   EXPECT_EQ(events.get().unwrap(), 2);
 }
 
+TEST_F(RemoteExecutorTest, ADeadlineBeyondTheClockIsNone) {
+  const auto worker = this->worker(1);
+  auto executor = this->executor();
+  EXPECT_EQ(
+      executor.submit<square>({.deadline = std::chrono::nanoseconds::max()}, 2).get().unwrap(), 4);
+  EXPECT_EQ(executor.submit<square>({.deadline = -1h}, 2).get().error(), Errc::timeout);
+}
+
 TEST_F(RemoteExecutorTest, WhoLeavesFinishesWhatRunsAndGivesBackTheRest) {
   auto executor = this->executor();
   auto began = manager_.queue<int>().unwrap();

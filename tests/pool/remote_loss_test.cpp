@@ -10,13 +10,19 @@
 #include "broker_messages.hpp"
 #include "support/stopped_process.hpp"
 
+#include <netinet/in.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <unistd.h>
+#include <atomic>
 #include <chrono>
 #include <csignal>
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -153,6 +159,57 @@ TEST_F(RemoteLossTest, AWorkerWhosePoolHasFailedHoldsNoTasks) {
   for (int n = 0; n < 8; ++n) EXPECT_EQ(squares[static_cast<std::size_t>(n)].get().unwrap(), n * n);
 }
 
+/// Takes connections at that port, and says nothing.
+class SilentServer {
+ public:
+  explicit SilentServer(std::uint16_t port) {
+    const int on = 1;
+    ::setsockopt(door_, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    sockaddr_in at{};
+    at.sin_family = AF_INET;
+    at.sin_port = htons(port);
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    EXPECT_EQ(::bind(door_, reinterpret_cast<const sockaddr*>(&at), sizeof at), 0);
+    EXPECT_EQ(::listen(door_, 8), 0);
+  }
+  SilentServer(const SilentServer&) = delete;
+  SilentServer& operator=(const SilentServer&) = delete;
+  ~SilentServer() {
+    ::close(line_);
+    ::close(door_);
+  }
+  void wait_for_a_client() { line_ = ::accept(door_, nullptr, nullptr); }
+
+ private:
+  int door_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  int line_ = -1;
+};
+
+TEST(RemoteConnection, WhoMakesItAnewHoldsNobodyUpForLongerThanHeWants) {
+  Manager manager{{.address = passel::TcpAddress{}}};
+  std::optional<passel::ManagerServer> server{manager.get_server().unwrap()};
+  const std::uint16_t port = std::get<passel::TcpAddress>(server->address()).port;
+  auto executor =
+      RemoteExecutor::connect({.address = server->address(), .tasks = all_tasks()}).unwrap();
+  Future<int> lost = executor.submit<square>(1);
+  while (executor.stats().unwrap().waiting == 0) std::this_thread::sleep_for(1ms);
+  server.reset();
+  EXPECT_EQ(lost.get().error(), Errc::peer_lost);
+
+  std::optional<SilentServer> silent{port};
+  std::atomic<bool> is_over{false};
+  std::thread patient{[&] {
+    EXPECT_TRUE(executor.submit<square>(2).get().is_err());
+    is_over = true;
+  }};
+  silent->wait_for_a_client();
+  EXPECT_EQ(executor.submit_for<square>(20ms, 3).unwrap().get().error(), Errc::timeout);
+  EXPECT_EQ(executor.submit<square>({.deadline = -1h}, 3).get().error(), Errc::timeout);
+  EXPECT_FALSE(is_over);
+  silent.reset();
+  patient.join();
+}
+
 /// Asks for more than its server keeps for it, and waits.
 void ask_for_much(std::string socket) {
   auto executor =
@@ -179,6 +236,30 @@ TEST_F(RemoteLossTest, ASubmitterThatReadsNothingTakesNothingFromOthers) {
   worker.leave();
   worker.wait().unwrap();
   static_cast<void>(submitter.join());
+}
+
+/// Asks for more than lies in a server for one client, and wants all of it.
+void ask_for_all(std::string socket) {
+  auto executor =
+      RemoteExecutor::connect({.address = passel::UnixAddress{socket}, .tasks = all_tasks()})
+          .unwrap();
+  std::vector<Future<Bytes>> all;
+  for (int n = 0; n < 160; ++n) all.push_back(executor.submit<blob>(mebibyte));
+  for (auto& one : all) static_cast<void>(one.get().unwrap());
+}
+
+TEST_F(RemoteLossTest, AnswersWaitForASubmitterThatIsSlow) {
+  const auto server = manager_.get_server().unwrap();
+  auto executor = this->executor();
+  const std::string socket = std::get<passel::UnixAddress>(manager_.address()).path;
+  auto submitter = passel::Process::spawn<ask_for_all>(socket).unwrap();
+  settled(executor, [](const auto& stats) { return stats.waiting == 160; });
+  passel_test::stop_all_of(*submitter.pid());
+  const auto worker = this->worker({.processes = 1});
+  settled(executor, [](const auto& stats) { return stats.done == 160; });
+  ::kill(*submitter.pid(), SIGCONT);
+  submitter.join().unwrap();
+  EXPECT_EQ(submitter.exitcode(), 0);
 }
 
 TEST_F(RemoteLossTest, AWorkerThatJoinsAgainOverTheSameSessionIsThereOnce) {

@@ -51,13 +51,18 @@ inline constexpr bool detail::takes_task_options<RemoteExecutor> = true;
 /// | the server ends or cannot be reached    | peer_lost; later calls try to connect again       |
 /// | this process dies                       | its tasks are taken out, those that run stopped   |
 ///
+/// Results for a submitter that is slow to read wait in the server, up to 1 GiB of them for all;
+/// beyond that a result is lost, and its future fails with `full`.
+///
 /// No task is begun more often than its `attempts` say (1, unless asked for), whatever is lost.
 ///
 /// Safe from any thread. submit waits while `max_pending` calls are unanswered, except in a
-/// callback. Callbacks of futures run on whichever thread reads the answer and must be quick. Its
-/// destructor is shutdown() and so waits for what was submitted; it must be gone before the
-/// Runtime. Streams are for local pools. Source of the semantics: Python's
-/// concurrent.futures.Executor; the rules about hosts are those of dask.distributed, made strict.
+/// callback. Where the connection is lost one call at a time makes a new one, and the others wait
+/// for it, each no longer than its own limit and deadline; try_submit waits for a second. Callbacks
+/// of futures run on whichever thread reads the answer and must be quick. Its destructor is
+/// shutdown() and so waits for what was submitted; it must be gone before the Runtime. Streams are
+/// for local pools. Source of the semantics: Python's concurrent.futures.Executor; the rules about
+/// hosts are those of dask.distributed, made strict.
 class PASSEL_API RemoteExecutor : public detail::ExecutorFace<RemoteExecutor> {
  public:
   using Options = RemoteExecutorOptions;
@@ -111,7 +116,7 @@ class PASSEL_API RemoteExecutor : public detail::ExecutorFace<RemoteExecutor> {
     detail::Encoded encoded;
     detail::ChunkWriter writer{encoded};
     PASSEL_CHECK(detail::write_exposed_call<Stored>(writer, std::forward<A>(args)...));
-    return crew_->submit<R>(std::move(place), name, options, std::move(encoded.bytes));
+    return crew_->submit<R>(std::move(place), name, options, std::move(encoded.bytes), deadline);
   }
   template <class F, class... A>
   [[nodiscard]] auto submit_call(detail::Deadline deadline, const TaskOptions* options, F&&,
@@ -164,7 +169,8 @@ class PASSEL_API RemoteExecutor : public detail::ExecutorFace<RemoteExecutor> {
     auto place = crew.admit(detail::Deadline::never());
     if (!place) return {.one = Future<R>::of(place.error()), .many = {}, .last = true};
     if (size == 1)
-      return {.one = crew.submit<R>(*std::move(place), task, crew.task(), std::move(chunk->first)),
+      return {.one = crew.submit<R>(*std::move(place), task, crew.task(), std::move(chunk->first),
+                                    detail::Deadline::never()),
               .many = {}};
     const std::size_t items = chunk->second;
     return {.one = {},

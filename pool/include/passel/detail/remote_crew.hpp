@@ -14,6 +14,7 @@
 #include <passel/pool_options.hpp>
 #include <passel/result.hpp>
 
+#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -100,11 +101,12 @@ class PASSEL_API RemoteCrew : public std::enable_shared_from_this<RemoteCrew> {
   using Place = std::shared_ptr<void>;
   [[nodiscard]] Result<Place> admit(Deadline deadline);
 
-  /// A task whose answer is an R, or with `many` several of them.
+  /// A task whose answer is an R, or with `many` several of them. `deadline` is the caller's, for
+  /// connecting anew where the connection is lost.
   template <class R>
   [[nodiscard]] Future<R> submit(Place place, std::string_view name, const TaskOptions& options,
-                                 std::vector<std::byte> args) {
-    return send<R>(std::move(place), name, options, std::move(args),
+                                 std::vector<std::byte> args, Deadline deadline) {
+    return send<R>(std::move(place), name, options, std::move(args), deadline,
                    [](ChunkReader& in) { return read_exposed_answer<R>(in); });
   }
   template <class R>
@@ -112,7 +114,8 @@ class PASSEL_API RemoteCrew : public std::enable_shared_from_this<RemoteCrew> {
                                                            std::vector<std::byte> args,
                                                            std::size_t count) {
     return send<std::vector<Result<R>>>(
-        std::move(place), name, options_.task, std::move(args), [count](ChunkReader& in) {
+        std::move(place), name, options_.task, std::move(args), Deadline::never(),
+        [count](ChunkReader& in) {
           return Result<std::vector<Result<R>>>{read_exposed_answers<R>(in, count)};
         });
   }
@@ -120,18 +123,20 @@ class PASSEL_API RemoteCrew : public std::enable_shared_from_this<RemoteCrew> {
  private:
   template <class R, class Read>
   [[nodiscard]] Future<R> send(Place place, std::string_view name, const TaskOptions& options,
-                               std::vector<std::byte> args, Read read) {
+                               std::vector<std::byte> args, Deadline deadline, Read read) {
     auto promise = std::make_shared<Promise<R>>();
     Future<R> future = promise->future();
-    const auto pending = send_order(std::move(place), name, options, std::move(args),
+    const auto pending = send_order(std::move(place), name, options, std::move(args), deadline,
                                     exposed_answer<R>(promise, std::move(read)));
     promise->on_cancel([pending] { pending.cancel(); });
     if (!future.done()) roll_->add(*future.core());
     return future;
   }
   ProxyCore::Pending send_order(Place place, std::string_view name, const TaskOptions& options,
-                                std::vector<std::byte> args, SessionLink::Answered answered);
-  [[nodiscard]] Result<std::shared_ptr<ProxyCore>> broker();
+                                std::vector<std::byte> args, Deadline deadline,
+                                SessionLink::Answered answered);
+  [[nodiscard]] Result<std::shared_ptr<ProxyCore>> broker(Deadline deadline);
+  [[nodiscard]] Result<std::shared_ptr<ProxyCore>> connect_broker(Deadline deadline) const;
   void answered(const std::shared_ptr<ProxyCore>& by, const Result<SessionReply>& reply);
 
   const RemoteExecutorOptions options_;
@@ -140,7 +145,10 @@ class PASSEL_API RemoteCrew : public std::enable_shared_from_this<RemoteCrew> {
   CallPlaces untold_{0};  // calls whose future is not done: their place is free a moment earlier
   std::shared_ptr<FutureRoll> roll_ = std::make_shared<FutureRoll>();
   mutable std::mutex mutex_;
-  std::mutex connecting_;
+  std::condition_variable connected_;
+  bool connecting_ = false;          // one thread does, for all
+  std::uint64_t attempts_ = 0;       // at it that are over
+  std::optional<Error> why_failed_;  // the last one did, and not for want of its caller's time
   std::shared_ptr<ProxyCore> broker_;
   bool broker_lost_ = false;
   bool closed_ = false;
