@@ -29,7 +29,8 @@ using passel::WireValue;
 using passel_fuzz::demand;
 using Input = std::span<const std::byte>;
 
-namespace {
+// Not in a namespace without a name: clang does not take aggregates apart that have no linkage.
+namespace fuzz_task {
 
 enum class Colour { red, green };
 struct Place {
@@ -48,6 +49,12 @@ struct Order {
   Colour colour = Colour::red;
   std::array<std::int16_t, 3> corner{};
 };
+
+}  // namespace fuzz_task
+
+namespace {
+
+using namespace fuzz_task;
 
 std::size_t leaves(const Tree& tree) {
   std::size_t count = tree.children.empty() ? 1 : 0;
