@@ -205,7 +205,8 @@ void IoLoop::run() {
     }
     const int count = wait(ready, next);
     for (int i = 0; i < count; ++i) {
-      if (ready[i].data.u64 == wake_id) {
+      const std::uint64_t id = ready[i].data.u64;  // it is packed: nothing may refer to it
+      if (id == wake_id) {
         std::uint64_t ignored = 0;
         static_cast<void>(!::read(wake_.get(), &ignored, sizeof ignored));
         continue;
@@ -213,8 +214,7 @@ void IoLoop::run() {
       std::shared_ptr<Entry> entry;
       {
         const std::lock_guard lock{mutex_};
-        if (const auto found = entries_.find(ready[i].data.u64); found != entries_.end())
-          entry = found->second;
+        if (const auto found = entries_.find(id); found != entries_.end()) entry = found->second;
       }
       if (!entry) continue;
       const std::lock_guard running{entry->running};
