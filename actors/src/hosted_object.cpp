@@ -125,10 +125,10 @@ void LinedObject::Line::refuse(const Error& error) {
 }
 
 void LinedObject::serve(HostedCall&& call) {
-  if (!is_about_object(call.method)) return run(std::move(call));
-  // The text and the codec are the user's.
+  // Text, codecs and what is gone through are the user's.
   try {
-    answer_about(*this, std::move(call));
+    if (is_about_object(call.method)) return answer_about(*this, std::move(call));
+    run(std::move(call));
   } catch (...) {
     call.reply.set(current_exception_as_error());
   }

@@ -132,13 +132,15 @@ std::vector<std::string> HostedNamespace::names() const {
   return out;
 }
 
-std::string HostedNamespace::text() const {
-  std::string out;
+std::string HostedNamespace::text_up_to(std::size_t most) const {
+  TextOfItems text{"Namespace(", most};
+  std::string before;
   for (const auto& [name, value] : entries_) {
     if (name.starts_with('_')) continue;
-    out += (out.empty() ? "" : ", ") + name + "=" + value.to_string();
+    if (!text.add(before + name + "=", value)) break;
+    before = ", ";
   }
-  return "Namespace(" + out + ")";
+  return std::move(text).end(")");
 }
 
 Result<WireValue> HostedNamespace::copy() const {
@@ -159,7 +161,9 @@ Result<void> HostedValue::set(WireValue value) {
   return {};
 }
 
-std::string HostedValue::text() const { return "Value(" + value_.to_string() + ")"; }
+std::string HostedValue::text_up_to(std::size_t most) const {
+  return "Value(" + text_within(value_, most) + ")";
+}
 
 std::span<const HostedMethod<HostedArray>> HostedArray::table() {
   static constexpr HostedMethod<HostedArray> methods[] = {
@@ -218,8 +222,8 @@ Result<void> HostedArray::set_slice(std::optional<std::int64_t> start,
   return {};
 }
 
-std::string HostedArray::text() const {
-  return "array('" + code_ + "', " + WireValue::list(items_).to_string() + ")";
+std::string HostedArray::text_up_to(std::size_t most) const {
+  return text_of_items("array('" + code_ + "', [", items_, "])", most);
 }
 
 }  // namespace passel::inline v0::detail

@@ -95,9 +95,22 @@ Result<WireValue> HostedDict::get(const WireValue& key) const {
 Result<HostedDict::Values> HostedDict::get_many(const Values& keys) const {
   Values out;
   out.reserve(keys.size());
+  std::size_t bytes = 0;
   for (const WireValue& key : keys) {
-    PASSEL_TRY(WireValue found, get(key));
-    out.push_back(std::move(found));
+    PASSEL_TRY(const auto place, find(key));
+    if (place == entries_.end()) {
+      out.push_back(WireValue::tuple({}));
+      continue;
+    }
+    // One key may be asked for any number of times.
+    bytes += least_encoded_size(place->value);
+    if (bytes > most_answer_bytes) {
+      return Error{Errc::too_large, "the values of " + std::to_string(out.size() + 1) + " of " +
+                                        std::to_string(keys.size()) + " keys take " +
+                                        std::to_string(bytes) + " bytes, limit of an answer " +
+                                        std::to_string(most_answer_bytes)};
+    }
+    out.push_back(WireValue::tuple({place->value}));
   }
   return out;
 }
@@ -183,6 +196,14 @@ HostedDict::Values HostedDict::items() const {
   Values out;
   for (const Entry& entry : entries_) out.push_back(WireValue::tuple({entry.key, entry.value}));
   return out;
+}
+
+std::string HostedDict::text_up_to(std::size_t most) const {
+  TextOfItems text{"{", most};
+  const char* before = "";
+  for (const Entry& entry : entries_)
+    if (!text.add(std::exchange(before, ", "), entry.key) || !text.add(": ", entry.value)) break;
+  return std::move(text).end("}");
 }
 
 WireValue HostedDict::as_map() const {

@@ -4,6 +4,8 @@
 #include <passel/detail/hosted_methods.hpp>
 #include <passel/wire_value.hpp>
 
+#include "hosted_values.hpp"
+
 #include <cstdint>
 #include <list>
 #include <memory>
@@ -17,7 +19,7 @@
 namespace passel::inline v0::detail {
 
 /// Python's dict as a hosted object: in the order in which keys were first set.
-class HostedDict final : public HostedBuiltin<HostedDict> {
+class HostedDict final : public HostedContainer<HostedDict> {
  public:
   using Values = std::vector<WireValue>;
 
@@ -48,7 +50,7 @@ class HostedDict final : public HostedBuiltin<HostedDict> {
   [[nodiscard]] Values items() const;
 
   static std::span<const HostedMethod<HostedDict>> table();
-  [[nodiscard]] std::string text() const override { return as_map().to_string(); }
+  [[nodiscard]] std::string text_up_to(std::size_t most) const;
   [[nodiscard]] Result<WireValue> copy() const override { return as_map(); }
 
  private:
@@ -68,7 +70,7 @@ class HostedDict final : public HostedBuiltin<HostedDict> {
 };
 
 /// Python's Namespace as a hosted object: values under names.
-class HostedNamespace final : public HostedBuiltin<HostedNamespace> {
+class HostedNamespace final : public HostedContainer<HostedNamespace> {
  public:
   [[nodiscard]] Result<WireValue> get(const std::string& name) const;
   [[nodiscard]] Result<void> set(const std::string& name, WireValue value);
@@ -78,7 +80,7 @@ class HostedNamespace final : public HostedBuiltin<HostedNamespace> {
 
   static std::span<const HostedMethod<HostedNamespace>> table();
   /// "Namespace(name='Bob', n=1)", sorted.
-  [[nodiscard]] std::string text() const override;
+  [[nodiscard]] std::string text_up_to(std::size_t most) const;
   [[nodiscard]] Result<WireValue> copy() const override;
 
  private:
@@ -86,7 +88,7 @@ class HostedNamespace final : public HostedBuiltin<HostedNamespace> {
 };
 
 /// Python's manager Value: one cell.
-class HostedValue final : public HostedBuiltin<HostedValue> {
+class HostedValue final : public HostedContainer<HostedValue> {
  public:
   explicit HostedValue(WireValue value) : value_{std::move(value)} {}
   [[nodiscard]] WireValue get() const { return value_; }
@@ -94,7 +96,7 @@ class HostedValue final : public HostedBuiltin<HostedValue> {
 
   static std::span<const HostedMethod<HostedValue>> table();
   /// "Value(5)"
-  [[nodiscard]] std::string text() const override;
+  [[nodiscard]] std::string text_up_to(std::size_t most) const;
   [[nodiscard]] Result<WireValue> copy() const override { return value_; }
 
  private:
@@ -102,7 +104,7 @@ class HostedValue final : public HostedBuiltin<HostedValue> {
 };
 
 /// Python's manager Array: numbers of one type, as many as at the beginning.
-class HostedArray final : public HostedBuiltin<HostedArray> {
+class HostedArray final : public HostedContainer<HostedArray> {
  public:
   using Items = std::vector<WireValue>;
   HostedArray(std::string code, Items items) : code_{std::move(code)}, items_{std::move(items)} {}
@@ -118,7 +120,7 @@ class HostedArray final : public HostedBuiltin<HostedArray> {
 
   static std::span<const HostedMethod<HostedArray>> table();
   /// "array('i', [1, 2])"
-  [[nodiscard]] std::string text() const override;
+  [[nodiscard]] std::string text_up_to(std::size_t most) const;
   [[nodiscard]] Result<WireValue> copy() const override { return WireValue::list(items_); }
 
  private:

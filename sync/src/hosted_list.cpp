@@ -10,7 +10,8 @@
 namespace passel::inline v0::detail {
 namespace {
 
-constexpr std::size_t most_items = std::size_t{1} << 28;
+/// Of a list that was repeated: as much as the calls of a session may bring.
+constexpr std::size_t most_repeated = std::size_t{256} << 20;
 
 /// Cut off as slices are: negative from the end, at least `low`, at most `high`.
 std::int64_t cut(std::optional<std::int64_t> bound, std::int64_t otherwise, std::int64_t size,
@@ -221,9 +222,12 @@ Result<void> HostedList::repeat(std::int64_t times) {
   }
   const std::size_t once = items_.size();
   if (once == 0) return {};
-  if (static_cast<std::uint64_t>(times) > most_items / once) {
-    return Error{Errc::too_large, std::to_string(once) + " items " + std::to_string(times) +
-                                      " times are more than " + std::to_string(most_items)};
+  std::size_t bytes = 0;
+  for (const WireValue& item : items_) bytes += sizeof item + least_encoded_size(item);
+  if (static_cast<std::uint64_t>(times) > most_repeated / bytes) {
+    return Error{Errc::too_large, std::to_string(bytes) + " bytes of items " +
+                                      std::to_string(times) + " times are more than " +
+                                      std::to_string(most_repeated)};
   }
   changing().reserve(once * static_cast<std::size_t>(times));
   for (std::int64_t n = 1; n < times; ++n)

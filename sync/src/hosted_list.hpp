@@ -4,6 +4,8 @@
 #include <passel/detail/hosted_methods.hpp>
 #include <passel/wire_value.hpp>
 
+#include "hosted_values.hpp"
+
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -16,7 +18,7 @@
 namespace passel::inline v0::detail {
 
 /// Python's list as a hosted object. Negative indexes count from the end.
-class HostedList final : public HostedBuiltin<HostedList> {
+class HostedList final : public HostedContainer<HostedList> {
  public:
   using Items = std::vector<WireValue>;
   using Bound = std::optional<std::int64_t>;
@@ -49,7 +51,9 @@ class HostedList final : public HostedBuiltin<HostedList> {
   [[nodiscard]] Result<bool> replace(std::int64_t index, std::uint64_t changes, WireValue item);
 
   static std::span<const HostedMethod<HostedList>> table();
-  [[nodiscard]] std::string text() const override { return WireValue::list(items_).to_string(); }
+  [[nodiscard]] std::string text_up_to(std::size_t most) const {
+    return text_of_items("[", items_, "]", most);
+  }
   [[nodiscard]] Result<WireValue> copy() const override { return WireValue::list(items_); }
 
  private:

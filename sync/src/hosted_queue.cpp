@@ -7,9 +7,6 @@
 namespace passel::inline v0::detail {
 namespace {
 
-/// Of several items in one answer.
-constexpr std::size_t most_bytes = std::size_t{16} << 20;
-
 Result<std::shared_ptr<HostedObject>> make(const HostedCall& call, HostedQueueOptions options) {
   const auto args = call.arguments<std::int64_t>();
   if (!args) return args.error();
@@ -184,7 +181,7 @@ void HostedQueue::hand_out(HostedCall& call, Wish wish) {
   std::size_t bytes = 0;
   while (!items_.empty() && taken.size() < std::max<std::uint64_t>(wish.most, 1)) {
     bytes += items_.front().bytes;
-    if (!taken.empty() && bytes > most_bytes) break;
+    if (!taken.empty() && bytes > most_batch_bytes) break;
     taken.push_back({caller.session, call.id, take_front(), false});
     ++taken.back().item.delivery;
     values.push_back(std::move(taken.back().item.value));

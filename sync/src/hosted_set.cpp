@@ -71,6 +71,11 @@ std::span<const HostedMethod<HostedSet>> HostedSet::table() {
   return methods;
 }
 
+std::string HostedSet::text_up_to(std::size_t most) const {
+  if (set_.items().empty()) return "set()";
+  return text_of_items("{", set_.items(), "}", most);
+}
+
 Result<void> HostedSet::add(const WireValue& item) {
   if (!item.is_hashable()) return unhashable(item);
   set_.add(item);

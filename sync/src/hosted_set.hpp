@@ -4,6 +4,8 @@
 #include <passel/detail/hosted_methods.hpp>
 #include <passel/wire_value.hpp>
 
+#include "hosted_values.hpp"
+
 #include <cstdint>
 #include <list>
 #include <memory>
@@ -46,7 +48,7 @@ class ValueSet {
 };
 
 /// Python's set as a hosted object.
-class HostedSet final : public HostedBuiltin<HostedSet> {
+class HostedSet final : public HostedContainer<HostedSet> {
  public:
   using Items = ValueSet::Items;
 
@@ -77,7 +79,7 @@ class HostedSet final : public HostedBuiltin<HostedSet> {
 
   static std::span<const HostedMethod<HostedSet>> table();
   /// "{1, 2}", "set()"
-  [[nodiscard]] std::string text() const override { return WireValue::set(values()).to_string(); }
+  [[nodiscard]] std::string text_up_to(std::size_t most) const;
   [[nodiscard]] Result<WireValue> copy() const override { return WireValue::set(values()); }
 
  private:

@@ -9,6 +9,16 @@
 
 namespace passel::inline v0::detail {
 
+bool TextOfItems::add(std::string_view before, const WireValue& item) {
+  cut_ = text_.size() >= most_;
+  if (!cut_) (text_ += before) += text_within(item, most_ - text_.size());
+  return !cut_;
+}
+
+std::string TextOfItems::end(std::string_view behind) && {
+  return std::move(text_ += cut_ ? ", ..." : behind);
+}
+
 Error unhashable(const WireValue& key) {
   return {Errc::type_mismatch,
           "a " + std::string{to_string(key.kind())} + " cannot be a key: " + brief_text(key)};

@@ -67,6 +67,7 @@ TEST_F(ManagerContainers, AListIsSortedReversedAndRepeated) {
   list.repeat(2).unwrap();
   EXPECT_THAT(list.values().unwrap(), ElementsAre("apple", "fig", "apple", "fig"));
   EXPECT_EQ(list.repeat(1'000'000'000).error(), Errc::too_large);
+  EXPECT_EQ(list.size().unwrap(), 4U);
   list.repeat(0).unwrap();
   EXPECT_EQ(list.size().unwrap(), 0U);
   list.repeat(1'000'000'000'000).unwrap();

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -50,6 +51,17 @@ struct Squares {
   int at = 0;
 };
 
+/// A value that may have no copy.
+struct Secret {
+  int number = 0;
+};
+
+/// Gives lines of so many letters without an end.
+struct Endless {
+  std::optional<std::string> next() { return std::string(letters, 'x'); }
+  std::size_t letters = 0;
+};
+
 struct Book {
   Page& page(int n) { return pages.at(static_cast<std::size_t>(n)); }
   [[nodiscard]] Page copy_of(int n) { return page(n); }
@@ -66,11 +78,32 @@ struct Book {
   }
   [[nodiscard]] std::vector<std::string> lines() const { return {"one", "two", "three"}; }
   [[nodiscard]] auto numbers() const { return std::views::iota(0, 5); }
+  [[nodiscard]] std::deque<Secret> secrets() const { return {{1}, {2}, {-1}, {4}}; }
+  [[nodiscard]] Endless endless(std::size_t letters) const { return {letters}; }
+  [[nodiscard]] std::deque<Secret> many(std::size_t count) const {
+    return std::deque<Secret>(count, Secret{1});
+  }
+  [[nodiscard]] Future<Secret> worst() const { return Future<Secret>::of(Secret{-2}); }
   [[nodiscard]] Squares squares(int last, int bad) const { return {last, bad}; }
 
   std::array<Page, 2> pages{Page{0, "first"}, Page{1, "second"}};
   std::shared_ptr<Page> found = std::make_shared<Page>(Page{9, "new"});
 };
+
+}  // namespace
+
+template <>
+struct passel::codec<Secret> {
+  static WireValue encode(const Secret& secret) {
+    if (secret.number < 0) throw std::invalid_argument{"not for others"};
+    return WireValue{secret.number};
+  }
+  static Result<Secret> decode(const WireValue& value) {
+    return Secret{static_cast<int>(value.as_int64().value_or(0))};
+  }
+};
+
+namespace {
 
 constexpr auto page = passel::hosted_result<"Page", &Book::page, &Page::number, &Page::write>;
 constexpr auto copy_of = passel::hosted_result<"Page", &Book::copy_of, &Page::write>;
@@ -81,6 +114,9 @@ constexpr auto print = passel::hosted_result<"Page", &Book::print, &Page::number
 constexpr auto lines = passel::iterated<&Book::lines>;
 constexpr auto numbers = passel::iterated<&Book::numbers>;
 constexpr auto squares = passel::iterated<&Book::squares>;
+constexpr auto secrets = passel::iterated<&Book::secrets>;
+constexpr auto endless = passel::iterated<&Book::endless>;
+constexpr auto many = passel::iterated<&Book::many>;
 
 /// A proxy with a face of its own; it travels as others do. (CPython: a proxytype)
 struct BookProxy : Proxy<Book> {
@@ -95,7 +131,8 @@ class HostedResult : public ::testing::Test {
  protected:
   HostedResult() {
     manager
-        .register_type<Book, page, copy_of, tear_out, find, print, lines, numbers, squares>("Book")
+        .register_type<Book, page, copy_of, tear_out, find, print, lines, numbers, squares, secrets,
+                       endless, many, &Book::worst>("Book")
         .unwrap();
     manager.start().unwrap();
     book = manager.create<Book>("Book").unwrap();
@@ -185,6 +222,49 @@ TEST_F(HostedResult, AnItemThatThrowsIsAnErrorAndTheNextOneFollows) {
   }
   EXPECT_EQ(count, 3);
   EXPECT_TRUE(failed);
+}
+
+TEST_F(HostedResult, AnItemThatCannotBeSentIsAnErrorAndTheNextOneFollows) {
+  const auto some = book.call<secrets>().unwrap();
+  EXPECT_EQ((*some.next())->number, 1);
+  EXPECT_EQ((*some.next())->number, 2);
+  const auto bad = some.next();
+  ASSERT_TRUE(bad->is_err());
+  EXPECT_EQ(bad->error(), Errc::task_failed);
+  EXPECT_THAT(bad->error().what(), HasSubstr("not for others"));
+  EXPECT_EQ((*some.next())->number, 4);
+
+  const auto batch = book.call<secrets>().unwrap();
+  EXPECT_EQ(batch.next_some(9).unwrap().size(), 2U);
+  EXPECT_EQ(batch.next_some(9).error(), Errc::task_failed);
+  EXPECT_EQ(batch.next_some(9).unwrap().front().number, 4);
+  const auto worst = book.call<&Book::worst>();
+  ASSERT_TRUE(worst.is_err());
+  EXPECT_THAT(worst.error().what(), HasSubstr("not for others"));
+}
+
+TEST_F(HostedResult, Fault47OneCallTakesNoMoreOfWhatHasNoEndThanAnAnswerHolds) {
+  constexpr auto all = std::size_t(-1);
+  constexpr std::size_t batch = std::size_t{16} << 20;
+  const auto lines_of = [&](std::size_t letters) {
+    return book.call<endless>(letters).unwrap().next_some(all).unwrap();
+  };
+  EXPECT_LT(lines_of(0).size(), batch);
+  const auto some = lines_of(1000).size();
+  EXPECT_LE(some * 1000, batch);
+  EXPECT_GT(some * 1000, batch / 2);
+  EXPECT_EQ(lines_of(batch).size(), 1U);
+  // What did not fit comes next.
+  constexpr std::size_t count = 500'000;
+  const auto rest = book.call<many>(count).unwrap();
+  std::size_t seen = 0;
+  int calls = 0;
+  for (std::size_t got = 1; got != 0; ++calls) {
+    got = rest.next_some(all).unwrap().size();
+    seen += got;
+  }
+  EXPECT_EQ(seen, count);
+  EXPECT_GT(calls, 2);
 }
 
 TEST_F(HostedResult, AnIterationOfADeadManagerEnds) {

@@ -328,6 +328,30 @@ TEST_P(HostileClient, Fault56WhoDoesNotReadHasHisItemsLaterAndKeepsThemFromNobod
   EXPECT_TRUE(queue.empty().unwrap());
 }
 
+TEST_P(HostileClient, Fault47OneCallTakesNoMoreThanAnAnswerHolds) {
+  auto manager = started({});
+  Stranger greedy{manager.address()};
+  const std::vector<std::byte> blob(std::size_t{4} << 20, std::byte{0});
+  const std::uint64_t dict = greedy.make("dict", std::vector<WireValue>{});
+  const std::uint64_t list = greedy.make("list", std::vector<WireValue>{blob});
+  EXPECT_TRUE(greedy.call(dict, "set", "a", blob));
+  for (int n = 0; n < 8; ++n) EXPECT_TRUE(greedy.call(list, "append", blob));
+  const long before = passel_test::peak_memory(*manager.pid());
+
+  const auto many = greedy.call(dict, "get_many", std::vector<WireValue>(1000, "a"));
+  EXPECT_EQ(text_of(many),
+            "too_large: the values of 17 of 1000 keys take 71303168 bytes, limit of an answer "
+            "67108864");
+  EXPECT_TRUE(greedy.call(dict, "get_many", std::vector<WireValue>(15, "a")));
+  EXPECT_EQ(greedy.call(list, "repeat", std::int64_t{1000}).error(), Errc::too_large);
+  // Four letters for each byte.
+  EXPECT_EQ(greedy.call(list, "#text").error(), Errc::too_large);
+  EXPECT_THAT(decode_reply<std::string>(greedy.call(0, "debug_info")).unwrap(),
+              HasSubstr("list refcount=1\n    [b'\\x00\\x00"));
+  EXPECT_LT(passel_test::peak_memory(*manager.pid()), before + (1 << 20));
+  EXPECT_TRUE(greedy.call(list, "size"));
+}
+
 TEST_P(HostileClient, Fault56SessionsHaveALimit) {
   auto manager = started({.limits = {.sessions = 3}});
   Stranger first{manager.address()};

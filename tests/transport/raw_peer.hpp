@@ -111,9 +111,9 @@ class NoMoreDescriptors {
   rlimit old_{};
 };
 
-/// In KiB, of this process so far.
-inline long peak_memory() {
-  std::ifstream file{"/proc/self/status"};
+/// In KiB, of a process so far.
+inline long peak_memory(::pid_t pid = ::getpid()) {
+  std::ifstream file{"/proc/" + std::to_string(pid) + "/status"};
   for (std::string text; std::getline(file, text);)
     if (text.starts_with("VmHWM:")) return std::atol(text.c_str() + 6);
   return 0;

@@ -159,7 +159,24 @@ std::string cut_text(std::string text, std::size_t most) {
   return text += "...";
 }
 
-std::string brief_text(const WireValue& value) { return cut_text(value.to_string(), max_shown); }
+std::size_t least_encoded_size(const WireValue& value) noexcept {
+  constexpr std::size_t each = 16;
+  std::size_t size = 0;
+  if (const auto* items = value.items())
+    for (const WireValue& item : *items) size += each + least_encoded_size(item);
+  if (const auto* entries = value.entries())
+    for (const auto& [key, item] : *entries)
+      size += 2 * each + least_encoded_size(key) + least_encoded_size(item);
+  if (const auto* text = value.as_text()) size = text->size();
+  if (const auto* bytes = value.as_bytes()) size = bytes->size();
+  if (const auto* numbers = value.numbers()) size = numbers->data.size();
+  if (const auto* big = value.as_big()) size = big->magnitude.size();
+  if (const auto* foreign = value.foreign()) size = foreign->data.size();
+  if (const auto* handle = value.handle()) size = handle->type.size();
+  return size;
+}
+
+std::string brief_text(const WireValue& value) { return text_within(value, max_shown); }
 
 Error at_index(const Error& error, std::size_t index) {
   return at_step(error, "[" + std::to_string(index) + "]");

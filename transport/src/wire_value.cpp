@@ -1,4 +1,5 @@
 // Layer transport: self-describing values: their kinds, hashes and texts.
+#include <passel/detail/brief_text.hpp>
 #include <passel/wire_value.hpp>
 
 #include <algorithm>
@@ -29,12 +30,19 @@ std::size_t hash_bytes(const void* data, std::size_t size) noexcept {
   return std::hash<std::string_view>{}({static_cast<const char*>(data), size});
 }
 
-void append_quoted(std::string& out, std::string_view text, bool bytes) {
+/// Text that nobody wants to be longer than `most`: what is behind may be left out.
+struct Text : std::string {
+  std::size_t most = std::string::npos - 1;
+  /// The bytes that may come yet, until it is longer.
+  [[nodiscard]] std::size_t room() const noexcept { return size() > most ? 0 : most + 1 - size(); }
+};
+
+void append_quoted(Text& out, std::string_view text, bool bytes) {
   static constexpr char digits[] = "0123456789abcdef";
   const bool double_quotes = text.find('\'') != text.npos && text.find('"') == text.npos;
   const char quote = double_quotes ? '"' : '\'';
   out += quote;
-  for (const char c : text) {
+  for (const char c : text.substr(0, out.room())) {
     const auto u = static_cast<unsigned char>(c);
     if (c == quote || c == '\\') {
       (out += '\\') += c;
@@ -53,7 +61,7 @@ void append_quoted(std::string& out, std::string_view text, bool bytes) {
   out += quote;
 }
 
-void append_double(std::string& out, double number) {
+void append_double(Text& out, double number) {
   if (std::isnan(number)) {
     out += "nan";
     return;
@@ -69,7 +77,7 @@ void append_double(std::string& out, double number) {
 /// size.
 constexpr std::size_t most_printed_bytes = 256;
 
-void append_big(std::string& out, const BigInt& number) {
+void append_big(Text& out, const BigInt& number) {
   if (number.magnitude.size() > most_printed_bytes) {
     ((out += number.negative ? "<negative int of " : "<int of ") +=
      std::to_string(number.magnitude.size())) += " bytes>";
@@ -94,20 +102,22 @@ void append_big(std::string& out, const BigInt& number) {
   out.append(reversed.rbegin(), reversed.rend());
 }
 
-void append(std::string& out, const WireValue& value);
+void append(Text& out, const WireValue& value);
 
-void append_items(std::string& out, const WireValue::Items& items) {
+void append_items(Text& out, const WireValue::Items& items) {
   const char* separator = "";
   for (const WireValue& item : items) {
+    if (out.room() == 0) return;
     out += std::exchange(separator, ", ");
     append(out, item);
   }
 }
 
-void append_map(std::string& out, const WireValue::Entries& entries) {
+void append_map(Text& out, const WireValue::Entries& entries) {
   const char* separator = "";
   out += '{';
   for (const auto& [key, item] : entries) {
+    if (out.room() == 0) break;
     out += std::exchange(separator, ", ");
     append(out, key);
     out += ": ";
@@ -116,16 +126,16 @@ void append_map(std::string& out, const WireValue::Entries& entries) {
   out += '}';
 }
 
-void append_numbers(std::string& out, const NumberArray& numbers) {
+void append_numbers(Text& out, const NumberArray& numbers) {
   ((out += "array('") += to_string(numbers.type)) += "', [";
-  for (std::size_t i = 0; i < numbers.size(); ++i) {
+  for (std::size_t i = 0; i < numbers.size() && out.room() != 0; ++i) {
     if (i != 0) out += ", ";
     append(out, numbers.at(i));
   }
   out += "])";
 }
 
-void append_integer(std::string& out, const WireValue& value) {
+void append_integer(Text& out, const WireValue& value) {
   if (const auto number = value.as_int64()) {
     out += std::to_string(*number);
   } else if (const BigInt* big = value.as_big()) {
@@ -135,7 +145,7 @@ void append_integer(std::string& out, const WireValue& value) {
   }
 }
 
-void append(std::string& out, const WireValue& value) {
+void append(Text& out, const WireValue& value) {
   switch (value.kind()) {
     case ValueKind::none: out += "None"; return;
     case ValueKind::boolean: out += *value.as_bool() ? "True" : "False"; return;
@@ -356,9 +366,16 @@ std::size_t WireValue::hash() const noexcept {
 }
 
 std::string WireValue::to_string() const {
-  std::string out;
+  Text out;
   append(out, *this);
   return out;
+}
+
+std::string detail::text_within(const WireValue& value, std::size_t most) {
+  Text out;
+  out.most = most;
+  append(out, value);
+  return cut_text(std::move(out), most);
 }
 
 }  // namespace passel::inline v0

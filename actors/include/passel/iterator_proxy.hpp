@@ -43,7 +43,8 @@ class IteratorProxy : public DynamicProxy {
   [[nodiscard]] std::optional<Result<T>> next_for(std::chrono::duration<Rep, Period> limit) const {
     return turned(call_for<std::optional<T>>(limit, "next"));
   }
-  /// Up to `count` items in one call; fewer at the end only, or before one whose making threw.
+  /// Up to `count` items in one call; fewer at the end, before one whose making threw, and of those
+  /// that take more than 16 MiB together. None: that was the end.
   [[nodiscard]] Result<std::vector<T>> next_some(std::size_t count) const {
     return call<std::vector<T>>("next_some", std::uint64_t{count});
   }

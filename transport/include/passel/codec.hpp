@@ -46,6 +46,8 @@ inline constexpr int max_value_depth = 100;
 
 /// Errors: too_large, when lists are nested deeper than max_value_depth.
 [[nodiscard]] PASSEL_API Result<Encoded> encode_value(const WireValue& value);
+/// What encode_value needs at least, in bytes: whoever is over a limit with it need not encode.
+[[nodiscard]] PASSEL_API std::size_t least_encoded_size(const WireValue& value) noexcept;
 /// Reads what encode_value or encode<T> wrote, whoever wrote it: time and memory are bounded by the
 /// size of `bytes`. Errors: malformed.
 [[nodiscard]] PASSEL_API Result<WireValue> decode_value(std::span<const std::byte> bytes,

@@ -26,6 +26,12 @@ namespace passel::inline v0::detail {
 
 class HostedObject;
 
+/// Bytes of one answer: no message takes more, so that nobody need collect more.
+inline constexpr std::size_t most_answer_bytes = std::size_t{64} << 20;
+/// Bytes of several things in one answer, as many as there are: further ones come with the next
+/// call, and a larger one alone.
+inline constexpr std::size_t most_batch_bytes = std::size_t{16} << 20;
+
 /// What the server does for the objects in it.
 class PASSEL_API HostedSite {
  public:
@@ -87,7 +93,8 @@ class PASSEL_API HostedReply {
 
   /// Answers with encoded bytes or an error.
   void set(Result<Encoded> answer);
-  /// Answers with a value, nothing, a Result of either, or a WireValue, in which proxies may be.
+  /// Answers with a value, nothing, a Result of either, or a WireValue, in which proxies may be;
+  /// with what a codec throws instead.
   template <class T>
   void value(T&& result);
   void value() { set(encode(std::uint8_t{0})); }
@@ -145,7 +152,7 @@ class PASSEL_API HostedObject {
   [[nodiscard]] virtual std::vector<std::string> methods() const = 0;
   /// What a proxy prints as its text (Python's str of a proxy).
   [[nodiscard]] virtual std::string text() const = 0;
-  /// The same without waiting: nothing while it is in use.
+  /// The same, or the beginning of it, without waiting: nothing while it is in use.
   [[nodiscard]] virtual std::optional<std::string> text_at_once() const;
   /// The copy that a proxy gets of it (Python's _getvalue). Errors: unsupported.
   [[nodiscard]] virtual Result<WireValue> copy() const;
@@ -218,7 +225,11 @@ void HostedReply::value(T&& result) {
   } else if constexpr (holds_wire<R>) {
     set_wire(to_value(result));
   } else {
-    set(encode(result));
+    try {
+      set(encode(result));
+    } catch (...) {
+      set(current_exception_as_error());
+    }
   }
 }
 

@@ -78,27 +78,61 @@ class IteratedObject final : public LinedObject {
       if (!args) return call.reply.set(args.error());
       wanted = std::get<0>(*args);
     }
-    std::vector<Item> items;
+    std::vector<Part> parts;
     try {
-      while (items.size() < wanted && add_next(items)) continue;
+      take(parts, wanted);
     } catch (...) {
       failed_ = current_exception_as_error();
-      if (items.empty()) return call.reply.set(*std::exchange(failed_, std::nullopt));
+      if (parts.empty()) return call.reply.set(*std::exchange(failed_, std::nullopt));
     }
-    if (call.method != "next") return call.reply.value(std::move(items));
-    call.reply.value(items.empty() ? std::optional<Item>{}
-                                   : std::optional<Item>{std::move(items.front())});
+    if constexpr (std::is_same_v<Part, Item>) {
+      if (call.method != "next") return call.reply.value(parts);
+      call.reply.value(parts.empty() ? std::optional<Item>{}
+                                     : std::optional<Item>{std::move(parts.front())});
+    } else {
+      const WireValue values = call.method != "next" ? WireValue::list(std::move(parts))
+                               : parts.empty()       ? WireValue{}
+                                                     : as_optional(std::move(parts.front()));
+      // On this thread, unless it is for the server to see what they name.
+      if constexpr (holds_wire<Item>) return call.reply.value(values);
+      call.reply.set(encode_value(values));
+    }
   }
 
  private:
   using Item = typename ItemOf<Source>::type;
 
-  bool add_next(std::vector<Item>& items) {
+  /// An item on its way: what has bytes of its own as it is, else as the value that travels, so
+  /// that a codec that throws is the error of that item.
+  using Part = std::conditional_t<is_raw<Item> || is_raw<std::vector<Item>>, Item, WireValue>;
+
+  void take(std::vector<Part>& parts, std::uint64_t wanted) {
+    std::size_t bytes = 0;
+    while (parts.size() < wanted && (next_ || make_next())) {
+      bytes += sizeof(Part) + size_of(*next_);  // also of items that are empty
+      if (!parts.empty() && bytes > most_batch_bytes) return;
+      parts.push_back(*std::exchange(next_, std::nullopt));
+    }
+  }
+  static std::size_t size_of(const Part& part) {
+    if constexpr (std::is_same_v<Part, WireValue>) {
+      return least_encoded_size(part);
+    } else {
+      return raw_size(part);
+    }
+  }
+  /// What codec<std::optional<Item>> makes of an item that is there.
+  static WireValue as_optional(WireValue part) {
+    if constexpr (may_be_none<Item>) return WireValue::tuple({std::move(part)});
+    return part;
+  }
+
+  /// Makes the next one. False at the end.
+  bool make_next() {
     if constexpr (requires { source_.next().has_value(); }) {
-      if (auto item = source_.next())
-        items.push_back(*std::move(item));
-      else
-        return false;
+      auto item = source_.next();
+      if (!item) return false;
+      make_part(*std::move(item));
     } else {
       if (ended_) return false;
       if (at_)
@@ -107,9 +141,16 @@ class IteratedObject final : public LinedObject {
         at_.emplace(std::ranges::begin(source_));
       ended_ = *at_ == std::ranges::end(source_);
       if (ended_) return false;
-      items.push_back(Item(**at_));
+      make_part(Item(**at_));
     }
     return true;
+  }
+  void make_part(Item item) {
+    if constexpr (std::is_same_v<Part, Item>) {
+      next_.emplace(std::move(item));
+    } else {
+      next_.emplace(to_value(item));
+    }
   }
 
   template <class S>
@@ -124,6 +165,7 @@ class IteratedObject final : public LinedObject {
   Source source_;
   std::optional<typename PlaceIn<Source>::type> at_;
   bool ended_ = false;
+  std::optional<Part> next_{};   // made, and not given yet
   std::optional<Error> failed_;  // behind the items that were given
 };
 
