@@ -81,6 +81,7 @@ void ManagerCore::close() {
     server_.reset();
     names_.clear();
     awaited_.clear();
+    wanted_.clear();
     for (auto& [id, hosted] : objects_) leaving_.push_back(std::move(hosted.object));
     objects_.clear();
     destroy_leaving();
@@ -317,7 +318,7 @@ void ManagerCore::serve_call(const ServedCall& served, HostedCall&& call) {
 }
 
 void ManagerCore::call_abandoned(std::uint64_t session, std::uint64_t call, std::uint64_t target) {
-  if (target == 0) wanted_.erase({session, call});
+  if (target == 0) return give_up({session, call});
   const auto found = objects_.find(target);
   if (found == objects_.end()) return;
   const auto object = found->second.object;

@@ -16,7 +16,6 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -75,6 +74,7 @@ class ManagerCore final : public SessionService,
   [[nodiscard]] bool has_room(std::uint64_t session) override { return server_->has_room(session); }
   Result<void> run(std::function<void()> work) override { return threads_->run(std::move(work)); }
   [[nodiscard]] IoLoop& loop() noexcept override { return loop_; }
+  [[nodiscard]] const ManagerLimits& limits() const noexcept override { return options_.limits; }
 
  private:
   struct Hosted {
@@ -88,6 +88,8 @@ class ManagerCore final : public SessionService,
     std::size_t objects = 0;
   };
   class Held;
+  struct Asked;
+  using CallKey = std::pair<std::uint64_t, std::uint64_t>;  // session, call
   using Made = Result<std::shared_ptr<HostedObject>>;
   using WhenMade = std::function<void(HostedCall& call, Made made)>;
 
@@ -124,7 +126,8 @@ class ManagerCore final : public SessionService,
   /// Makes an object, on a thread when that may wait, and calls `done` on the I/O thread. Errors
   /// also: those of check_making, not_found when there is no such type.
   void make(const std::string& type, HostedCall&& call, const WhenMade& done);
-  void made(HostedCall& call, Made object, const WhenMade& done);
+  void made(Asked& asked, Made object);
+  void give_up(const CallKey& call);
   [[nodiscard]] std::uint64_t add(const std::string& type, std::shared_ptr<HostedObject> object);
   void debug_info(HostedReply reply, int looks);
   [[nodiscard]] ProxyPlace place_of(std::uint64_t object) const;
@@ -148,9 +151,9 @@ class ManagerCore final : public SessionService,
   std::unordered_map<std::uint64_t, Visitor> visitors_;                      // by session
   std::map<std::pair<const void*, std::string>, std::uint64_t> identities_;  // by type
   ManagerNames names_;
-  std::map<std::string, std::vector<HostedCall>> awaited_;  // names of objects that are being made
-  std::set<std::pair<std::uint64_t, std::uint64_t>> wanted_;  // session and call: not given up yet
-  std::vector<std::shared_ptr<HostedObject>> leaving_;        // nobody has them any more
+  std::map<CallKey, std::shared_ptr<Asked>> wanted_;     // calls of the server itself that wait
+  std::map<std::string, std::vector<CallKey>> awaited_;  // those for a name that is being made
+  std::vector<std::shared_ptr<HostedObject>> leaving_;   // nobody has them any more
   bool destroying_ = false;
   std::uint64_t last_object_ = 0;
   std::optional<IoLoop::TimerKey> timer_;

@@ -3,6 +3,7 @@
 #include "manager_core.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <utility>
 #include <vector>
@@ -28,6 +29,17 @@ Error over_limit(const std::string& what, std::size_t limit) {
 }
 
 }  // namespace
+
+/// A call of the server itself that waits: for a thread, or for another one that makes the same.
+struct ManagerCore::Asked {
+  Asked(HostedCall&& asked, WhenMade when_made)
+      : call{std::move(asked)}, done{std::move(when_made)} {
+    call.keep();
+  }
+  HostedCall call;
+  WhenMade done;
+  std::atomic<bool> begun{false};  // a thread makes it, or nobody shall
+};
 
 const ManagerRole* ManagerCore::role_of(std::uint64_t session) const {
   const auto visitor = visitors_.find(session);
@@ -114,24 +126,37 @@ void ManagerCore::make(const std::string& type, HostedCall&& call, const WhenMad
   }
   const HostedMaker maker = found->second;
   if (maker.where == MadeOn::io_thread) return done(call, maker.make(call));
-  call.keep();
-  wanted_.insert({call.caller.session, call.id});
-  const auto kept = std::make_shared<HostedCall>(std::move(call));
-  const auto begun = threads_->run([this, kept, maker, done] {
-    const auto object = std::make_shared<Made>(maker.make(*kept));
-    loop_.post([weak = weak_from_this(), kept, object, done] {
-      if (const auto core = weak.lock()) core->made(*kept, std::move(*object), done);
+  const CallKey key{call.caller.session, call.id};
+  const auto asked = std::make_shared<Asked>(std::move(call), done);
+  wanted_.insert_or_assign(key, asked);
+  const auto begun = threads_->run([this, asked, maker] {
+    if (asked->begun.exchange(true)) return;  // it was given up before
+    const auto object = std::make_shared<Made>(maker.make(asked->call));
+    loop_.post([weak = weak_from_this(), asked, object] {
+      if (const auto core = weak.lock()) core->made(*asked, std::move(*object));
     });
   });
-  if (!begun) made(*kept, begun.error(), done);
+  if (!begun) made(*asked, begun.error());
 }
 
-void ManagerCore::made(HostedCall& call, Made object, const WhenMade& done) {
-  if (wanted_.erase({call.caller.session, call.id}) == 0)
+void ManagerCore::made(Asked& asked, Made object) {
+  const HostedCaller& caller = asked.call.caller;
+  if (wanted_.erase({caller.session, asked.call.id}) == 0)
     object = Error{Errc::cancelled, "whoever wanted it has gone meanwhile"};
   // While it was made others may have been, too.
-  if (const auto room = check_room(call.caller.session); object && !room) object = room.error();
-  done(call, std::move(object));
+  if (const auto room = check_room(caller.session); object && !room) object = room.error();
+  asked.done(asked.call, std::move(object));
+}
+
+void ManagerCore::give_up(const CallKey& call) {
+  auto found = wanted_.extract(call);
+  if (!found) return;
+  Asked& asked = *found.mapped();
+  if (asked.begun.exchange(true)) return;  // a thread has its arguments
+  if (asked.done) asked.done(asked.call, Error{Errc::cancelled, "nobody waits for it any more"});
+  // The line of the threads may hold it for a long time yet.
+  asked.call = {};
+  asked.done = nullptr;
 }
 
 void ManagerCore::made_by(std::uint64_t session, std::uint64_t object) {
@@ -174,9 +199,9 @@ void ManagerCore::get_or_create(std::string_view name_and_type, HostedCall&& cal
   }
   const auto [line, first] = awaited_.try_emplace(name);
   if (!first) {
-    call.keep();
-    wanted_.insert({call.caller.session, call.id});
-    line->second.push_back(std::move(call));
+    const CallKey key{call.caller.session, call.id};
+    line->second.push_back(key);
+    wanted_.insert_or_assign(key, std::make_shared<Asked>(std::move(call), nullptr));
     return;
   }
   make(type, std::move(call), [this, name, type](HostedCall& asked, Made made) {
@@ -197,10 +222,12 @@ Result<WireValue> ManagerCore::bind_new(const std::string& name, const std::stri
 void ManagerCore::look_again(const std::string& name) {
   auto waiting = awaited_.extract(name);
   if (!waiting) return;  // the server was closed meanwhile
-  for (HostedCall& call : waiting.mapped()) {
-    if (wanted_.erase({call.caller.session, call.id}) == 0) continue;
-    const std::string_view asked = call.method.substr(get_or_create_prefix.size());
-    get_or_create(asked, std::move(call));
+  for (const CallKey& key : waiting.mapped()) {
+    const auto asked = wanted_.extract(key);
+    if (!asked) continue;  // it was given up
+    HostedCall& call = asked.mapped()->call;
+    const std::string_view name_and_type = call.method.substr(get_or_create_prefix.size());
+    get_or_create(name_and_type, std::move(call));
   }
 }
 

@@ -1,6 +1,9 @@
 // Layer pool: a pool of worker processes as an object in a manager's server.
 #include "hosted_pool.hpp"
 
+#include <passel/manager_options.hpp>
+#include <passel/process.hpp>
+
 #include "chunk_job.hpp"
 
 #include <algorithm>
@@ -71,6 +74,7 @@ std::string HostedPool::text() const {
 }
 
 HostedPool::~HostedPool() {
+  give_back_processes();
   if (!pool_) return;
   pool_->terminate();
   // Its end is waited for by another thread than this one, which brings it about. With no thread
@@ -82,7 +86,20 @@ HostedPool::~HostedPool() {
 void HostedPool::start(HostedCall&& call) {
   auto read = call.arguments<HostedPoolPlan>();
   if (!read) return call.reply.set(read.error());
-  if (pool_) return call.reply.set(Error{Errc::invalid_state, "the pool has been started"});
+  if (pool_ || is_starting_)
+    return call.reply.set(Error{Errc::invalid_state, "the pool has been started"});
+  const int wanted = std::get<0>(*read).processes.value_or(usable_cpu_count());
+  const auto more = static_cast<std::size_t>(std::max(wanted, 0));
+  const std::size_t limit = call.site->limits().processes;
+  if (more > limit - std::min(limit, call.site->processes)) {
+    return call.reply.set(
+        Error{Errc::full, std::to_string(more) + " processes for a pool, beside " +
+                              std::to_string(call.site->processes) +
+                              " of other pools of the manager: limit " + std::to_string(limit)});
+  }
+  is_starting_ = true;
+  processes_ = more;
+  call.site->processes += more;
   auto reply = std::make_shared<HostedReply>(std::move(call.reply));
   const auto begun = call.site->run(
       [weak = weak_from_this(), site = call.site, reply, plan = std::move(std::get<0>(*read))] {
@@ -94,13 +111,22 @@ void HostedPool::start(HostedCall&& call) {
           if (const auto self = weak.lock()) self->started(std::move(*pool), std::move(*reply));
         });
       });
-  if (!begun) reply->set(begun.error());
+  if (!begun) started(begun.error(), std::move(*reply));
 }
 
 void HostedPool::started(Result<Pool> pool, HostedReply reply) {
-  if (!pool) return reply.set(pool.error());
+  is_starting_ = false;
+  if (!pool) {
+    give_back_processes();
+    return reply.set(pool.error());
+  }
   pool_ = std::make_shared<Pool>(*std::move(pool));
   reply.value();
+}
+
+void HostedPool::give_back_processes() {
+  const std::size_t mine = std::exchange(processes_, 0);
+  if (const auto site = site_.lock()) site->processes -= mine;
 }
 
 void HostedPool::submit(HostedCall&& call) {
@@ -131,6 +157,7 @@ void HostedPool::submit(HostedCall&& call) {
 }
 
 void HostedPool::abandoned(std::uint64_t session, std::uint64_t call) {
+  if (joiners_.remove(session, call)) return;
   Open open;
   {
     const std::lock_guard lock{mutex_};
@@ -157,9 +184,26 @@ void HostedPool::join(HostedCall&& call) {
   if (!pool_) return call.reply.set(not_started());
   if (!PoolAccess::handle(*pool_)->refusal())
     return call.reply.set(Error{Errc::invalid_state, "Pool is still running"});
-  auto reply = std::make_shared<HostedReply>(std::move(call.reply));
-  const auto begun = call.site->run([pool = pool_, reply] { reply->value(pool->join()); });
-  if (!begun) reply->set(begun.error());
+  if (end_) return call.reply.value(*end_);
+  const auto site = call.site;
+  joiners_.add(std::move(call), {},
+               Error{Errc::timeout, "the pool has not ended in the time given"});
+  if (std::exchange(end_is_awaited_, true)) return;
+  // One thread waits for all of them.
+  const auto begun = site->run([weak = weak_from_this(), site, pool = pool_] {
+    site->loop().post([weak, outcome = pool->join()] {
+      if (const auto self = weak.lock()) self->ended(outcome);
+    });
+  });
+  if (begun) return;
+  end_is_awaited_ = false;
+  while (!joiners_.empty()) joiners_.take_front().call.reply.set(begun.error());
+}
+
+void HostedPool::ended(const Result<void>& outcome) {
+  end_ = outcome;
+  if (outcome) give_back_processes();
+  while (!joiners_.empty()) joiners_.take_front().call.reply.value(*end_);
 }
 
 Result<std::uint32_t> HostedPool::processes() const {

@@ -1,6 +1,7 @@
 // Layer pool: a pool of worker processes as an object in a manager's server.
 #pragma once
 
+#include <passel/detail/hosted_line.hpp>
 #include <passel/detail/hosted_methods.hpp>
 #include <passel/manager.hpp>
 #include <passel/pool.hpp>
@@ -13,6 +14,7 @@
 #include <span>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 namespace passel::inline v0::detail {
@@ -50,10 +52,17 @@ class HostedPool final : public HostedBuiltin<HostedPool>,
     std::uint64_t serial = 0;
   };
   void started(Result<Pool> pool, HostedReply reply);
+  void ended(const Result<void>& outcome);
+  void give_back_processes();
 
   const std::weak_ptr<HostedSite> site_;
   std::shared_ptr<Pool> pool_;  // shared with who waits for its end
-  std::mutex mutex_;            // for open_: jobs end on the pool's thread
+  bool is_starting_ = false;
+  std::size_t processes_ = 0;           // its share of the manager's
+  HostedLine<std::monostate> joiners_;  // and the thread that waits for all of them:
+  bool end_is_awaited_ = false;
+  std::optional<Result<void>> end_;
+  std::mutex mutex_;  // for open_: jobs end on the pool's thread
   std::map<CallKey, Open> open_;
 };
 

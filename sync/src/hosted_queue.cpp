@@ -1,11 +1,29 @@
 // Layer sync: a queue that lives in a manager's server.
 #include "hosted_queue.hpp"
 
+#include <passel/manager_options.hpp>
+
 #include <algorithm>
 #include <iterator>
 
 namespace passel::inline v0::detail {
 namespace {
+
+/// What an answer has around an item, at most.
+constexpr std::size_t around_item = std::size_t{64} << 10;
+
+/// Proxies leave with this server's address and a ticket, whatever they came with: so many bytes
+/// more, at most.
+std::size_t growth_of(const WireValue& value) {
+  constexpr std::size_t around_ticket = 32;
+  std::size_t more = 0;
+  if (const auto* handle = value.handle()) more = handle->type.size() + around_ticket;
+  if (const auto* items = value.items())
+    for (const WireValue& item : *items) more += growth_of(item);
+  if (const auto* entries = value.entries())
+    for (const auto& [key, item] : *entries) more += growth_of(key) + growth_of(item);
+  return more;
+}
 
 Result<std::shared_ptr<HostedObject>> make(const HostedCall& call, HostedQueueOptions options) {
   const auto args = call.arguments<std::int64_t>();
@@ -84,6 +102,7 @@ void HostedQueue::put_many(HostedCall&& call) {
 
 void HostedQueue::wait_for_room(HostedCall&& call, std::deque<WireValue> items, bool wait) {
   if (shut_down_) return call.reply.set(shut_down_error());
+  if (const auto fits = check_size(call, items); !fits) return call.reply.set(fits.error());
   // Nobody overtakes those who wait for room; what came back may be over the limit.
   const bool fits =
       options_.maxsize <= 0 || (putters_.empty() && qsize() + items.size() <= maxsize());
@@ -97,6 +116,18 @@ void HostedQueue::wait_for_room(HostedCall&& call, std::deque<WireValue> items, 
     putters_.add(std::move(call), std::move(load), no_room());
   }
   serve_waiting();
+}
+
+/// What came in one message must also leave in one: otherwise it would block the queue for good.
+Result<void> HostedQueue::check_size(const HostedCall& call, const std::deque<WireValue>& items) {
+  std::size_t bytes = call.args.size() + around_item;
+  // A small message cannot grow so much.
+  if (call.args.size() > most_batch_bytes / 4)
+    for (const WireValue& item : items) bytes += growth_of(item);
+  if (bytes <= most_answer_bytes) return {};
+  return Error{Errc::too_large, "items of " + std::to_string(bytes) +
+                                    " bytes, with what stands around them, limit " +
+                                    std::to_string(most_answer_bytes)};
 }
 
 Error HostedQueue::no_room() const {
@@ -174,15 +205,48 @@ void HostedQueue::wait_for_items(HostedCall&& call, Wish wish, bool wait) {
   serve_waiting();
 }
 
+std::optional<Error> HostedQueue::hand_full(const HostedCall& call) const {
+  const auto hand = hands_.find(call.caller.session);
+  if (hand == hands_.end()) return std::nullopt;
+  const ManagerLimits& limits = call.site->limits();
+  const auto& [items, bytes, kept] = hand->second;
+  if (items < limits.items_of_session && bytes < limits.item_bytes_of_session) return std::nullopt;
+  return Error{Errc::full, "this process has " + std::to_string(items) + " items of the queue, " +
+                               std::to_string(bytes) + " bytes, in its hands: limit " +
+                               std::to_string(limits.items_of_session) + " items, " +
+                               std::to_string(limits.item_bytes_of_session) + " bytes"};
+}
+
+void HostedQueue::remember(const CallKey& call, std::vector<Given> given, bool kept) {
+  Hand& hand = hands_[call.first];
+  hand.items += given.size();
+  for (const Given& one : given) hand.bytes += one.item.bytes;
+  if (kept) {
+    std::move(given.begin(), given.end(), std::back_inserter(hand.kept));
+  } else {
+    std::move(given.begin(), given.end(), std::back_inserter(on_way_[call]));
+  }
+}
+
+void HostedQueue::let_go(std::uint64_t session, const std::vector<Given>& given) {
+  const auto hand = hands_.find(session);
+  if (hand == hands_.end()) return;
+  hand->second.items -= given.size();
+  for (const Given& one : given) hand->second.bytes -= one.item.bytes;
+  if (hand->second.items == 0) hands_.erase(hand);
+}
+
 void HostedQueue::hand_out(HostedCall& call, Wish wish) {
-  const HostedCaller caller = call.caller;
+  const bool stays = wish.receipt || options_.joinable;
+  if (const auto why = stays ? hand_full(call) : std::nullopt) return call.reply.set(*why);
+  const CallKey key{call.caller.session, call.id};
   std::vector<Given> taken;
   std::vector<WireValue> values;
   std::size_t bytes = 0;
   while (!items_.empty() && taken.size() < std::max<std::uint64_t>(wish.most, 1)) {
     bytes += items_.front().bytes;
     if (!taken.empty() && bytes > most_batch_bytes) break;
-    taken.push_back({caller.session, call.id, take_front(), false});
+    taken.push_back({take_front(), ++last_turn_});
     ++taken.back().item.delivery;
     values.push_back(std::move(taken.back().item.value));
   }
@@ -196,25 +260,21 @@ void HostedQueue::hand_out(HostedCall& call, Wish wish) {
     for (std::size_t i = 0; i < taken.size(); ++i)
       taken[i].item.value = wish.most == 0 ? parts.back() : (*parts.back().items())[i];
   };
-  const auto remember = [&] {
-    take_back_values();
-    given_.insert(given_.end(), std::make_move_iterator(taken.begin()),
-                  std::make_move_iterator(taken.end()));
-  };
   if (wish.receipt) {
-    remember();
+    take_back_values();
+    remember(key, std::move(taken), false);
     return call.reply.value(answer);
   }
   // An answer that is too large is discarded before this returns.
-  handing_out_ = {caller.session, call.id};
+  handing_out_ = key;
   call.reply.value(answer);
   if (!std::exchange(handing_out_, std::nullopt)) {
     take_back_values();
     for (Given& one : taken) --one.item.delivery;
     give_back(std::move(taken));
   } else if (options_.joinable) {
-    for (Given& one : taken) one.kept = true;
-    remember();
+    take_back_values();
+    remember(key, std::move(taken), true);
   }
 }
 
@@ -259,12 +319,13 @@ Result<void> HostedQueue::task_done(const HostedCaller& caller) {
   if (options_.joinable) {
     // What this session has had longest. Others' items are theirs: whoever comes back after his
     // connection broke has none, and what he had goes to somebody else.
-    const auto done = std::find_if(given_.begin(), given_.end(), [&](const Given& given) {
-      return given.session == caller.session && given.kept;
-    });
-    if (done == given_.end())
+    const auto hand = hands_.find(caller.session);
+    if (hand == hands_.end() || hand->second.kept.empty())
       return Error{too_many.code(), too_many.what() + ": this process has no item in hand"};
-    given_.erase(done);
+    std::vector<Given> done;
+    done.push_back(std::move(hand->second.kept.front()));
+    hand->second.kept.pop_front();
+    let_go(caller.session, done);
   }
   finished_one();
   return {};
@@ -295,32 +356,35 @@ void HostedQueue::abandoned(std::uint64_t session, std::uint64_t call) {
 }
 
 void HostedQueue::kept(std::uint64_t session, std::uint64_t call) {
-  const auto is_of_call = [&](const Given& given) {
-    return given.session == session && given.call == call;
-  };
-  for (Given& given : given_) given.kept = given.kept || is_of_call(given);
-  if (!options_.joinable) std::erase_if(given_, is_of_call);
+  auto arrived = on_way_.extract({session, call});
+  if (!arrived) return;
+  if (!options_.joinable) return let_go(session, arrived.mapped());
+  std::move(arrived.mapped().begin(), arrived.mapped().end(),
+            std::back_inserter(hands_.at(session).kept));
 }
 
 void HostedQueue::discarded(std::uint64_t session, std::uint64_t call) {
   if (handing_out_ == std::pair{session, call}) return handing_out_.reset();
   if (revoke({session, call})) return serve_waiting();
-  const auto stays = [&](const Given& given) {
-    return given.session != session || given.call != call || given.kept;
-  };
-  if (std::all_of(given_.begin(), given_.end(), stays)) return;
-  const auto found = std::stable_partition(given_.begin(), given_.end(), stays);
-  std::vector<Given> back{std::make_move_iterator(found), std::make_move_iterator(given_.end())};
-  given_.erase(found, given_.end());
-  for (Given& given : back) --given.item.delivery;  // nobody has seen it
-  give_back(std::move(back));
+  auto back = on_way_.extract({session, call});
+  if (!back) return;
+  let_go(session, back.mapped());
+  for (Given& given : back.mapped()) --given.item.delivery;  // nobody has seen it
+  give_back(std::move(back.mapped()));
 }
 
 void HostedQueue::session_ended(std::uint64_t session) {
-  const auto mine = std::stable_partition(
-      given_.begin(), given_.end(), [&](const Given& given) { return given.session != session; });
-  std::vector<Given> back{std::make_move_iterator(mine), std::make_move_iterator(given_.end())};
-  given_.erase(mine, given_.end());
+  auto hand = hands_.extract(session);
+  if (!hand) return serve_waiting();
+  std::vector<Given> back{std::make_move_iterator(hand.mapped().kept.begin()),
+                          std::make_move_iterator(hand.mapped().kept.end())};
+  const auto first = on_way_.lower_bound({session, 0});
+  auto last = first;
+  for (; last != on_way_.end() && last->first.first == session; ++last)
+    std::move(last->second.begin(), last->second.end(), std::back_inserter(back));
+  on_way_.erase(first, last);
+  std::sort(back.begin(), back.end(),
+            [](const Given& a, const Given& b) { return a.turn < b.turn; });
   give_back(std::move(back));
 }
 

@@ -81,10 +81,13 @@ class HostedQueue final : public HostedBuiltin<HostedQueue> {
     CallKey put{};
   };
   struct Given {  ///< an item in the hands of a session
-    std::uint64_t session = 0;
-    std::uint64_t call = 0;
     Item item;
-    bool kept = false;  ///< the session has said so, or cannot give it up
+    std::uint64_t turn = 0;  ///< counts what was handed out
+  };
+  struct Hand {  ///< what a session has, of which there is a limit
+    std::size_t items = 0;
+    std::size_t bytes = 0;
+    std::deque<Given> kept{};  ///< the session has said so, or cannot give it up; oldest first
   };
   /// What somebody in the line waits for.
   struct Wish {
@@ -98,9 +101,15 @@ class HostedQueue final : public HostedBuiltin<HostedQueue> {
   void drop_revoked();
   [[nodiscard]] bool revoke(const CallKey& put);
   void take_room(Load& load);
+  [[nodiscard]] static Result<void> check_size(const HostedCall& call,
+                                               const std::deque<WireValue>& items);
   void wait_for_room(HostedCall&& call, std::deque<WireValue> items, bool wait);
   void wait_for_items(HostedCall&& call, Wish wish, bool wait);
   void give_back(std::vector<Given> given);
+  /// Why that session can have no more; nothing while it can.
+  [[nodiscard]] std::optional<Error> hand_full(const HostedCall& call) const;
+  void remember(const CallKey& call, std::vector<Given> given, bool kept);
+  void let_go(std::uint64_t session, const std::vector<Given>& given);
   void hand_out(HostedCall& call, Wish wish);
   void serve_waiting();
   void serve_all();
@@ -109,11 +118,13 @@ class HostedQueue final : public HostedBuiltin<HostedQueue> {
   [[nodiscard]] Error no_room() const;
 
   HostedQueueOptions options_;
-  std::deque<Item> items_;                 // the first one is none of those that are revoked
-  std::map<CallKey, std::uint64_t> puts_;  // how many items of them nobody has taken yet
-  std::set<CallKey> revoked_;              // puts whose items are still in the line ...
-  std::uint64_t dead_ = 0;                 // ... and count for nothing: so many
-  std::vector<Given> given_;
+  std::deque<Item> items_;                        // the first one is none of those that are revoked
+  std::map<CallKey, std::uint64_t> puts_;         // how many items of them nobody has taken yet
+  std::set<CallKey> revoked_;                     // puts whose items are still in the line ...
+  std::uint64_t dead_ = 0;                        // ... and count for nothing: so many
+  std::map<std::uint64_t, Hand> hands_;           // by session
+  std::map<CallKey, std::vector<Given>> on_way_;  // by get, until it is kept or comes back
+  std::uint64_t last_turn_ = 0;
   HostedLine<Wish> getters_;
   HostedLine<Load> putters_;  // and what they have not put yet
   HostedLine<std::monostate> joiners_;

@@ -1,6 +1,9 @@
 // The server of a manager and what is hosted in it: whose calls wait for whom, and what survives
 // objects that throw, wait for each other, or hold each other in long chains.
 #include <passel/base_manager.hpp>
+#include <passel/detail/io_loop.hpp>
+#include <passel/detail/session_link.hpp>
+#include <passel/pipe.hpp>
 #include <passel/sync_manager.hpp>
 
 #include <gmock/gmock.h>
@@ -37,8 +40,15 @@ using passel::Errc;
 using passel::Future;
 using passel::ListProxy;
 using passel::Proxy;
+using passel::Result;
 using passel::SyncManager;
 using passel::WireValue;
+using passel::detail::Deadline;
+using passel::detail::encode_pack;
+using passel::detail::Encoded;
+using passel::detail::IoLoop;
+using passel::detail::SessionLink;
+using passel::detail::SessionReply;
 using passel_test::BlockedThread;
 using ::testing::HasSubstr;
 
@@ -84,6 +94,16 @@ struct Late {
     Waiter::gate->open.wait();
   }
   [[nodiscard]] int one() const { return 1; }
+};
+
+/// The same, and counts how many were begun.
+struct Counted {
+  Counted() {
+    ++begun;
+    Waiter::gate->open.wait();
+  }
+  [[nodiscard]] int one() const { return 1; }
+  static inline std::atomic<int> begun{0};
 };
 
 /// One thing under two names, with different methods.
@@ -144,6 +164,7 @@ class HostedObjects : public ::testing::Test {
     manager.register_type<Opener, &Opener::open>("Opener").unwrap();
     manager.register_type<Mute, &Mute::complain, &Mute::words, &Mute::listen>("Mute").unwrap();
     manager.register_type<Late, &Late::one>("Late").unwrap();
+    manager.register_type<Counted, &Counted::one>("Counted").unwrap();
     manager.register_type<Diary, passel::factory<&the_diary>, &Diary::write>("Writer").unwrap();
     manager.register_type<Diary, passel::factory<&the_diary>, &Diary::read>("Reader").unwrap();
     manager.register_type<Keeper, &Keeper::keep, &Keeper::show>("Keeper").unwrap();
@@ -235,6 +256,63 @@ TEST_F(HostedObjects, AConstructorThatWaitsHoldsUpNobody) {
   Waiter::gate->inside.wait();
   EXPECT_EQ(manager.number_of_objects().unwrap(), 0U);
   manager.create<Opener>("Opener").unwrap().call<&Opener::open>().unwrap();
+}
+
+/// A client that gives up what it has asked for.
+class Impatient {
+ public:
+  explicit Impatient(const passel::Address& address)
+      : link_{SessionLink::connect(loop_, address, {.authkey = passel::authkey()},
+                                   Deadline::after(30s))
+                  .unwrap()} {}
+  std::uint64_t begin(std::string_view method, Encoded args) {
+    return link_->call_async(
+        {.target = 0, .method = method, .args = std::move(args), .deadline = Deadline::never()},
+        [](const Result<SessionReply>&) {});
+  }
+  void give_up(std::uint64_t call) { link_->cancel(call); }
+  Result<SessionReply> call(std::string_view method) {
+    return link_->call({.target = 0,
+                        .method = method,
+                        .args = encode_pack().unwrap(),
+                        .deadline = Deadline::never()});
+  }
+
+ private:
+  IoLoop loop_;
+  std::shared_ptr<SessionLink> link_;
+};
+
+// Fault 56.
+TEST_F(HostedObjects, WhatNobodyWaitsForIsNotMade) {
+  constexpr int at_once = 64;
+  constexpr int more = 20;
+  Impatient client{manager.address()};
+  for (int n = 0; n < at_once; ++n) client.begin("create Counted", encode_pack().unwrap());
+  while (Counted::begun < at_once) std::this_thread::yield();
+  for (int n = 0; n < more; ++n)
+    client.give_up(client.begin("create Counted", encode_pack().unwrap()));
+  client.call("ping").unwrap();  // all that has been heard by now
+  Waiter::gate->open.count_down();
+  client.call("create Counted").unwrap();
+  // One or the other may have been begun before it was given up.
+  EXPECT_LT(Counted::begun, at_once + more + 1);
+}
+
+// Fault 56.
+TEST_F(HostedObjects, TheArgumentsOfWhoWaitsForANameNoMoreAreLetGoOf) {
+  BlockedThread maker{[&] { EXPECT_TRUE(manager.get_or_create("late", "Late").is_ok()); }};
+  Waiter::gate->inside.wait();
+  auto [mine, theirs] = passel::Pipe::create().unwrap();
+  Impatient client{manager.address()};
+  const auto call = client.begin("get_or_create late\nLate", encode_pack(theirs).unwrap());
+  { const auto gone = std::move(theirs); }
+  client.call("ping").unwrap();
+  client.give_up(call);
+  // The end of the line: the server has let go of the other one.
+  EXPECT_EQ(mine.recv<int>().error(), Errc::closed);
+  Waiter::gate->open.count_down();
+  maker.join();
 }
 
 TEST_F(HostedObjects, AQuickMethodDoesNotPassByAnotherOneOfTheSameThing) {

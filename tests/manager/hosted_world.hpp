@@ -4,6 +4,7 @@
 #include <passel/codec.hpp>
 #include <passel/detail/hosted_object.hpp>
 #include <passel/detail/io_loop.hpp>
+#include <passel/manager_options.hpp>
 
 #include <gtest/gtest.h>
 
@@ -49,9 +50,11 @@ class Site final : public HostedSite {
     return {};
   }
   IoLoop& loop() noexcept override { return loop_; }
+  const passel::ManagerLimits& limits() const noexcept override { return limits_; }
 
  private:
   IoLoop& loop_;
+  const passel::ManagerLimits limits_{};
 };
 
 template <class... A>

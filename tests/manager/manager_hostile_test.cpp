@@ -40,6 +40,7 @@ using passel::SyncManager;
 using passel::TcpAddress;
 using passel::UnixAddress;
 using passel::WireValue;
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -326,6 +327,47 @@ TEST_P(HostileClient, Fault56WhoDoesNotReadHasHisItemsLaterAndKeepsThemFromNobod
   while (got < items) std::this_thread::sleep_for(1ms);
   EXPECT_EQ(failed, 0);
   EXPECT_TRUE(queue.empty().unwrap());
+}
+
+TEST_P(HostileClient, Fault56ItemsInTheHandsOfASessionHaveALimit) {
+  auto manager = started({.limits = {.items_of_session = 20}});
+  for (const std::string type : {"Queue", "JoinableQueue"}) {
+    Stranger greedy{manager.address()};
+    const std::uint64_t queue = greedy.make(type, std::int64_t{10});
+    const auto put = [&] { return greedy.call(queue, "put", 1, false); };
+    // It says of none that it has it, or has done with it.
+    const auto get = [&](Stranger& who) { return who.call(queue, "get", true, true); };
+    std::uint64_t first = 0;
+    for (int n = 0; n < 20; ++n) {
+      EXPECT_TRUE(put());
+      const auto got = decode_reply<WireValue>(get(greedy)).unwrap();
+      if (n == 0) first = *got.items()->front().as_uint64();
+    }
+    for (int n = 0; n < 10; ++n) EXPECT_TRUE(put());
+    EXPECT_THAT(text_of(get(greedy)),
+                AllOf(HasSubstr("full: this process has 20 items"), HasSubstr("limit 20 items")));
+    EXPECT_EQ(put().error(), Errc::full);
+    Stranger other{manager.address()};
+    other.grab(queue);
+    EXPECT_TRUE(get(other));
+    (*greedy.link)->notify(queue, "kept", encode(first).unwrap().bytes);
+    EXPECT_EQ(get(greedy).is_ok(), type == "Queue");
+    if (type != "Queue") {
+      EXPECT_TRUE(greedy.call(queue, "task_done"));
+      EXPECT_TRUE(get(greedy));
+    }
+    EXPECT_EQ(get(greedy).error(), Errc::full);
+  }
+}
+
+TEST_P(HostileClient, Fault56BytesOfItemsInTheHandsOfASessionHaveALimit) {
+  auto manager = started({.limits = {.item_bytes_of_session = 1 << 20}});
+  Stranger greedy{manager.address()};
+  const std::uint64_t queue = greedy.make("Queue", std::int64_t{0});
+  for (int n = 0; n < 3; ++n)
+    EXPECT_TRUE(greedy.call(queue, "put", std::string(600'000, 'x'), true));
+  for (int n = 0; n < 2; ++n) EXPECT_TRUE(greedy.call(queue, "get", true, true));
+  EXPECT_THAT(text_of(greedy.call(queue, "get", true, true)), HasSubstr("1048576 bytes"));
 }
 
 TEST_P(HostileClient, Fault47OneCallTakesNoMoreThanAnAnswerHolds) {

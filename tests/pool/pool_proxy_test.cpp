@@ -11,6 +11,8 @@
 #include <unistd.h>
 #include <csignal>
 #include <cstdlib>
+#include <filesystem>
+#include <iterator>
 #include <numeric>
 #include <optional>
 #include <stdexcept>
@@ -162,6 +164,47 @@ TEST_F(ManagedPool, TheTaskOfAUserWhoDiesOrGivesUpIsStopped) {
   user.kill().unwrap();
   EXPECT_EQ(pool.apply<&square>(2).unwrap(), 4) << "the only process is free again";
   static_cast<void>(user.join());
+}
+
+std::size_t threads_of(::pid_t process) {
+  const std::filesystem::directory_iterator tasks{"/proc/" + std::to_string(process) + "/task"};
+  return static_cast<std::size_t>(std::distance(begin(tasks), end(tasks)));
+}
+
+// Fault 56.
+TEST_F(ManagedPool, OneThreadWaitsForItsEndForAllWhoDo) {
+  const PoolProxy pool = manager.pool({.processes = 1}).unwrap();
+  const auto events = manager.queue<int>().unwrap();
+  auto task = pool.apply_async<&until_stopped>(events);
+  EXPECT_EQ(events.get().unwrap(), 1);
+  pool.close().unwrap();
+  const std::size_t before = threads_of(*manager.pid());
+  std::vector<Future<void>> joins;
+  for (int n = 0; n < 50; ++n) joins.push_back(pool.call_async<void>("join"));
+  EXPECT_EQ(pool.processes().unwrap(), 1U);  // they wait there by now
+  EXPECT_LT(threads_of(*manager.pid()), before + 10);
+  EXPECT_EQ(pool.join_for(1ms).error(), Errc::timeout);
+  task.cancel();
+  for (auto& join : joins) EXPECT_TRUE(join.get().is_ok());
+  pool.join().unwrap();
+}
+
+// Fault 56.
+TEST(ManagedPools, TheProcessesOfAManagerHaveALimit) {
+  Manager manager{{.limits = {.processes = 3}}};
+  manager.expose(all_tasks()).unwrap();
+  manager.start().unwrap();
+  std::optional<PoolProxy> two = manager.pool({.processes = 2}).unwrap();
+  const auto over = manager.pool({.processes = 100'000});
+  ASSERT_FALSE(over);
+  EXPECT_EQ(over.error().to_string(),
+            "full: 100000 processes for a pool, beside 2 of other pools of the manager: limit 3");
+  const PoolProxy third = manager.pool({.processes = 1}).unwrap();
+  EXPECT_EQ(manager.pool({.processes = 1}).error(), Errc::full);
+  two.reset();
+  EXPECT_EQ(manager.pool({.processes = 2}).unwrap().apply<&square>(3).unwrap(), 9);
+  third.close().unwrap();
+  third.join().unwrap();
 }
 
 TEST(ManagedPoolEnd, GoesWithItsLastProxyAndWithItsServer) {

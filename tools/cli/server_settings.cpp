@@ -56,7 +56,10 @@ Result<void> read_limits(const json& from, ManagerLimits& limits) {
       {"objects", &ManagerLimits::objects},
       {"objects-of-session", &ManagerLimits::objects_of_session},
       {"calls-of-session", &ManagerLimits::calls_of_session},
-      {"call-bytes-of-session", &ManagerLimits::call_bytes_of_session}};
+      {"call-bytes-of-session", &ManagerLimits::call_bytes_of_session},
+      {"items-of-session", &ManagerLimits::items_of_session},
+      {"item-bytes-of-session", &ManagerLimits::item_bytes_of_session},
+      {"processes", &ManagerLimits::processes}};
   for (const auto& [name, value] : from.items()) {
     const auto* const limit = std::find_if(std::begin(known), std::end(known),
                                            [&](const auto& one) { return one.first == name; });

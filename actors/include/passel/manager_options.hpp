@@ -24,6 +24,10 @@ struct ManagerLimits {
   std::size_t calls_of_session = 10'000;     ///< not answered yet: who waits in a line
   /// Of arguments of those calls: what producers at a full queue have in hand.
   std::size_t call_bytes_of_session = std::size_t{256} << 20;
+  /// Of one queue, in the hands of one session: got and on their way, or not finished by task_done.
+  std::size_t items_of_session = 100'000;
+  std::size_t item_bytes_of_session = std::size_t{1} << 30;  ///< of those items
+  std::size_t processes = 1'000;  ///< at once, of all pools in the server (Manager::pool)
 };
 
 /// Clients with a key of their own, who may use some of the types and nothing else.

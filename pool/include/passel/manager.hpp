@@ -87,7 +87,7 @@ class PASSEL_API Manager : public SyncManager {
   Result<ManagerServer> get_server();
 
   /// A pool of worker processes in the server, of this host or of the one it is on. Errors: those
-  /// of create, those of Pool::start. (Python: SyncManager.Pool)
+  /// of create, those of Pool::start, full (ManagerLimits::processes). (Python: SyncManager.Pool)
   [[nodiscard]] Result<PoolProxy> pool(ManagedPoolOptions options = {});
 
   /// The pools that span hosts of a server in this process take no more tasks (their futures are

@@ -29,7 +29,10 @@ namespace passel::inline v0 {
 /// With `joinable_queue` an item whose consumer dies before its task_done() comes back at the head.
 /// A put or get that is given up, by cancel() of its future or at its time limit, leaves the queue
 /// as it was; a put whose item somebody has already is done, whatever its caller was told. An item
-/// that is of another type than T is type_mismatch, and stays in the queue.
+/// that is of another type than T is type_mismatch, and stays in the queue. Of one queue a process
+/// can have so many items in its hands, on their way or without task_done, as
+/// ManagerLimits::items_of_session says: one more get is full. An item that leaves no room for what
+/// a message has around it (64 MiB less 64 KiB) is too_large to be put.
 ///
 /// Time limits are the server's to keep; one that does not answer a second later ends the call with
 /// Errc::timeout. Errors of all functions: those of DynamicProxy's calls (peer_lost, stale_object),

@@ -22,6 +22,10 @@
 #include <utility>
 #include <vector>
 
+namespace passel::inline v0 {
+struct ManagerLimits;
+}
+
 namespace passel::inline v0::detail {
 
 class HostedObject;
@@ -65,6 +69,10 @@ class PASSEL_API HostedSite {
   [[nodiscard]] virtual Result<void> run(std::function<void()> work) = 0;
   /// For timers.
   [[nodiscard]] virtual IoLoop& loop() noexcept = 0;
+  [[nodiscard]] virtual const ManagerLimits& limits() const noexcept = 0;
+
+  /// How many processes its objects run, of which limits() allows so many. I/O thread.
+  std::size_t processes = 0;
 };
 
 /// Who calls. A session is one process's connection; it ends when the process lets go or dies.
