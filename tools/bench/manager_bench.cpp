@@ -221,13 +221,16 @@ void get_many_of_redis(benchmark::State& state, RedisLine& line, const RedisServ
   state.SetItemsProcessed(static_cast<std::int64_t>(state.iterations()) * in_flight);
 }
 
-/// A process that does something `times` when it is told, and then says so.
+/// A process that does something `times` when it is told, and then says so; told `stop` it ends:
+/// others that were forked later have copies of its line.
+constexpr char start = 1;
+constexpr char stop = 0;
 template <class Act>
 auto redis_worker(const std::string& path, std::int64_t times, Act act) {
   return [=](int in, int out) {
     RedisLine line{path};
     char go = 0;
-    while (read_all(in, &go, 1)) {
+    while (read_all(in, &go, 1) && go != stop) {
       for (std::int64_t i = 0; i < times; ++i) act(line);
       write_all(out, &go, 1);
     }
@@ -242,14 +245,14 @@ Contender redis_from(int count, std::int64_t times) {
     std::list<RawPeer> peers;
     for (int i = 0; i < count; ++i) peers.emplace_back(Stream::socket, work);
     for (auto _ : state) {
-      const char go = 1;
       char done = 0;
       const auto begin = std::chrono::steady_clock::now();
-      for (const RawPeer& peer : peers) peer.send(&go, 1);
+      for (const RawPeer& peer : peers) peer.send(&start, 1);
       for (const RawPeer& peer : peers) peer.receive(&done, 1);
       const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
       state.SetIterationTime(taken.count());
     }
+    for (const RawPeer& peer : peers) peer.send(&stop, 1);
     state.SetItemsProcessed(static_cast<std::int64_t>(state.iterations()) * count * times);
   });
   contender.turns = 1;
@@ -262,10 +265,9 @@ Contender redis_queue(std::int64_t count) {
                              to.ask({"LPUSH", "queue", "1"});
                            })};
     for (auto _ : state) {
-      const char go = 1;
       char done = 0;
       const auto begin = std::chrono::steady_clock::now();
-      producer.send(&go, 1);
+      producer.send(&start, 1);
       for (std::int64_t got = 0; got < count; ++got) line.ask({"BRPOP", "queue", "0"});
       const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
       state.SetIterationTime(taken.count());
@@ -287,10 +289,9 @@ Contender redis_stream(std::int64_t count) {
                              for (int i = 0; i < 100; ++i) to.receive();
                            })};
     for (auto _ : state) {
-      const char go = 1;
       char done = 0;
       const auto begin = std::chrono::steady_clock::now();
-      producer.send(&go, 1);
+      producer.send(&start, 1);
       for (std::int64_t got = 0; got < count;) {
         line.ask({"BLPOP", "queue", "0"});
         got += 1 + static_cast<std::int64_t>(line.ask({"LPOP", "queue", "100"}));
