@@ -132,7 +132,7 @@ struct Keeper {
 /// It has no text.
 struct Mute {
   [[nodiscard]] std::string to_string() const { throw std::runtime_error{"no words"}; }
-  [[nodiscard]] int words() const& noexcept { return 0; }
+  [[nodiscard]] int words() const& noexcept { return 3; }
   void listen() & {}
   void complain(std::uint64_t length) const { throw std::runtime_error{std::string(length, 'x')}; }
 };
@@ -219,6 +219,10 @@ TEST_F(HostedObjects, TextsAndCodecsThatThrowAreErrorsOfTheCallAlone) {
   ASSERT_FALSE(odd);
   EXPECT_THAT(odd.error().what(), HasSubstr("that is odd"));
   EXPECT_EQ(waiter.call<int>("take", 4).unwrap(), 4);
+  // The same here, in what reads the answer of a future.
+  const auto here = mute.call_async<Even>("words").get();
+  ASSERT_FALSE(here);
+  EXPECT_THAT(here.error().what(), HasSubstr("that is odd"));
 }
 
 TEST_F(HostedObjects, AnErrorThatIsTooLongForAMessageIsCutShortAndTheSessionGoesOn) {
@@ -230,7 +234,7 @@ TEST_F(HostedObjects, AnErrorThatIsTooLongForAMessageIsCutShortAndTheSessionGoes
   EXPECT_THAT(what, HasSubstr("xxx..."));
   EXPECT_LT(what.size(), 10'000U);
   EXPECT_EQ(mute.text().error(), Errc::task_failed);  // over the same connection
-  EXPECT_EQ(mute.call<int>("words").unwrap(), 0);
+  EXPECT_EQ(mute.call<int>("words").unwrap(), 3);
   EXPECT_TRUE(mute.call<void>("listen"));
 }
 

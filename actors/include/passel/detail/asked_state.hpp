@@ -36,6 +36,15 @@ class AskedState : public FutureState<R> {
 
   /// Settles it, unless that is done already. On whichever thread reads the answer.
   virtual void receive(Result<SessionReply>&& reply) = 0;
+  /// What came back. What a user's codec throws is the error.
+  template <class V, class Reply>
+  [[nodiscard]] static Result<V> read(Reply&& reply) {
+    try {
+      return decode_reply<V>(std::forward<Reply>(reply));
+    } catch (...) {
+      return current_exception_error();
+    }
+  }
   /// After begin_set.
   void settle(Result<R>&& result) {
     this->emplace(std::move(result));
@@ -64,7 +73,8 @@ class ReplyState final : public AskedState<R> {
  private:
   ~ReplyState() override = default;
   void receive(Result<SessionReply>&& reply) override {
-    if (this->begin_set()) this->settle(decode_reply<R>(std::move(reply)));
+    auto result = this->template read<R>(std::move(reply));
+    if (this->begin_set()) this->settle(std::move(result));
   }
 };
 

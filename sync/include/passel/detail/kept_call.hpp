@@ -30,7 +30,7 @@ class KeptState final : public AskedState<T> {
   ~KeptState() override = default;
 
   void receive(Result<SessionReply>&& reply) override {
-    auto handed = decode_reply<Handed>(reply);
+    auto handed = this->template read<Handed>(reply);
     if (!handed) {
       give_back_unread(*this->core(), reply);
       return refuse(handed.error());
